@@ -1,0 +1,57 @@
+# Everything runs from .venv, which is made from requirements.lock and made again when that file changes.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check lint types imports format coverage schema lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=…")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+venv: $(READY)  ## make .venv
+
+demo: $(READY)  ## a server, the simulator and a worker on loopback; twenty-four requests to their ends
+	@$(BIN)/scaleout demo
+
+test: $(READY)  ## every test
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(READY)  ## import-linter: workers → tasks → config
+	$(BIN)/lint-imports
+
+check: lint types imports test  ## lint, types, import rules, tests
+
+coverage: $(READY)  ## every test, measured by branches, worker processes included; tasks/ must reach 95 %
+	$(BIN)/coverage erase
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='tasks/*' --fail-under=95 --format=total
+
+format: $(READY)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY)  ## write requirements.lock anew (needs uv)
+	(echo "# Made by 'make lock' from pyproject.toml; every archive is pinned by its hash."; \
+	 uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header --quiet) > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean:  ## remove what make has made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
