@@ -1,0 +1,80 @@
+"""Celery's settings for this project. Each that is not a matter of taste says what it mends."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from config.settings import LedgerSettings
+
+APP_NAME = "workers"
+QUEUE = "scaleout"
+SWEEP_QUEUE = "scaleout.sweep"
+ADD_NODES = "scaleout.add_nodes"
+SWEEP = "scaleout.sweep"
+
+SOCKET_TIMEOUT_S = 5
+HEALTH_CHECK_S = 5
+VISIBILITY_TIMEOUT_S = 60
+CONCURRENCY = 8
+
+
+def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapping[str, Any]:
+    """Options for `app.conf.update`, for workers and for programs that only send.
+
+    `result_expires_s` must outlast the longest request, for its result is stored when the request ends.
+    """
+    broker = settings.broker.get_secret_value()
+    results = settings.results.get_secret_value()
+    # With a frozen connection and no timeouts a worker was seen not to come back in 150 s; with these, in 17.
+    sockets = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "socket_keepalive": True,
+    }
+    tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return {
+        "broker_url": broker,
+        "result_backend": results,
+        # A scheme of rediss:// is not looked at once the transport is given as a class.
+        "broker_use_ssl": tls if broker.startswith("rediss:") else None,
+        "redis_backend_use_ssl": tls if results.startswith("rediss:") else None,
+        "broker_transport_options": {
+            **sockets,
+            "health_check_interval": HEALTH_CHECK_S,
+            # Bodies take seconds and nothing has an ETA, so a dead worker's message may come back soon.
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+        },
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        "redis_socket_timeout": SOCKET_TIMEOUT_S,
+        "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "redis_socket_keepalive": True,
+        "redis_backend_health_check_interval": HEALTH_CHECK_S,
+        "result_backend_always_retry": True,
+        "result_backend_max_retries": 20,
+        "result_expires": int(result_expires_s),
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "enable_utc": True,
+        "timezone": "UTC",
+        "task_default_queue": QUEUE,
+        "task_routes": {SWEEP: {"queue": SWEEP_QUEUE}},
+        "task_create_missing_queues": True,
+        # A message is gone from the broker only once the ledger has what it says.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_pool": "threads",
+        "worker_concurrency": CONCURRENCY,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": False,
+        "task_track_started": False,
+    }

@@ -1,0 +1,197 @@
+"""The only reader of the environment: every setting, its default, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from yarl import URL
+
+PREFIX = "SCALEOUT_"
+FILE_SUFFIX = "_FILE"
+REDIS_SCHEMES = ("redis", "rediss")
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong; the text is one line that names each of them."""
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    url = URL(value.get_secret_value())
+    if url.scheme not in REDIS_SCHEMES or not url.host:
+        raise ValueError("must be a URL such as redis://host:6379/0 or rediss://host:6380/0")
+    return value
+
+
+def _http_url(value: str) -> str:
+    url = URL(value)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("must be a URL such as https://hpc.api.qingcloud.com/api")
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ValueError("must have no user, password, query or fragment")
+    return value.rstrip("/")
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `SCALEOUT_<NAME>_FILE` for each secret setting: the file's text, without the final line end."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name in secret_names(self.settings_cls):
+            variable = f"{PREFIX}{name.upper()}{FILE_SUFFIX}"
+            path = os.environ.get(variable)
+            if path is None:
+                continue
+            if f"{PREFIX}{name.upper()}" in os.environ:
+                raise SettingsError(f"{PREFIX}{name.upper()} and {variable} are both set: keep one of them")
+            try:
+                values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{variable}={path!r} cannot be read: {error}") from error
+        return values
+
+
+def secret_names(settings: type[BaseSettings]) -> list[str]:
+    """The fields that hold secrets, each of which may be given as a file."""
+    return [name for name, field in settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+
+
+class LedgerSettings(BaseSettings):
+    """What a program needs that only talks to the ledger: producers and the command line."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    redis_url: RedisUrl = Field(SecretStr("redis://localhost:6379/0"), description="The ledger's server")
+    broker_url: RedisUrl | None = Field(None, description="Celery's broker, if it is another server")
+    result_backend: RedisUrl | None = Field(None, description="Celery's results, if on another server")
+    key_prefix: str = Field(
+        "scaleout", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="First part of every key in Redis"
+    )
+    coalesce_window_s: SecondsOrNone = Field(
+        1.0, le=3600, description="How long small requests of a pool wait for each other"
+    )
+    request_deadline_s: Seconds = Field(
+        7200.0, le=7 * 86400, description="When a request that names no deadline of its own is given up"
+    )
+    outcome_ttl_s: int = Field(7 * 86400, ge=60, le=366 * 86400, description="How long outcomes are kept")
+    stream_maxlen: int = Field(100_000, ge=100, description="About how many entries the outcome stream keeps")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="Lowest level"
+    )
+
+    @property
+    def broker(self) -> SecretStr:
+        return self.broker_url or self.redis_url
+
+    @property
+    def results(self) -> SecretStr:
+        return self.result_backend or self.redis_url
+
+    def secrets(self) -> list[str]:
+        """Every secret text, for the logs' redaction: keys whole, URLs by their passwords."""
+        found = []
+        for name in secret_names(type(self)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            text = value.get_secret_value()
+            found.append((URL(text).password or "") if "://" in text else text)
+        return [text for text in found if text]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, _SecretFiles(settings_cls))
+
+
+class Settings(LedgerSettings):
+    """Everything a worker needs."""
+
+    api_url: HttpUrl = Field(
+        "https://hpc.api.qingcloud.com/api", description="Entry of the EHPC API, without the action's path"
+    )
+    access_key_id: SecretStr = Field(min_length=1, description="The account's access key")
+    secret_access_key: SecretStr = Field(min_length=1, description="The key that signs every call")
+    quota_calls: int = Field(2000, ge=4, description="API calls the account has in one period")
+    quota_period_s: Seconds = Field(3600.0, description="Length of that period")
+    poll_interval_s: Seconds = Field(5.0, description="Shortest time between two looks at a zone's jobs")
+    tick_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
+        1.0, description="How often a worker asks what is due"
+    )
+    http_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = Field(30.0, description="Limit of one API call")
+    signature_ttl_s: Seconds = Field(60.0, description="How long the provider accepts a signature")
+    log_lag_s: SecondsOrNone = Field(10.0, description="How late a job may appear in the operation log")
+    submit_lease_s: Seconds = Field(45.0, description="How long one worker has a piece of work for itself")
+    retry_backoff_s: Seconds = Field(5.0, le=300, description="First wait after a refusal; doubles, to 300")
+    policy_file: Path | None = Field(None, description="Limits and schedules")
+    signed_path_slash: bool = Field(True, description="Whether the signed path ends in a slash")
+    signature_encoded_twice: bool = Field(True, description="Whether the signature is percent-encoded twice")
+    add_nodes_job_action: str = Field(
+        "HpcClusterAddClusterNodes", min_length=1, description="The log's name for the jobs of addNodes"
+    )
+
+    @model_validator(mode="after")
+    def _lease_outlasts_a_call(self) -> Self:
+        if self.submit_lease_s <= self.http_timeout_s:
+            raise ValueError(
+                f"{PREFIX}SUBMIT_LEASE_S={self.submit_lease_s:g} must be longer than "
+                f"{PREFIX}HTTP_TIMEOUT_S={self.http_timeout_s:g}: a call must end before its lease"
+            )
+        return self
+
+
+S = TypeVar("S", bound="LedgerSettings")
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = f"{PREFIX}{str(error['loc'][0]).upper()}"
+    if error["type"] == "missing":
+        return f"{name} is missing: set it, or {name}{FILE_SUFFIX} to a file that holds it"
+    value = error.get("input")
+    shown = "" if isinstance(value, SecretStr) or name.endswith(_SECRET_ENDINGS) else f"={value!r}"
+    return f"{name}{shown}: {message}"
+
+
+_SECRET_ENDINGS = tuple(name.upper() for name in secret_names(Settings))
+
+
+def load(kind: type[S], **given: Any) -> S:
+    """Read `kind` from the environment; `given` values go before it.
+
+    Raises SettingsError, one line that names every wrong or missing setting and shows no secret.
+    """
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        problems = "; ".join(_problem(dict(item)) for item in error.errors(include_url=False))
+        raise SettingsError(f"wrong settings: {problems}") from None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names that start with our prefix and mean nothing to us: most often a typing error."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known |= {f"{PREFIX}{name.upper()}{FILE_SUFFIX}" for name in secret_names(Settings)}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)

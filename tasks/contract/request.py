@@ -1,0 +1,227 @@
+"""What a producer may ask for. Other programs are written against this shape."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+MAX_NODES_PER_REQUEST = 10_000
+MAX_NODES_PER_OPERATION = 99  # EHPC API, addNodes: node_count is "1" to "99"
+MAX_RESOURCE_CONF_CHARS = 4_096
+MAX_DEADLINE_S = 7 * 86_400
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+NodeRole = Literal["login", "compute"]
+OnShortage = Literal["wait", "partial", "fail"]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """The default goes by the kind of cluster, which JSON Schema's `default` cannot say."""
+    schema.pop("default", None)
+
+
+class InvalidRequest(ValueError):  # noqa: N818 - named by what it says of the request
+    """The request cannot be accepted; `problems` has one sentence for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+class ScaleOutRequest(BaseModel):
+    """A request to add nodes of one role to one cluster."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="Scale-out request")
+
+    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] = Field(
+        description="Identity of the request and its idempotency key; the Celery task's id if left out"
+    )
+    cluster_id: Annotated[str, StringConstraints(pattern=r"^e?hpc-[A-Za-z0-9]{1,64}$")] = Field(
+        description="ehpc-… for a dedicated cluster, hpc-… for a shared one"
+    )
+    zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = Field(
+        description="The cluster's zone, such as jn1a"
+    )
+    node_count: Annotated[int, Field(ge=1, le=MAX_NODES_PER_REQUEST)] = Field(
+        description="How many nodes to add; more than 99 are added by several operations"
+    )
+    node_role: NodeRole = Field(
+        default="compute",
+        json_schema_extra=_without_default,
+        description="Left out: compute on ehpc-…, login on hpc-…",
+    )
+    node_name: Name | None = Field(default=None, description="Name for the nodes; such a request goes alone")
+    private_ips: tuple[str, ...] | None = Field(
+        default=None, strict=False, description="As many addresses as nodes; such a request goes alone"
+    )
+    resource_conf: dict[str, Any] | None = Field(
+        default=None, description="Handed to the provider as it is, e.g. cpu and memory"
+    )
+    deadline_s: Annotated[float, Field(gt=0, le=MAX_DEADLINE_S, allow_inf_nan=False)] | None = Field(
+        default=None, strict=False, description="Seconds until the request is given up"
+    )
+    on_shortage: OnShortage = Field(
+        default="wait", description="What to do when the provider has too few nodes"
+    )
+    requested_by: Name | None = Field(default=None, description="Who asks")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _role_by_kind_of_cluster(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("node_role") is None:
+            shared = str(data.get("cluster_id", "")).startswith("hpc-")
+            return {**data, "node_role": "login" if shared else "compute"}
+        return data
+
+    @field_validator("node_name", "requested_by")
+    @classmethod
+    def _is_printable(cls, value: str | None) -> str | None:
+        if value is not None and any(unicodedata.category(char).startswith("C") for char in value):
+            raise ValueError("must have no control characters")
+        return value
+
+    @field_validator("private_ips", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, (list, tuple)):
+            raise ValueError("must be a list of addresses")
+        return value
+
+    @field_validator("private_ips")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        wrong = [text for text in value if not _is_address(text)]
+        if wrong:
+            shown = ", ".join(repr(text[:64]) for text in wrong[:5])
+            raise ValueError(f"not addresses: {shown}")
+        if len(set(value)) != len(value):
+            raise ValueError("names an address twice")
+        return value or None
+
+    @field_validator("resource_conf")
+    @classmethod
+    def _is_small_json(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if not value:
+            return None
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError("must be an object of plain JSON values") from error
+        if len(text) > MAX_RESOURCE_CONF_CHARS:
+            raise ValueError(f"is {len(text)} characters of JSON, {MAX_RESOURCE_CONF_CHARS} are allowed")
+        if "\\u0000" in text:
+            raise ValueError("must have no NUL characters")
+        return value
+
+    @field_validator("deadline_s", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: Any) -> Any:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError("must be a number of seconds")
+        return value
+
+    @field_validator("node_role")
+    @classmethod
+    def _fits_the_cluster(cls, value: NodeRole, info: ValidationInfo) -> NodeRole:
+        cluster_id = str(info.data.get("cluster_id", ""))
+        if value == "compute" and cluster_id.startswith("hpc-"):
+            raise ValueError(
+                f"compute nodes cannot be added to the shared cluster {cluster_id}, only login nodes"
+            )
+        return value
+
+    @field_validator("node_name", "private_ips")
+    @classmethod
+    def _named_nodes_fit_one_operation(cls, value: Any, info: ValidationInfo) -> Any:
+        count = info.data.get("node_count")
+        if value is not None and count is not None and count > MAX_NODES_PER_OPERATION:
+            raise ValueError(f"nodes that are named must be at most {MAX_NODES_PER_OPERATION}, not {count}")
+        return value
+
+    @field_validator("private_ips")
+    @classmethod
+    def _one_address_for_each_node(
+        cls, value: tuple[str, ...] | None, info: ValidationInfo
+    ) -> tuple[str, ...] | None:
+        count = info.data.get("node_count")
+        if value is not None and count is not None and len(value) != count:
+            raise ValueError(f"{len(value)} addresses for {count} nodes: give one for each node, or none")
+        return value
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether its nodes are named, so that they cannot be bought together with others'."""
+        return self.node_name is not None or self.private_ips is not None
+
+    def fingerprint(self) -> str:
+        """The same for two requests that ask for the same."""
+        return content_fingerprint(self.model_dump(mode="json"))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def content_fingerprint(content: Any) -> str:
+    """SHA-256 over `content` as canonical JSON; what JSON cannot hold is taken by its text."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=repr)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def parse_request(fields: Mapping[str, Any]) -> ScaleOutRequest:
+    """Check `fields` against the contract.
+
+    Raises InvalidRequest with every problem at once.
+    """
+    try:
+        return ScaleOutRequest.model_validate(dict(fields))
+    except ValidationError as error:
+        raise InvalidRequest([_sentence(dict(item)) for item in error.errors(include_url=False)]) from None
+    except RecursionError:
+        raise InvalidRequest(["resource_conf is nested too deeply"]) from None
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    where = ".".join(str(part)[:64] for part in error["loc"])
+    if not where:
+        return message
+    match error["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "extra_forbidden":
+            return f"{where} is not a field of a request"
+        case _:
+            return f"{where}={_short(error.get('input'))}: {message}"
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a value that cannot be shown must not hide what is wrong with it
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else f"{text[:77]}…"

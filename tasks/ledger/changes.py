@@ -1,0 +1,56 @@
+"""What one step wants to change, built by pure functions and applied by one script, all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Literal
+
+from tasks.contract.outcome import Outcome
+from tasks.ledger.due import Due
+from tasks.ledger.records import Record
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Committed(Enum):
+    OK = auto()
+    STALE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. Its log line, its count and its lines of history are all made from this."""
+
+    name: str
+    level: Level = "info"
+    requests: tuple[str, ...] = ()
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes:
+    """Records are written if they are still at the version they were read at. Times in ms."""
+
+    puts: list[Record] = field(default_factory=list)
+    checks: list[Record] = field(default_factory=list)
+    due: dict[Due, int | None] = field(default_factory=dict)
+    sooner: dict[Due, int] = field(default_factory=dict)
+    arrivals: list[tuple[str, str, str, int]] = field(default_factory=list)
+    demand: list[tuple[str, str, str, int | None]] = field(default_factory=list)
+    empty_pools: list[tuple[str, str]] = field(default_factory=list)
+    running: list[tuple[str, str, str, int | None]] = field(default_factory=list)
+    opened: dict[str, int] = field(default_factory=dict)
+    waiters: list[tuple[str, str]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    late: list[Outcome] = field(default_factory=list)
+    ended_at: dict[str, int] = field(default_factory=dict)
+    expire: list[Record] = field(default_factory=list)
+    held: dict[str, int | None] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    def put(self, *records: Record) -> None:
+        self.puts.extend(records)
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)

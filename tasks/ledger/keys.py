@@ -1,0 +1,100 @@
+"""The names of all keys. Only the outcome keys and the outcome stream are public."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    prefix: str
+
+    def outcome(self, request_id: str) -> str:
+        return f"{self.prefix}:outcome:{request_id}"
+
+    @property
+    def outcomes(self) -> str:
+        return f"{self.prefix}:outcomes"
+
+    def request(self, request_id: str) -> str:
+        return f"{self.prefix}:request:{request_id}"
+
+    def operation(self, operation_id: str) -> str:
+        return f"{self.prefix}:operation:{operation_id}"
+
+    def cluster(self, cluster_id: str) -> str:
+        return f"{self.prefix}:cluster:{cluster_id}"
+
+    def zone(self, zone: str) -> str:
+        return f"{self.prefix}:zone:{zone}"
+
+    @property
+    def account(self) -> str:
+        return f"{self.prefix}:account"
+
+    def pools(self, cluster_id: str) -> str:
+        """Set of the pools of a cluster that may have waiting demand."""
+        return f"{self.prefix}:pools:{cluster_id}"
+
+    def demand(self, cluster_id: str, pool: str) -> str:
+        """Sorted set of the waiting requests of a pool, by arrival."""
+        return f"{self.prefix}:demand:{cluster_id}:{pool}"
+
+    def running(self, zone: str) -> str:
+        """Sorted set of `job_id operation_id`, by the time of sending."""
+        return f"{self.prefix}:running:{zone}"
+
+    def history(self, request_id: str) -> str:
+        return f"{self.prefix}:history:{request_id}"
+
+    def waiters(self, request_id: str) -> str:
+        """Set of the Celery task ids that wait for a request's outcome."""
+        return f"{self.prefix}:waiters:{request_id}"
+
+    @property
+    def outbox(self) -> str:
+        """Sorted set of `task_id request_id`: outcomes that waiting producers have yet to be told."""
+        return f"{self.prefix}:outbox"
+
+    @property
+    def due(self) -> str:
+        """Sorted set of what has to be looked at next, by when."""
+        return f"{self.prefix}:due"
+
+    @property
+    def open(self) -> str:
+        """Sorted set of the requests that have not ended, by acceptance."""
+        return f"{self.prefix}:open"
+
+    @property
+    def ended(self) -> str:
+        """Sorted set of the requests whose outcome is kept, by their end."""
+        return f"{self.prefix}:ended"
+
+    @property
+    def held(self) -> str:
+        """Sorted set of the operations that wait for a person, by since when."""
+        return f"{self.prefix}:held"
+
+    @property
+    def answered(self) -> str:
+        """Sorted set of the last script calls, by time, and beside it what each was answered."""
+        return f"{self.prefix}:answered"
+
+    @property
+    def answers(self) -> str:
+        return f"{self.prefix}:answers"
+
+    @property
+    def doorbell(self) -> str:
+        """Until when a sweep message counts as under way."""
+        return f"{self.prefix}:doorbell"
+
+    @property
+    def set_aside(self) -> str:
+        """List of the last messages that could not be understood."""
+        return f"{self.prefix}:set-aside"
+
+    @property
+    def counters(self) -> str:
+        return f"{self.prefix}:counters"

@@ -1,0 +1,211 @@
+"""The durable record of requests and operations, in Redis: one typed method a script, and the reads."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import Redis
+
+from tasks.ledger.changes import Changes, Committed
+from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.keys import Keys
+from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
+from tasks.ledger.step_encoding import StepEncoding
+from tasks.runtime.clock import Clock
+from tasks.runtime.redis_scripts import Script
+
+LUA = Path(__file__).parent / "lua"
+REMEMBER_ANSWERS_MS = 600_000
+PLANNED_FROM_POOL = 128
+
+R = TypeVar("R", bound=Record)
+
+
+class Joined(StrEnum):
+    """What is known of a request that somebody wants to wait for."""
+
+    ABSENT = "ABSENT"
+    CONFLICT = "CONFLICT"
+    WAITING = "WAITING"
+    ENDED = "ENDED"
+
+
+class Ledger:
+    """All reads and writes of the ledger.
+
+    `outcome_ttl_s`: how long ended requests, their operations and outcomes are kept, in seconds;
+    `stream_maxlen`: about how many entries the outcome stream keeps.
+    """
+
+    def __init__(
+        self, redis: Redis, keys: Keys, clock: Clock, *, outcome_ttl_s: int, stream_maxlen: int
+    ) -> None:
+        self.keys = keys
+        self.clock = clock
+        self.redis = redis
+        self._outcome_ttl_s = outcome_ttl_s
+        self._stream_maxlen = stream_maxlen
+        self._commit = Script(redis, LUA / "commit.lua")
+        self._claim = Script(redis, LUA / "claim_due.lua")
+        self._join = Script(redis, LUA / "join.lua")
+        self._ring = Script(redis, LUA / "ring.lua")
+        self._idle = Script(redis, LUA / "idle.lua")
+
+    async def learn_time(self) -> None:
+        """Ask the server for its time; needed once, before anything that uses the clock."""
+        seconds, micros = await self.redis.time()
+        self.clock.observe(seconds * 1000 + micros // 1000)
+
+    async def commit(self, changes: Changes) -> Committed:
+        """Apply `changes` all or nothing; STALE if a record has moved on since it was read."""
+        encoding = StepEncoding(self.keys, self.clock.now_ms(), self._outcome_ttl_s, self._stream_maxlen)
+        keys, step = encoding.encode(changes)
+        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_ANSWERS_MS, step]
+        word, now = await self._commit(keys, args)
+        self.clock.observe(int(now))
+        return Committed[word]
+
+    async def claim_due(self, limit: int, lease_s: float) -> list[Due]:
+        """Take at most `limit` due entries, leased to the caller for `lease_s`."""
+        keys = [self.keys.due, self.keys.answered, self.keys.answers]
+        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_ANSWERS_MS, limit, round(lease_s * 1000)]
+        now, *entries = await self._claim(keys, args)
+        self.clock.observe(int(now))
+        return [Due.parse(entry) for entry in entries]
+
+    async def join(
+        self, request_id: str, fingerprint: str | None, task_id: str | None
+    ) -> tuple[Joined, dict[str, Any] | None]:
+        """Have `task_id` told of the request's outcome, or get the outcome if the request has ended."""
+        names = self.keys
+        keys = [names.request(request_id), names.waiters(request_id), names.outcome(request_id)]
+        word, now, outcome = await self._join(
+            keys, [self.clock.for_script(), fingerprint or "", task_id or ""]
+        )
+        self.clock.observe(int(now))
+        return Joined(word), json.loads(outcome) if outcome else None
+
+    async def ring(self, under_way_s: float) -> bool:
+        """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`."""
+        keys = [self.keys.due, self.keys.doorbell]
+        answer, now = await self._ring(keys, [self.clock.for_script(), round(under_way_s * 1000)])
+        self.clock.observe(int(now))
+        return bool(answer)
+
+    async def ring_heard(self) -> None:
+        """The sweep message has arrived: the next one may be sent."""
+        await self.redis.delete(self.keys.doorbell)
+
+    async def rest_zone(self, zone: str, next_ms: int) -> None:
+        """Look at the zone again at `next_ms`, or not at all if nothing runs there any more."""
+        await self._idle([self.keys.due, self.keys.running(zone)], [str(Due(DueKind.ZONE, zone)), next_ms])
+
+    async def rest_outbox(self, next_ms: int) -> None:
+        await self._idle([self.keys.due, self.keys.outbox], [str(OUTBOX), next_ms])
+
+    async def request(self, request_id: str) -> Request | None:
+        return await self._one(Request, self.keys.request(request_id))
+
+    async def requests(self, request_ids: Iterable[str]) -> dict[str, Request]:
+        """The requests that are there, by id."""
+        names = [self.keys.request(request_id) for request_id in request_ids]
+        found = await self._many(Request, names)
+        return {record.request_id: record for record in found if record is not None}
+
+    async def operation(self, operation_id: str) -> Operation | None:
+        return await self._one(Operation, self.keys.operation(operation_id))
+
+    async def operations(self, operation_ids: Iterable[str]) -> dict[str, Operation]:
+        names = [self.keys.operation(operation_id) for operation_id in operation_ids]
+        found = await self._many(Operation, names)
+        return {record.operation_id: record for record in found if record is not None}
+
+    async def cluster(self, cluster_id: str) -> Cluster:
+        fresh = Cluster(cluster_id=cluster_id)
+        return await self._one_or(Cluster, self.keys.cluster(cluster_id), fresh)
+
+    async def zone(self, zone: str) -> Zone:
+        return await self._one_or(Zone, self.keys.zone(zone), Zone(zone=zone))
+
+    async def account(self) -> Account:
+        return await self._one_or(Account, self.keys.account, Account())
+
+    async def demand(self, cluster_id: str) -> dict[str, list[Request]]:
+        """The first waiting requests of each pool of the cluster, in order of arrival."""
+        pools = sorted(await cast("Any", self.redis.smembers(self.keys.pools(cluster_id))))
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for pool in pools:
+                pipe.zrange(self.keys.demand(cluster_id, pool), 0, PLANNED_FROM_POOL - 1)
+            waiting = await pipe.execute()
+        found = await self.requests(request_id for ids in waiting for request_id in ids)
+        return {
+            pool: [found[request_id] for request_id in ids if request_id in found]
+            for pool, ids in zip(pools, waiting, strict=True)
+        }
+
+    async def running(self, zone: str) -> dict[str, tuple[str, int]]:
+        """The zone's running jobs: operation id and time of sending (ms), by job id."""
+        rows = await self.redis.zrange(self.keys.running(zone), 0, -1, withscores=True)
+        found = {}
+        for member, score in rows:
+            job_id, _, operation_id = str(member).partition(" ")
+            found[job_id] = (operation_id, int(score))
+        return found
+
+    async def outbox(self, limit: int) -> list[tuple[str, str]]:
+        """Task ids and the requests whose outcome they wait for, oldest first."""
+        members = await self.redis.zrange(self.keys.outbox, 0, limit - 1)
+        # A request id has no space in it, whatever a producer makes of a task id.
+        pairs = (str(member).rpartition(" ") for member in members)
+        return [(task_id, request_id) for task_id, _, request_id in pairs]
+
+    async def told(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Take out of the outbox who has been told."""
+        if pairs:
+            await self.redis.zrem(self.keys.outbox, *(f"{task} {request}" for task, request in pairs))
+
+    async def outcomes(self, request_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        if not request_ids:
+            return []
+        texts = await self.redis.mget([self.keys.outcome(request_id) for request_id in request_ids])
+        return [json.loads(text) if text else None for text in texts]
+
+    async def history(self, request_id: str) -> list[dict[str, Any]]:
+        lines = await cast("Any", self.redis.lrange(self.keys.history(request_id), 0, -1))
+        return [json.loads(line) for line in lines]
+
+    async def open_requests(self, limit: int) -> list[str]:
+        return [str(member) for member in await self.redis.zrange(self.keys.open, 0, limit - 1)]
+
+    async def ended_requests(self, limit: int) -> list[str]:
+        """The requests that ended last, latest first."""
+        return [str(member) for member in await self.redis.zrange(self.keys.ended, 0, limit - 1, desc=True)]
+
+    async def held_operations(self) -> list[str]:
+        return [str(member) for member in await self.redis.zrange(self.keys.held, 0, -1)]
+
+    async def _one(self, kind: type[R], key: str) -> R | None:
+        (record,) = await self._many(kind, [key])
+        return record
+
+    async def _one_or(self, kind: type[R], key: str, fresh: R) -> R:
+        version, content = await cast("Any", self.redis.hmget(key, ["version", "content"]))
+        if content is None:
+            return fresh.model_copy(update={"version": int(version or 0)})
+        return _load(kind, version, content)
+
+    async def _many(self, kind: type[R], keys: Sequence[str]) -> list[R | None]:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hmget(key, ["version", "content"])
+            rows = await pipe.execute()
+        return [None if content is None else _load(kind, version, content) for version, content in rows]
+
+
+def _load(kind: type[R], version: str, content: str) -> R:
+    return kind.model_validate_json(content).model_copy(update={"version": int(version)})

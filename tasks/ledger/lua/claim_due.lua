@@ -1,0 +1,35 @@
+-- Take what is due, each entry leased to the caller: it comes up again if nothing is heard of it.
+--
+-- KEYS     1 due (zset), 2 answered (zset), 3 answers (hash)
+-- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[2]  the call's id: the same call sent twice is answered twice and applied once
+-- ARGV[3]  how long answers are remembered, ms
+-- ARGV[4]  at most so many entries
+-- ARGV[5]  the lease, ms
+-- Answers  {now ms, entry, entry, …}
+
+local time = redis.call('TIME')
+local now = tonumber(ARGV[1])
+if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
+
+local before = redis.call('HGET', KEYS[3], ARGV[2])
+if before then
+  local answer = cjson.decode(before)
+  table.insert(answer, 1, now)
+  return answer
+end
+
+local entries = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[4])
+if #entries == 0 then return {now} end
+
+for _, entry in ipairs(entries) do redis.call('ZADD', KEYS[1], now + tonumber(ARGV[5]), entry) end
+
+redis.call('HSET', KEYS[3], ARGV[2], cjson.encode(entries))
+redis.call('ZADD', KEYS[2], now, ARGV[2])
+local old = redis.call('ZRANGE', KEYS[2], '-inf', now - tonumber(ARGV[3]), 'BYSCORE', 'LIMIT', 0, 16)
+if #old > 0 then
+  redis.call('ZREM', KEYS[2], unpack(old))
+  redis.call('HDEL', KEYS[3], unpack(old))
+end
+table.insert(entries, 1, now)
+return entries

@@ -1,0 +1,75 @@
+-- Apply one step, all or nothing, if every record is still at the version it was read at.
+--
+-- KEYS     1 answered (zset), 2 answers (hash), then every key that the step touches
+-- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[2]  the call's id: the same call sent twice is answered twice and applied once
+-- ARGV[3]  how long answers are remembered, ms
+-- ARGV[4]  the step as JSON; i is the index of a key in KEYS:
+--          check  {i, version}               the record must be at this version (0: not there)
+--          put    {i, content}               write the record, one version further
+--          bump   {i}                        one version further, content untouched
+--          zadd   {i, score, member}         zrem  {i, member}
+--          sooner {i, score, member}         add, or move to an earlier score
+--          sadd   {i, member}                srem  {i, member}
+--          rpush  {i, text}
+--          set    {i, text, ttl_s}
+--          xadd   {i, maxlen, field, value, …}
+--          tell   {waiters i, outbox i, due i, request id, score, due member}
+--                                            whoever waits for the request is put into the outbox
+--          trim   {i, score}                 forget members up to the score
+--          expire {i, ttl_s}
+-- Answers  {word, now ms}: OK or STALE
+
+local time = redis.call('TIME')
+local now = tonumber(ARGV[1])
+if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
+
+local before = redis.call('HGET', KEYS[2], ARGV[2])
+if before then return {before, now} end
+
+local step = cjson.decode(ARGV[4])
+
+for _, c in ipairs(step.check or {}) do
+  local version = tonumber(redis.call('HGET', KEYS[c[1]], 'version') or 0)
+  if version ~= c[2] then return {'STALE', now} end
+end
+
+for _, w in ipairs(step.put or {}) do
+  redis.call('HINCRBY', KEYS[w[1]], 'version', 1)
+  redis.call('HSET', KEYS[w[1]], 'content', w[2])
+end
+for _, w in ipairs(step.bump or {}) do redis.call('HINCRBY', KEYS[w[1]], 'version', 1) end
+for _, w in ipairs(step.zadd or {}) do redis.call('ZADD', KEYS[w[1]], w[2], w[3]) end
+for _, w in ipairs(step.zrem or {}) do redis.call('ZREM', KEYS[w[1]], w[2]) end
+for _, w in ipairs(step.sooner or {}) do
+  local score = redis.call('ZSCORE', KEYS[w[1]], w[3])
+  if not score or tonumber(score) > tonumber(w[2]) then redis.call('ZADD', KEYS[w[1]], w[2], w[3]) end
+end
+for _, w in ipairs(step.sadd or {}) do redis.call('SADD', KEYS[w[1]], w[2]) end
+for _, w in ipairs(step.srem or {}) do redis.call('SREM', KEYS[w[1]], w[2]) end
+for _, w in ipairs(step.rpush or {}) do redis.call('RPUSH', KEYS[w[1]], w[2]) end
+for _, w in ipairs(step.set or {}) do redis.call('SET', KEYS[w[1]], w[2], 'EX', w[3]) end
+for _, w in ipairs(step.xadd or {}) do
+  redis.call('XADD', KEYS[w[1]], 'MAXLEN', '~', w[2], '*', unpack(w, 3))
+end
+for _, w in ipairs(step.tell or {}) do
+  local waiting = redis.call('SMEMBERS', KEYS[w[1]])
+  for _, task_id in ipairs(waiting) do
+    redis.call('ZADD', KEYS[w[2]], w[5], task_id .. ' ' .. w[4])
+  end
+  if #waiting > 0 then
+    redis.call('DEL', KEYS[w[1]])
+    redis.call('ZADD', KEYS[w[3]], w[5], w[6])
+  end
+end
+for _, w in ipairs(step.trim or {}) do redis.call('ZREMRANGEBYSCORE', KEYS[w[1]], '-inf', w[2]) end
+for _, w in ipairs(step.expire or {}) do redis.call('EXPIRE', KEYS[w[1]], w[2]) end
+
+redis.call('HSET', KEYS[2], ARGV[2], 'OK')
+redis.call('ZADD', KEYS[1], now, ARGV[2])
+local old = redis.call('ZRANGE', KEYS[1], '-inf', now - tonumber(ARGV[3]), 'BYSCORE', 'LIMIT', 0, 16)
+if #old > 0 then
+  redis.call('ZREM', KEYS[1], unpack(old))
+  redis.call('HDEL', KEYS[2], unpack(old))
+end
+return {'OK', now}

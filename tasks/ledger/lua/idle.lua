@@ -1,0 +1,13 @@
+-- Put an entry of the due set to rest, unless what it stands for has come to life meanwhile.
+--
+-- KEYS     1 due (zset), 2 the set that the entry looks after (zset)
+-- ARGV[1]  the entry
+-- ARGV[2]  when it is due next if the set is not empty, ms
+-- Answers  1 if the entry is at rest, 0 if it stays due
+
+if redis.call('ZCARD', KEYS[2]) == 0 then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  return 1
+end
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+return 0

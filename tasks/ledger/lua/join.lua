@@ -1,0 +1,19 @@
+-- Wait for a request that is there already, or get its outcome if it has ended.
+--
+-- KEYS     1 request (hash), 2 waiters (set), 3 outcome (string)
+-- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[2]  fingerprint of what the caller asks for, '' for any
+-- ARGV[3]  Celery task id, '' for nobody
+-- Answers  {word, now ms, outcome}: ABSENT, CONFLICT, WAITING, or ENDED with the outcome ('' if it is gone)
+
+local time = redis.call('TIME')
+local now = tonumber(ARGV[1])
+if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
+
+local content = redis.call('HGET', KEYS[1], 'content')
+if not content then return {'ABSENT', now, ''} end
+local request = cjson.decode(content)
+if ARGV[2] ~= '' and request.fingerprint ~= ARGV[2] then return {'CONFLICT', now, ''} end
+if request.status then return {'ENDED', now, redis.call('GET', KEYS[3]) or ''} end
+if ARGV[3] ~= '' then redis.call('SADD', KEYS[2], ARGV[3]) end
+return {'WAITING', now, ''}

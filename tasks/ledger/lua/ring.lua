@@ -1,0 +1,16 @@
+-- Whether a sweep has to be called for: something is due, and no call is under way.
+--
+-- KEYS     1 due (zset), 2 doorbell (string)
+-- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[2]  how long a call counts as under way, ms
+-- Answers  {1 or 0, now ms}
+
+local time = redis.call('TIME')
+local now = tonumber(ARGV[1])
+if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
+
+if tonumber(redis.call('GET', KEYS[2]) or 0) > now then return {0, now} end
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if #first == 0 or tonumber(first[2]) > now then return {0, now} end
+redis.call('SET', KEYS[2], now + tonumber(ARGV[2]))
+return {1, now}

@@ -1,0 +1,225 @@
+"""The ledger's records. Each carries the version it was read at; a commit writes the next one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.contract.outcome import OutcomeStatus
+from tasks.contract.request import ScaleOutRequest
+
+
+class State(StrEnum):
+    """Of an operation; see docs/how-it-works.md for what leads from one to the next."""
+
+    PLANNED = "planned"
+    SUBMITTING = "submitting"
+    IN_DOUBT = "in_doubt"
+    RUNNING = "running"
+    HELD = "held"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUSED = "refused"
+    ABSENT = "absent"
+    ABANDONED = "abandoned"
+
+
+ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.REFUSED, State.ABSENT, State.ABANDONED})
+WITH_JOB = frozenset({State.RUNNING, State.SUCCEEDED, State.FAILED})
+
+
+class Record(BaseModel):
+    """What all records share. `version` is not stored with the content but beside it, as a field."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int = 0
+
+    def content(self) -> str:
+        return self.model_dump_json(exclude={"version"}, exclude_defaults=True)
+
+
+class Refusal(BaseModel):
+    """What was last said against a request or an operation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    message: str
+    code: int | None = None
+
+
+class Share(BaseModel):
+    """One operation as seen by one request it serves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    operation_id: str
+    node_count: int
+    state: State
+    job_id: str | None = None
+    error_codes: str = ""
+    submitted_at: int | None = None
+    finished_at: int | None = None
+    nodes_added: int = 0
+    node_ids: tuple[str, ...] = ()
+
+
+class Request(Record):
+    """A request and how far it has come. `wanted` nodes are in no operation yet. Times in ms."""
+
+    request_id: str
+    asked: ScaleOutRequest | None = None
+    fingerprint: str
+    accepted_at: int
+    deadline_at: int
+    wanted: int = 0
+    shares: tuple[Share, ...] = ()
+    refusals: int = 0
+    not_before: int = 0
+    streak: int = 0
+    most_at_once: int | None = None
+    alone: bool = False
+    cancelled: bool = False
+    last_refusal: Refusal | None = None
+    status: OutcomeStatus | None = None
+    finished_at: int | None = None
+
+    @property
+    def form(self) -> ScaleOutRequest:
+        """What was asked for; only a request that was refused as invalid has none."""
+        if self.asked is None:
+            raise ValueError(f"request {self.request_id} was refused as invalid and has no valid content")
+        return self.asked
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None
+
+    @property
+    def live_shares(self) -> tuple[Share, ...]:
+        return tuple(share for share in self.shares if share.state not in ENDED)
+
+    @property
+    def nodes_added(self) -> int:
+        return sum(share.nodes_added for share in self.shares)
+
+    @property
+    def pool(self) -> str:
+        return pool_of(self.form)
+
+
+def pool_of(form: ScaleOutRequest) -> str:
+    """Name of the pool: requests of one pool can be bought in one call, if they do not go alone."""
+    parts = [form.zone, form.node_role, form.resource_conf]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Allocation(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    request_id: str
+    node_count: int
+
+
+class Doubt(BaseModel):
+    """Why nobody knows whether a sending was carried out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: int
+    reason: str
+    http_status: int | None = None
+    ret_code: int | None = None
+
+
+class Verdict(BaseModel):
+    """How the operation log says a job ended, kept until it is known which nodes came."""
+
+    model_config = ConfigDict(frozen=True)
+
+    successful: bool
+    ended_at: int
+    error_codes: str = ""
+    node_ids: tuple[str, ...] = ()
+
+
+class Operation(Record):
+    """One addNodes call and the job it starts. Sent at most once, ever. Times in ms."""
+
+    operation_id: str
+    cluster_id: str
+    zone: str
+    node_role: str
+    state: State
+    allocations: tuple[Allocation, ...]
+    planned_at: int
+    tries: int = 0
+    baseline: tuple[str, ...] | None = None
+    sent_at: int | None = None
+    body: str | None = None
+    job_id: str | None = None
+    verdict: Verdict | None = None
+    doubt: Doubt | None = None
+    held_because: str | None = None
+    refusal: Refusal | None = None
+    nodes_added: int = 0
+    node_ids: tuple[str, ...] = ()
+    error_codes: str = ""
+    finished_at: int | None = None
+
+    @property
+    def node_count(self) -> int:
+        return sum(allocation.node_count for allocation in self.allocations)
+
+    @property
+    def request_ids(self) -> tuple[str, ...]:
+        return tuple(allocation.request_id for allocation in self.allocations)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+class Cluster(Record):
+    """A cluster's gate, and what is known of the cluster. Its version also moves when demand arrives."""
+
+    cluster_id: str
+    zone: str | None = None
+    gate: str | None = None
+    not_before: int = 0
+    streak: int = 0
+    waits_for: Refusal | None = None
+
+
+class Account(Record):
+    """Whether the provider refuses the account, and when that is tried again."""
+
+    refused_since: int | None = None
+    not_before: int = 0
+    streak: int = 0
+    refusal: Refusal | None = None
+
+
+class Zone(Record):
+    """What following has learnt of a zone: `missing` jobs by since when, in ms."""
+
+    zone: str
+    action_seen: bool = False
+    failures: int = 0
+    missing: dict[str, int] = {}
+
+
+def give(allocations: Sequence[Allocation], nodes: int) -> list[int]:
+    """Give `nodes` to the allocations in their order, none more than it asked for."""
+    given = []
+    for allocation in allocations:
+        part = min(allocation.node_count, nodes)
+        given.append(part)
+        nodes -= part
+    return given

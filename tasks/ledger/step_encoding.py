@@ -1,0 +1,147 @@
+"""Changes as the argument of commit.lua: every key once, every write by the key's index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from tasks.contract.outcome import LATE_NODES, Outcome, timestamp
+from tasks.ledger.changes import Changes, Event
+from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.keys import Keys
+from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
+
+MAX_HISTORY_LINE = 4_096
+
+
+class StepEncoding:
+    """Collects the keys and writes of one step."""
+
+    def __init__(self, keys: Keys, now_ms: int, outcome_ttl_s: int, stream_maxlen: int) -> None:
+        self._names = keys
+        self._now_ms = now_ms
+        self._ttl_s = outcome_ttl_s
+        self._maxlen = stream_maxlen
+        self._index: dict[str, int] = {}
+        self._step: dict[str, list[list[object]]] = {}
+        for name in (keys.answered, keys.answers):
+            self._key(name)
+
+    def encode(self, changes: Changes) -> tuple[list[str], str]:
+        """The script's KEYS, and the step as JSON."""
+        self._records(changes)
+        self._queues(changes)
+        self._indexes(changes)
+        for event in changes.events:
+            self._history(event)
+        for outcome in changes.outcomes:
+            self._outcome(outcome, changes.ended_at[outcome.request_id])
+        for outcome in changes.late:
+            self._stream(outcome, LATE_NODES)
+        # Last, so that the keys are there already when they get their time to live.
+        for record in changes.expire:
+            self._expire(record)
+        return list(self._index), json.dumps(self._step, separators=(",", ":"))
+
+    def _records(self, changes: Changes) -> None:
+        for record in changes.checks:
+            self._write("check", self.key_of(record), record.version)
+        for record in changes.puts:
+            self._write("check", self.key_of(record), record.version)
+            self._write("put", self.key_of(record), record.content())
+
+    def _queues(self, changes: Changes) -> None:
+        names = self._names
+        for cluster_id, pool, request_id, order in changes.arrivals:
+            self._write("zadd", names.demand(cluster_id, pool), order, request_id)
+            self._write("sadd", names.pools(cluster_id), pool)
+            # Whoever plans this cluster just now must see that there is more to plan.
+            self._write("bump", names.cluster(cluster_id))
+        for cluster_id, pool, request_id, order_or_none in changes.demand:
+            if order_or_none is None:
+                self._write("zrem", names.demand(cluster_id, pool), request_id)
+            else:
+                self._write("zadd", names.demand(cluster_id, pool), order_or_none, request_id)
+                self._write("sadd", names.pools(cluster_id), pool)
+        for cluster_id, pool in changes.empty_pools:
+            self._write("srem", names.pools(cluster_id), pool)
+        for due, at in changes.due.items():
+            self._scored(names.due, str(due), at)
+        for due, at in changes.sooner.items():
+            self._write("sooner", names.due, at, str(due))
+
+    def _indexes(self, changes: Changes) -> None:
+        names = self._names
+        for zone, job_id, operation_id, at in changes.running:
+            self._scored(names.running(zone), f"{job_id} {operation_id}", at)
+        for operation_id, at in changes.held.items():
+            self._scored(names.held, operation_id, at)
+        for request_id, at in changes.opened.items():
+            self._write("zadd", names.open, at, request_id)
+        for request_id, task_id in changes.waiters:
+            self._write("sadd", names.waiters(request_id), task_id)
+
+    def _outcome(self, outcome: Outcome, at: int) -> None:
+        names, request_id = self._names, outcome.request_id
+        self._write("set", names.outcome(request_id), outcome.model_dump_json(), self._ttl_s)
+        self._stream(outcome, outcome.status)
+        self._write("zrem", names.open, request_id)
+        self._write("zadd", names.ended, at, request_id)
+        self._write("trim", names.ended, at - self._ttl_s * 1000)
+        self._write("zrem", names.due, str(Due(DueKind.REQUEST, request_id)))
+        waiters, outbox, due = (
+            self._key(name) for name in (names.waiters(request_id), names.outbox, names.due)
+        )
+        self._step.setdefault("tell", []).append([waiters, outbox, due, request_id, at, str(OUTBOX)])
+
+    def _stream(self, outcome: Outcome, status: str) -> None:
+        fields = ("request_id", outcome.request_id, "status", status, "outcome", outcome.model_dump_json())
+        self._write("xadd", self._names.outcomes, self._maxlen, *fields)
+
+    def _history(self, event: Event) -> None:
+        line = history_line(event, self._now_ms)
+        for request_id in event.requests:
+            self._write("rpush", self._names.history(request_id), line)
+
+    def _expire(self, record: Record) -> None:
+        self._write("expire", self.key_of(record), self._ttl_s)
+        if isinstance(record, Request):
+            self._write("expire", self._names.history(record.request_id), self._ttl_s)
+            for share in record.shares:
+                self._write("expire", self._names.operation(share.operation_id), self._ttl_s)
+
+    def _scored(self, key: str, member: str, score: int | None) -> None:
+        if score is None:
+            self._write("zrem", key, member)
+        else:
+            self._write("zadd", key, score, member)
+
+    def _write(self, what: str, key: str, *values: object) -> None:
+        self._step.setdefault(what, []).append([self._key(key), *values])
+
+    def _key(self, name: str) -> int:
+        return self._index.setdefault(name, len(self._index) + 1)
+
+    def key_of(self, record: Record) -> str:
+        match record:
+            case Request():
+                return self._names.request(record.request_id)
+            case Operation():
+                return self._names.operation(record.operation_id)
+            case Cluster():
+                return self._names.cluster(record.cluster_id)
+            case Zone():
+                return self._names.zone(record.zone)
+            case Account():
+                return self._names.account
+            case _:
+                raise TypeError(f"{type(record).__name__} is no record of the ledger")
+
+
+def history_line(event: Event, now_ms: int) -> str:
+    """One line of a request's history, as JSON."""
+    fields: Mapping[str, object] = {"at": timestamp(now_ms), "event": event.name, **event.fields}
+    line = json.dumps(fields, ensure_ascii=False, default=str)
+    if len(line) > MAX_HISTORY_LINE:
+        line = json.dumps({"at": timestamp(now_ms), "event": event.name, "cut": line[:MAX_HISTORY_LINE]})
+    return line

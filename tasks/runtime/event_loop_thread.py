@@ -1,0 +1,85 @@
+"""The only bridge from Celery's synchronous tasks to asyncio: one event loop thread a process."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class EventLoopThread:
+    """Runs coroutines for threads that have no event loop of their own.
+
+    Started by the first call that needs it, in the process that needs it: a loop from before a fork hangs.
+    """
+
+    def __init__(self, name: str = "scaleout-loop") -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+
+    def run(self, coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+        """Run `coroutine` in the loop, with the caller's context variables, and give its result.
+
+        Raises TimeoutError after `timeout_s`; the coroutine is cancelled then, as it is when the waiting
+        thread is interrupted.
+        """
+        future = self.submit(coroutine)
+        try:
+            return future.result(timeout_s)
+        except BaseException:
+            future.cancel()
+            raise
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start `coroutine` in the loop without waiting for it."""
+        loop = self._running_loop()
+        context = contextvars.copy_context()
+
+        async def in_context() -> T:
+            return await asyncio.get_running_loop().create_task(coroutine, context=context)
+
+        return asyncio.run_coroutine_threadsafe(in_context(), loop)
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        """Cancel what still runs, wait for it, and end the thread. The next call starts a new one."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None or self._pid != os.getpid():
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout_s)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout_s)
+        loop.close()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run_forever, args=(self._loop,), name=self._name, daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+
+
+async def _cancel_all() -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
