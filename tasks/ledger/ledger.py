@@ -152,7 +152,8 @@ class Ledger:
         """The zone's running jobs: operation id and time of sending (ms), by job id."""
         rows = await self.redis.zrange(self.keys.running(zone), 0, -1, withscores=True)
         found = {}
-        for member, score in rows:
+        for row in rows:
+            member, score = cast("tuple[str, float]", row)
             job_id, _, operation_id = str(member).partition(" ")
             found[job_id] = (operation_id, int(score))
         return found
@@ -203,7 +204,7 @@ class Ledger:
         async with self.redis.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.hmget(key, ["version", "content"])
-            rows = await pipe.execute()
+            rows: list[tuple[str, str | None]] = await pipe.execute()
         return [None if content is None else _load(kind, version, content) for version, content in rows]
 
 

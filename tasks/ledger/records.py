@@ -161,6 +161,7 @@ class Operation(Record):
     planned_at: int
     tries: int = 0
     baseline: tuple[str, ...] | None = None
+    listed_since: int | None = None
     sent_at: int | None = None
     body: str | None = None
     job_id: str | None = None

@@ -12,6 +12,7 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
 
 MAX_HISTORY_LINE = 4_096
+MAX_HISTORY_LINES = 500
 
 
 class StepEncoding:
@@ -101,7 +102,7 @@ class StepEncoding:
     def _history(self, event: Event) -> None:
         line = history_line(event, self._now_ms)
         for request_id in event.requests:
-            self._write("rpush", self._names.history(request_id), line)
+            self._write("rpush", self._names.history(request_id), line, MAX_HISTORY_LINES)
 
     def _expire(self, record: Record) -> None:
         self._write("expire", self.key_of(record), self._ttl_s)

@@ -35,9 +35,10 @@ class CallClass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Calls that may be made."""
+    """Calls that may be made; a `probe` finds out whether a window said to be full is so still."""
 
     calls: tuple[str, ...]
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,11 @@ class Governor:
         most = max(int(self._limit * call_class.value), min(calls, self._limit))
         probe_ms = self._window_ms // PROBES_PER_WINDOW
         args = [self._clock.for_script(), self._window_ms, most, self._lasting_ms, probe_ms, *ids]
-        granted, now, again = await self._reserve([self._calls, self._full], args)
+        word, now, again = await self._reserve([self._calls, self._full], args)
         self._clock.observe(int(now))
-        return Grant(ids) if granted else Wait(int(again))
+        if word == "WAIT":
+            return Wait(int(again))
+        return Grant(ids, probe=word == "PROBE")
 
     async def ended(self, calls: Sequence[str]) -> None:
         """The calls have been answered or given up; they count for one window from now."""
@@ -99,8 +102,7 @@ class Governor:
         now = self._clock.now_ms()
         until = now + (self._window_ms if retry_after_s is None else round(retry_after_s * 1000))
         probe = now + self._window_ms // PROBES_PER_WINDOW
-        fields = {"until": str(until), "probe": str(min(until, probe))}
-        await self._redis.hset(self._full, mapping=fields)  # type: ignore[misc]
+        await self._redis.hset(self._full, items=["until", until, "probe", min(until, probe)])
         return until
 
     async def window_is_open(self) -> None:
@@ -110,6 +112,6 @@ class Governor:
     async def usage(self) -> Usage:
         now = self._clock.now_ms()
         used = await self._redis.zcount(self._calls, now - self._window_ms, "+inf")
-        until = await self._redis.hget(self._full, "until")  # type: ignore[misc]
+        until = await self._redis.hget(self._full, "until")
         full_until = int(until) if until and int(until) > now else None
         return Usage(int(used), self._limit, full_until)

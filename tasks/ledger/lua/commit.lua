@@ -11,7 +11,7 @@
 --          zadd   {i, score, member}         zrem  {i, member}
 --          sooner {i, score, member}         add, or move to an earlier score
 --          sadd   {i, member}                srem  {i, member}
---          rpush  {i, text}
+--          rpush  {i, text, most}            append; only the last `most` lines are kept
 --          set    {i, text, ttl_s}
 --          xadd   {i, maxlen, field, value, …}
 --          tell   {waiters i, outbox i, due i, request id, score, due member}
@@ -47,7 +47,10 @@ for _, w in ipairs(step.sooner or {}) do
 end
 for _, w in ipairs(step.sadd or {}) do redis.call('SADD', KEYS[w[1]], w[2]) end
 for _, w in ipairs(step.srem or {}) do redis.call('SREM', KEYS[w[1]], w[2]) end
-for _, w in ipairs(step.rpush or {}) do redis.call('RPUSH', KEYS[w[1]], w[2]) end
+for _, w in ipairs(step.rpush or {}) do 
+  redis.call('RPUSH', KEYS[w[1]], w[2])
+  redis.call('LTRIM', KEYS[w[1]], -w[3], -1)
+end
 for _, w in ipairs(step.set or {}) do redis.call('SET', KEYS[w[1]], w[2], 'EX', w[3]) end
 for _, w in ipairs(step.xadd or {}) do
   redis.call('XADD', KEYS[w[1]], 'MAXLEN', '~', w[2], '*', unpack(w, 3))

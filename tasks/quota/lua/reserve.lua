@@ -7,7 +7,7 @@
 -- ARGV[4]  how long a call may take at most, ms
 -- ARGV[5]  when the window counts as full: how long until one call may try again, ms
 -- ARGV[6…] the calls' ids, granted all or none; the same ids sent twice are granted once
--- Answers  {1 or 0, now ms, when to ask again ms}
+-- Answers  {word, now ms, when to ask again ms}: GRANTED, PROBE (though the window counts as full), WAIT
 
 local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
@@ -15,7 +15,7 @@ if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 local window, most, lasting = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local wanted = #ARGV - 5
 
-if redis.call('ZSCORE', KEYS[1], ARGV[6]) then return {1, now, now} end
+if redis.call('ZSCORE', KEYS[1], ARGV[6]) then return {'GRANTED', now, now} end
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
 local used = redis.call('ZCARD', KEYS[1])
@@ -24,15 +24,17 @@ if used + wanted > most then
   local first = redis.call('ZRANGE', KEYS[1], over - 1, over - 1, 'WITHSCORES')
   local free = now + window
   if #first > 0 then free = tonumber(first[2]) + window + 1 end
-  return {0, now, free}
+  return {'WAIT', now, free}
 end
 
+local word = 'GRANTED'
 local until_ms = tonumber(redis.call('HGET', KEYS[2], 'until') or 0)
 if until_ms > now then
   local probe = tonumber(redis.call('HGET', KEYS[2], 'probe') or 0)
-  if probe > now then return {0, now, math.min(until_ms, probe)} end
+  if probe > now then return {'WAIT', now, math.min(until_ms, probe)} end
+  word = 'PROBE'
   redis.call('HSET', KEYS[2], 'probe', now + tonumber(ARGV[5]))
 end
 
 for i = 6, #ARGV do redis.call('ZADD', KEYS[1], now + lasting, ARGV[i]) end
-return {1, now, now}
+return {word, now, now}

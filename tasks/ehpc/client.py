@@ -1,0 +1,201 @@
+"""Sends one call, once, and hands its reply to the decoders. Nothing here decides anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import aiohttp
+from yarl import URL
+
+from tasks.ehpc import actions
+from tasks.ehpc.actions import ApiRequest
+from tasks.ehpc.errors import EhpcError, InDoubt, NotSent
+from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
+from tasks.ehpc.replies import MOST_BYTES, Reply, add_nodes_answer, nodes_answer, operations_answer
+from tasks.ehpc.signature import Credentials, SigningRules, signed_query
+
+CONNECTIONS = 64
+
+T = TypeVar("T")
+
+
+class ConnectionLost(aiohttp.ClientError):
+    """The connection broke after the call had begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """One call, for logs and metrics."""
+
+    action: str
+    zone: str
+    duration_s: float
+    http_status: int | None
+    ret_code: int | None
+    error_kind: str | None
+
+
+async def never_resend(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """aiohttp sends an idempotent call once more when its connection breaks; each call costs quota."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise ConnectionLost(type(error).__name__) from error
+
+
+def open_session() -> aiohttp.ClientSession:
+    """The one session of a process. No cookies, no proxies from the environment, every connection fresh.
+
+    A kept connection may be closed by the other side just when a call is written to it, and then nobody
+    knows whether the call was read.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(never_resend,),
+        trust_env=False,
+        auto_decompress=False,
+        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+    )
+
+
+class EhpcClient:
+    """The API's calls. Times in seconds; `now_ms` is the time by which the provider's clock is judged."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        credentials: Credentials,
+        rules: SigningRules,
+        *,
+        timeout_s: float,
+        connect_timeout_s: float,
+        now_ms: Callable[[], int],
+        on_call: Callable[[CallReport], None],
+    ) -> None:
+        self._session = session
+        self._base = base_url.rstrip("/")
+        self._credentials = credentials
+        self._rules = rules
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_timeout_s)
+        self._now_ms = now_ms
+        self._on_call = on_call
+        self.skew_s: float | None = None
+
+    async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
+        """Send `body` once, signed with exactly `sent_at`. Raises EhpcError."""
+        return await self._call(actions.add_nodes(zone, body), sent_at, add_nodes_answer)
+
+    async def list_operations(
+        self,
+        zone: str,
+        *,
+        at: datetime,
+        offset: int,
+        newest_first: bool,
+        start_time: datetime | None = None,
+        resource_ids: str | None = None,
+        job_ids: str | None = None,
+    ) -> OperationPage:
+        """A page of the operation log. Raises EhpcError."""
+        request = actions.list_operations(
+            zone,
+            offset=offset,
+            newest_first=newest_first,
+            start_time=start_time,
+            resource_ids=resource_ids,
+            job_ids=job_ids,
+        )
+        return await self._call(request, at, operations_answer)
+
+    async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:
+        """A page of a cluster's nodes. Raises EhpcError."""
+        return await self._call(actions.list_nodes(zone, cluster_id, offset=offset), at, nodes_answer)
+
+    async def _call(self, request: ApiRequest, at: datetime, decode: Callable[[Reply], T]) -> T:
+        began = time.monotonic()
+        reply: Reply | None = None
+        failed: EhpcError | None = None
+        try:
+            reply = await self._send(request, at)
+            return decode(reply)
+        except EhpcError as error:
+            failed = error
+            raise
+        finally:
+            self._on_call(
+                CallReport(
+                    action=request.action,
+                    zone=request.params["zone"],
+                    duration_s=time.monotonic() - began,
+                    http_status=None if reply is None else reply.http_status,
+                    ret_code=failed.ret_code if failed is not None else 0 if reply is not None else None,
+                    error_kind=None if failed is None else failed.kind,
+                )
+            )
+
+    async def _send(self, request: ApiRequest, at: datetime) -> Reply:
+        path = URL(self._base).path + request.path
+        query = signed_query(
+            request.method, path, request.params, request.body, at, self._credentials, self._rules
+        )
+        # Already encoded, and signed as it is: yarl must not touch it again.
+        url = URL(f"{self._base}{request.path}?{query}", encoded=True)
+        try:
+            async with self._session.request(
+                request.method,
+                url,
+                data=request.body or None,
+                headers={"Content-Type": "application/json"} if request.body else None,
+                allow_redirects=False,
+                timeout=self._timeout,
+            ) as response:
+                self._note_clock(response.headers.get("Date"))
+                return await _read(response)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NotSent(f"the API could not be reached: {_reason(error)}") from None
+        except TimeoutError:
+            raise InDoubt(f"no reply within {self._timeout.total:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise InDoubt(f"the connection broke before the reply was there: {_reason(error)}") from None
+
+    def _note_clock(self, date: str | None) -> None:
+        with suppress(TypeError, ValueError):
+            provider = parsedate_to_datetime(date or "").timestamp()
+            # The header has whole seconds, so on average it is half a second behind.
+            self.skew_s = provider + 0.5 - self._now_ms() / 1000
+
+
+async def _read(response: aiohttp.ClientResponse) -> Reply:
+    """At most MOST_BYTES of the body; what is longer, cut off or compressed is told as a flaw."""
+    body, flaw = bytearray(), None
+    try:
+        async for chunk in response.content.iter_chunked(65_536):
+            body += chunk
+            if len(body) > MOST_BYTES:
+                flaw = f"larger than {MOST_BYTES} bytes"
+                response.close()
+                break
+    except (aiohttp.ClientPayloadError, ConnectionLost, aiohttp.ClientConnectionError):
+        flaw = "cut off"
+    if flaw is None and response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        flaw = "compressed, though that was not asked for"
+    return Reply(response.status, bytes(body[:MOST_BYTES]), flaw, response.headers.get("Retry-After"))
+
+
+def _reason(error: BaseException) -> str:
+    """Never the error's own text: it may have the URL in it, and the URL has the signature."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__

@@ -1,0 +1,164 @@
+"""What can come back instead of an answer, named by what the caller does next (page "Error codes")."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+MOST_CHARS = 300
+
+
+class EhpcError(Exception):
+    """A call without a usable answer. The text names code and message, never a URL or a signature."""
+
+    kind: ClassVar[str] = "api_error"
+
+    def __init__(self, message: str, *, ret_code: int | None = None, http_status: int | None = None) -> None:
+        self.ret_code = ret_code
+        self.http_status = http_status
+        super().__init__(_printable(message))
+
+
+class NotSent(EhpcError):  # noqa: N818
+    """Proved: nothing left this machine. Another operation may be made."""
+
+    kind = "not_sent"
+
+
+class NotAccepted(EhpcError):  # noqa: N818
+    """Refused for now, nothing was made. Another operation, newly signed, may be made later."""
+
+    kind = "not_accepted"
+
+
+class Busy(NotAccepted):
+    """The cluster is being changed; wait for that to end."""
+
+    kind = "busy"
+
+
+class Rejected(EhpcError):  # noqa: N818
+    """Refused for good, nothing was made; the same request would be refused again."""
+
+    kind = "rejected"
+    alert: bool = False
+
+
+class Shortage(EhpcError):  # noqa: N818
+    """The provider has too few nodes now: wait, or ask for fewer."""
+
+    kind = "shortage"
+
+
+class AccountRefused(EhpcError):  # noqa: N818
+    """Nothing will be accepted from this account until a person mends it."""
+
+    kind = "account_refused"
+
+
+class QuotaExhausted(EhpcError):  # noqa: N818
+    """The account's API calls are used up; nothing was made. Wait for the window."""
+
+    kind = "quota"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        ret_code: int | None = None,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, ret_code=ret_code, http_status=http_status)
+        self.retry_after_s = retry_after_s
+
+
+class InDoubt(EhpcError):  # noqa: N818
+    """It may have been carried out. A read may simply be tried again; addNodes must not be."""
+
+    kind = "in_doubt"
+
+
+REJECTED = frozenset({1100, 1101, 3300, 8000, 8001, 8002, 8003, 8004, 2100})
+REJECTED_WITH_ALERT = frozenset({2200, 2400, 4000, 4001, 4002, 4003, 4004, 4005})
+ACCOUNT_REFUSED = frozenset({1200, 1661, 1662, 2000})
+SIGNATURE_EXPIRED = 1300
+DENIED = 1400
+OVER_QUOTA = 2500
+NO_RESOURCES = 5200
+BEING_CHANGED = frozenset({5300, 5400})
+
+# 1400 means "no permission" or "cannot be changed now"; only its message tells which.
+BUSY_WORDS = (
+    "transition",
+    "status",
+    "not running",
+    "not active",
+    "busy",
+    "in progress",
+    "being ",
+    "状态",
+    "正在",
+)
+API_QUOTA_WORDS = (
+    "api",
+    "call",
+    "request",
+    "frequency",
+    "rate",
+    "hour",
+    "daily",
+    "调用",
+    "请求",
+    "频率",
+    "次数",
+)
+RESOURCE_QUOTA_WORDS = (
+    "resource",
+    "instance",
+    "node",
+    "cpu",
+    "memory",
+    "disk",
+    "volume",
+    "资源",
+    "节点",
+    "主机",
+    "内存",
+)
+
+
+def refusal(ret_code: int, message: str, http_status: int | None = None) -> EhpcError:
+    """The error for a reply with this `ret_code`, which is not 0."""
+    kind: type[EhpcError] = InDoubt
+    words = message.lower()
+    if ret_code in REJECTED or ret_code in REJECTED_WITH_ALERT:
+        kind = Rejected
+    elif ret_code in ACCOUNT_REFUSED:
+        kind = AccountRefused
+    elif ret_code == SIGNATURE_EXPIRED:
+        kind = NotAccepted
+    elif ret_code == DENIED:
+        kind = Busy if any(word in words for word in BUSY_WORDS) else Rejected
+    elif ret_code == OVER_QUOTA:
+        kind = _over_quota(words)
+    elif ret_code == NO_RESOURCES:
+        kind = Shortage
+    elif ret_code in BEING_CHANGED:
+        kind = Busy
+    said = f"the provider answered {ret_code}: {message or 'no message'}"
+    error = kind(said, ret_code=ret_code, http_status=http_status)
+    if isinstance(error, Rejected):
+        error.alert = ret_code in REJECTED_WITH_ALERT
+    return error
+
+
+def _over_quota(words: str) -> type[EhpcError]:
+    """What the message does not make clear is read as the API quota: waiting harms less than asking on."""
+    about_calls = any(word in words for word in API_QUOTA_WORDS)
+    about_resources = any(word in words for word in RESOURCE_QUOTA_WORDS)
+    return Shortage if about_resources and not about_calls else QuotaExhausted
+
+
+def _printable(message: str) -> str:
+    text = "".join(char if char.isprintable() else " " for char in message)
+    return text if len(text) <= MOST_CHARS else f"{text[: MOST_CHARS - 1]}…"

@@ -1,0 +1,113 @@
+"""Pure: from the bytes of a reply to a typed answer, or to an error that says what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tasks.ehpc.errors import InDoubt, QuotaExhausted, refusal
+from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
+
+MOST_BYTES = 8 * 1024 * 1024
+MOST_JOB_ID_CHARS = 128
+TOO_MANY_REQUESTS = 429
+
+P = TypeVar("P", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. `flaw` says what is wrong with the body: cut off, or larger than is read."""
+
+    http_status: int
+    body: bytes = field(repr=False)
+    flaw: str | None = None
+    retry_after: str | None = None
+
+
+def add_nodes_answer(reply: Reply) -> JobAccepted:
+    """The job that addNodes has started. Raises EhpcError; InDoubt whenever a job may have been made."""
+    content = _content(reply)
+    job_id = content.get("job_id")
+    if not isinstance(job_id, str) or not 0 < len(job_id) <= MOST_JOB_ID_CHARS or job_id.split() != [job_id]:
+        raise InDoubt("the provider answered 0 without a job_id", ret_code=0, http_status=reply.http_status)
+    return JobAccepted(job_id)
+
+
+def operations_answer(reply: Reply) -> OperationPage:
+    """A page of the operation log. Raises EhpcError."""
+    return _page(OperationPage, reply)
+
+
+def nodes_answer(reply: Reply) -> NodePage:
+    """A page of a cluster's nodes. Raises EhpcError."""
+    return _page(NodePage, reply)
+
+
+def _page(kind: type[P], reply: Reply) -> P:
+    content = _content(reply)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        where = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()})[:5])
+        message = f"the provider's listing has fields that cannot be read: {where}"
+        raise InDoubt(message, ret_code=0, http_status=reply.http_status) from None
+
+
+def _content(reply: Reply) -> Mapping[str, Any]:
+    """The JSON object of a reply that says ret_code 0."""
+    status = reply.http_status
+    if status == TOO_MANY_REQUESTS:
+        message = "the provider answered HTTP 429: too many calls"
+        raise QuotaExhausted(message, http_status=status, retry_after_s=_seconds(reply.retry_after))
+    if reply.flaw is not None:
+        raise InDoubt(f"the reply is {reply.flaw} (HTTP {status})", http_status=status)
+    try:
+        content = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        raise InDoubt(_not_json(reply), http_status=status) from None
+    if not isinstance(content, dict):
+        raise InDoubt(f"the reply is JSON, but no object (HTTP {status})", http_status=status)
+    ret_code = _ret_code(content.get("ret_code"))
+    if ret_code is None:
+        raise InDoubt(f"the reply has no ret_code (HTTP {status})", http_status=status)
+    if ret_code != 0:
+        if status >= 500:
+            # A gateway's error page may quote anything; only the service itself can refuse for sure.
+            raise InDoubt(f"HTTP {status} with ret_code {ret_code}", ret_code=ret_code, http_status=status)
+        said = content.get("message")
+        raise refusal(ret_code, said if isinstance(said, str) else "", status)
+    if not 200 <= status < 300 and not content.get("job_id"):
+        # With a job_id the job exists, whatever the status says: evidence is not thrown away.
+        raise InDoubt(f"HTTP {status} with ret_code 0", ret_code=0, http_status=status)
+    return content
+
+
+def _ret_code(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
+        return int(value[:12])
+    return value if isinstance(value, int) else None
+
+
+def _not_json(reply: Reply) -> str:
+    start = reply.body[:64].lstrip().lower()
+    if not start:
+        what = "empty"
+    elif start.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+        what = "a page of HTML or XML"
+    else:
+        what = "not JSON"
+    return f"the reply is {what} (HTTP {reply.http_status})"
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """RFC 9110, 10.2.3: delay-seconds; the form with a date is not used by this API."""
+    if retry_after is None or not retry_after.strip().isascii() or not retry_after.strip().isdigit():
+        return None
+    return float(min(int(retry_after.strip()[:9]), 86_400))

@@ -1,0 +1,154 @@
+"""Every call to the provider goes through here: granted by the quota, counted, and its refusals noted."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import structlog
+
+from tasks.ehpc.errors import AccountRefused, EhpcError, QuotaExhausted
+from tasks.ehpc.models import NodeRow, OperationRow
+from tasks.ledger.changes import Changes
+from tasks.ledger.records import Refusal
+from tasks.lifecycle.backoff import backoff_ms
+from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.refusal import pause_account
+from tasks.quota.governor import CallClass, Grant, Wait
+
+log = structlog.get_logger(__name__)
+
+PAGE = 100  # EHPC API: lists give 10 rows unless `limit` says more, 100 at most
+
+T = TypeVar("T")
+
+
+class MustWait(Exception):  # noqa: N818 - named by what the caller does next
+    """No answer now; look again at `until` (ms). `refusal` says what is waited for."""
+
+    def __init__(self, until: int, refusal: Refusal) -> None:
+        self.until = until
+        self.refusal = refusal
+        super().__init__(refusal.message)
+
+
+async def reserve(m: Machinery, call_class: CallClass, calls: int = 1) -> Grant:
+    """Raises MustWait if the quota has no room for `calls` calls of this class."""
+    answer = await m.governor.reserve(call_class, calls)
+    if isinstance(answer, Wait):
+        message = "the account's API calls are used up for now"
+        raise MustWait(answer.until_ms, Refusal(kind="quota", message=message))
+    return answer
+
+
+async def counted(m: Machinery, grant: Grant, call: str, answer: Awaitable[T]) -> T:
+    """Await one granted call and count it from its end; what it says of the quota is noted."""
+    try:
+        reply = await answer
+    except QuotaExhausted as error:
+        until = await m.governor.window_is_full(error.retry_after_s)
+        log.warning("quota_exhausted", until=moment(until).isoformat(), detail=str(error))
+        raise
+    else:
+        if grant.probe:
+            await m.governor.window_is_open()
+        return reply
+    finally:
+        await m.governor.ended([call])
+
+
+async def read_refused(m: Machinery, error: EhpcError, tries: int) -> MustWait:
+    """A read call was refused: when to try again. A refused account is noted for all."""
+    refusal = Refusal(kind=error.kind, message=str(error), code=error.ret_code)
+    now = m.clock.now_ms()
+    until = now + backoff_ms(tries + 1, m.settings.retry_backoff_s, m.rng)
+    if isinstance(error, AccountRefused):
+        log.error("account_refused", ret_code=error.ret_code, detail=str(error))
+        until = max(until, await _pause(m, refusal))
+    return MustWait(until, refusal)
+
+
+async def _pause(m: Machinery, refusal: Refusal) -> int:
+    until = 0
+
+    async def build() -> Changes:
+        nonlocal until
+        paused = pause_account(await m.ledger.account(), refusal, m.clock.now_ms(), m.waiting)
+        until = paused.not_before
+        changes = Changes()
+        changes.put(paused)
+        return changes
+
+    await m.commit_current(build)
+    return until
+
+
+async def account_is_accepted(m: Machinery) -> None:
+    """The provider has answered a signed call: the account is not refused any more."""
+    account = await m.ledger.account()
+    if account.refused_since is None:
+        return
+    changes = Changes()
+    update = {"refused_since": None, "not_before": 0, "streak": 0, "refusal": None}
+    changes.put(account.model_copy(update=update))
+    await m.commit(changes)
+    log.info("account_accepted")
+
+
+async def list_cluster_jobs(
+    m: Machinery, zone: str, cluster_id: str, since: int, call_class: CallClass, grant: Grant
+) -> list[OperationRow]:
+    """The complete listing of a cluster's jobs made at `since` (ms) or later; `grant` pays the first page.
+
+    Oldest first, so that jobs made meanwhile come at the end and move no row to another page. No filter by
+    job_action: its name is a guess. Raises EhpcError, or MustWait if the quota has no room for a page.
+    """
+
+    async def page(offset: int, paid: Grant) -> tuple[list[OperationRow], int]:
+        call = m.api.list_operations(
+            zone,
+            start_time=moment(since),
+            resource_ids=cluster_id,
+            offset=offset,
+            newest_first=False,
+            at=moment(m.clock.now_ms()),
+        )
+        found = await counted(m, paid, paid.calls[0], call)
+        return list(found.rows), found.total_count
+
+    rows = await _all_pages(m, call_class, grant, page)
+    # The provider filters by resource_ids; what it lists beside is none of this cluster's business.
+    return [row for row in rows if cluster_id in row.resource_ids]
+
+
+async def list_cluster_nodes(m: Machinery, zone: str, cluster_id: str) -> list[NodeRow]:
+    """All nodes of a cluster. Raises EhpcError or MustWait."""
+
+    async def page(offset: int, paid: Grant) -> tuple[list[NodeRow], int]:
+        call = m.api.list_nodes(zone, cluster_id, offset=offset, at=moment(m.clock.now_ms()))
+        found = await counted(m, paid, paid.calls[0], call)
+        return list(found.rows), found.total_count
+
+    return await _all_pages(m, CallClass.FOLLOW, await reserve(m, CallClass.FOLLOW), page)
+
+
+async def _all_pages(
+    m: Machinery,
+    call_class: CallClass,
+    grant: Grant,
+    page: Callable[[int, Grant], Awaitable[tuple[list[T], int]]],
+) -> list[T]:
+    rows, total = await page(0, grant)
+    while len(rows) < total:
+        more, total = await page(len(rows), await reserve(m, call_class))
+        if not more:
+            message = f"the listing ended after {len(rows)} of {total} rows"
+            raise EhpcError(message)
+        rows += more
+    return rows
+
+
+def moment(ms: int) -> datetime:
+    """`ms` since 1970 as a UTC time of a whole second, as the API takes it."""
+    return datetime.fromtimestamp(ms // 1000, UTC)

@@ -1,0 +1,41 @@
+"""Pure: which nodes a job has brought, when the operation log alone does not say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.ehpc.models import NodeRow
+from tasks.ledger.records import Operation, Verdict
+
+GONE = frozenset({"deleted", "deleting", "ceased", "terminated"})
+CLOCK_MARGIN_MS = 5_000
+
+
+def needs_listing(operation: Operation, verdict: Verdict) -> bool:
+    """`successful` means that every node was bought. Only fewer ids, or a failed job, leave a question."""
+    return not verdict.successful or 0 < len(verdict.node_ids) < operation.node_count
+
+
+def nodes_that_came(operation: Operation, verdict: Verdict, rows: Sequence[NodeRow]) -> list[str]:
+    """Ids of the nodes of this job among the cluster's `rows`.
+
+    While the job ran nobody else could change the cluster (EHPC API, error 1400), so nodes of its role that
+    were made in that time are its own, whether the log names them or not.
+    """
+    since = (operation.sent_at or operation.planned_at) - CLOCK_MARGIN_MS
+    until = verdict.ended_at + CLOCK_MARGIN_MS
+    named = set(verdict.node_ids)
+    came = [
+        row.node_id
+        for row in rows
+        if row.status not in GONE
+        and (
+            row.node_id in named
+            or (
+                row.role == operation.node_role
+                and row.create_time is not None
+                and since <= row.create_time.timestamp() * 1000 <= until
+            )
+        )
+    ]
+    return came[: operation.node_count]

@@ -1,0 +1,109 @@
+"""One worker process's lifecycle engine: everything put together, opened and closed in the event loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from redis.asyncio import Redis
+
+from config.settings import LedgerSettings, Settings
+from tasks.ehpc.client import CallReport, EhpcClient, open_session
+from tasks.ehpc.signature import Credentials, SigningRules
+from tasks.ledger.keys import Keys
+from tasks.ledger.ledger import Ledger
+from tasks.lifecycle.intake import Intake
+from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.publication import Deliver
+from tasks.lifecycle.sweeping import Sweeper
+from tasks.quota.governor import Governor
+from tasks.runtime.clock import Clock, ServerClock
+from tasks.runtime.redis_scripts import open_redis
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Engine:
+    redis: Redis
+    session: aiohttp.ClientSession
+    machinery: Machinery
+    intake: Intake
+    sweeper: Sweeper
+
+    async def close(self, *, drain_s: float) -> None:
+        """Give what is under way `drain_s` to end, then cut it off; its leases bring it up again."""
+        await self.sweeper.drain(drain_s)
+        await self.session.close()
+        await self.redis.aclose()
+
+
+async def open_ledger(settings: LedgerSettings, clock: Clock | None = None) -> Ledger:
+    """A ledger that knows the server's time. Close its `redis` after use."""
+    redis = open_redis(settings.redis_url.get_secret_value())
+    ledger = Ledger(
+        redis,
+        Keys(settings.key_prefix),
+        clock or ServerClock(),
+        outcome_ttl_s=settings.outcome_ttl_s,
+        stream_maxlen=settings.stream_maxlen,
+    )
+    try:
+        await ledger.learn_time()
+    except BaseException:
+        await redis.aclose()
+        raise
+    return ledger
+
+
+def open_intake(settings: LedgerSettings, ledger: Ledger) -> Intake:
+    return Intake(ledger, coalesce_s=settings.coalesce_window_s, deadline_s=settings.request_deadline_s)
+
+
+def open_api(settings: Settings, session: aiohttp.ClientSession, clock: Clock) -> EhpcClient:
+    """The provider's API with this installation's credentials; every call is logged at debug level."""
+    return EhpcClient(
+        session,
+        settings.api_url,
+        Credentials(settings.access_key_id.get_secret_value(), settings.secret_access_key),
+        SigningRules(settings.signed_path_slash, settings.signature_encoded_twice),
+        timeout_s=settings.http_timeout_s,
+        connect_timeout_s=min(10.0, settings.http_timeout_s),
+        now_ms=clock.now_ms,
+        on_call=_log_call,
+    )
+
+
+async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
+    """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer."""
+    ledger = await open_ledger(settings)
+    session = open_session()
+    machinery = Machinery(
+        settings=settings,
+        ledger=ledger,
+        api=open_api(settings, session, ledger.clock),
+        governor=Governor(
+            ledger.redis,
+            settings.key_prefix,
+            ledger.clock,
+            limit=settings.quota_calls,
+            window_s=settings.quota_period_s,
+            lasting_s=settings.http_timeout_s,
+        ),
+        clock=ledger.clock,
+    )
+    intake = open_intake(settings, ledger)
+    return Engine(ledger.redis, session, machinery, intake, Sweeper(machinery, deliver))
+
+
+def _log_call(report: CallReport) -> None:
+    log.debug(
+        "api_call",
+        action=report.action,
+        zone=report.zone,
+        duration_s=round(report.duration_s, 4),
+        http_status=report.http_status,
+        ret_code=report.ret_code,
+        kind=report.error_kind,
+    )

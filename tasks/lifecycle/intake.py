@@ -1,0 +1,160 @@
+"""Takes requests in: checked first, then written to the ledger; accepted means written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.contract.outcome import Outcome, OutcomeError, timestamp
+from tasks.contract.request import (
+    REQUEST_ID,
+    InvalidRequest,
+    ScaleOutRequest,
+    content_fingerprint,
+    parse_request,
+)
+from tasks.ledger.changes import Changes, Committed, Event
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.ledger import Joined, Ledger
+from tasks.ledger.records import Refusal, Request, pool_of
+from tasks.lifecycle.machinery import tell
+from tasks.lifecycle.request_end import end_request
+
+KEY_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The request is in the ledger; whoever waits is told when it ends. `plan_at`: when it may be planned."""
+
+    request_id: str
+    cluster_id: str
+    plan_at: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The request has ended, or was never taken; this is its outcome."""
+
+    outcome: dict[str, Any]
+
+
+class Intake:
+    """`coalesce_s`, `deadline_s`: seconds, for requests that do not say otherwise."""
+
+    def __init__(self, ledger: Ledger, *, coalesce_s: float, deadline_s: float) -> None:
+        self._ledger = ledger
+        self._coalesce_ms = round(coalesce_s * 1000)
+        self._deadline_s = deadline_s
+
+    async def receive(
+        self, task_id: str, arguments: tuple[Any, ...], fields: Mapping[str, Any]
+    ) -> Accepted | Ended:
+        """A Celery message: its outcome, or the promise of one to `task_id`. Never raises for bad input."""
+        given = {"request_id": task_id, **fields} if fields.get("request_id") is None else dict(fields)
+        problems = []
+        if arguments:
+            problems.append(f"{len(arguments)} positional arguments: give keyword arguments only")
+        request = None
+        try:
+            request = parse_request(given)
+        except InvalidRequest as error:
+            problems += error.problems
+        if request is None or problems:
+            return await self._refuse(task_id, given, InvalidRequest(problems))
+        return await self.accept(request, task_id)
+
+    async def accept(self, form: ScaleOutRequest, task_id: str | None) -> Accepted | Ended:
+        """Write a valid request, once. The same id with other content gives a `conflict` outcome."""
+        now = self._ledger.clock.now_ms()
+        deadline_s = self._deadline_s if form.deadline_s is None else form.deadline_s
+        request = Request(
+            request_id=form.request_id,
+            asked=form,
+            fingerprint=form.fingerprint(),
+            accepted_at=now,
+            deadline_at=now + round(deadline_s * 1000),
+            wanted=form.node_count,
+        )
+        plan_at = now + self._coalesce_ms
+        changes = Changes(opened={form.request_id: now})
+        changes.put(request)
+        changes.arrivals.append((form.cluster_id, pool_of(form), form.request_id, now))
+        changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
+        changes.due[Due(DueKind.REQUEST, form.request_id)] = request.deadline_at
+        if task_id is not None:
+            changes.waiters.append((form.request_id, task_id))
+        about = form.model_dump(mode="json", exclude_none=True, exclude={"request_id", "resource_conf"})
+        changes.tell(Event("request_accepted", requests=(form.request_id,), fields=about))
+        return await self._write(
+            request, changes, task_id, Accepted(form.request_id, form.cluster_id, plan_at, True)
+        )
+
+    async def _refuse(self, task_id: str, given: Mapping[str, Any], error: InvalidRequest) -> Ended:
+        """An invalid request ends as it comes, under its own id if that can be used, else the task's."""
+        now = self._ledger.clock.now_ms()
+        given_id = given.get("request_id")
+        usable = isinstance(given_id, str) and REQUEST_ID.fullmatch(given_id)
+        request_id = str(given_id) if usable else KEY_UNSAFE.sub("_", task_id)[:128]
+        request = Request(
+            request_id=request_id,
+            fingerprint=content_fingerprint(given),
+            accepted_at=now,
+            deadline_at=now,
+            last_refusal=Refusal(kind="invalid", message=str(error)),
+        )
+        changes = Changes()
+        changes.tell(
+            Event(
+                "request_refused", "warning", (request_id,), {"kind": "invalid", "problems": error.problems}
+            )
+        )
+        ended = end_request(changes, request, "rejected", now)
+        answer = await self._write(ended, changes, task_id, None)
+        if isinstance(answer, Ended):
+            return answer
+        raise RuntimeError(f"request {request_id} is waiting, though it was refused")
+
+    async def _write(
+        self, request: Request, changes: Changes, task_id: str | None, accepted: Accepted | None
+    ) -> Accepted | Ended:
+        for _ in range(ATTEMPTS):
+            if await self._ledger.commit(changes) is Committed.OK:
+                tell(changes)
+                return accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
+            word, outcome = await self._ledger.join(request.request_id, request.fingerprint, task_id)
+            if word is Joined.WAITING and request.asked is not None:
+                return Accepted(request.request_id, request.asked.cluster_id, 0, False)
+            if word is Joined.ENDED and outcome is not None:
+                return Ended(outcome)
+            if word is Joined.CONFLICT:
+                return self._conflict(request)
+        raise RuntimeError(f"request {request.request_id} was neither written nor found")
+
+    def _conflict(self, request: Request) -> Ended:
+        """The first request, its key and the stream stay untouched; only this caller is told."""
+        now = timestamp(self._ledger.clock.now_ms())
+        form = request.asked
+        message = f"request_id {request.request_id} was used before with other content: choose another"
+        tell(
+            Changes(events=[Event("request_refused", "warning", (request.request_id,), {"kind": "conflict"})])
+        )
+        outcome = Outcome(
+            request_id=request.request_id,
+            cluster_id=form.cluster_id if form else None,
+            zone=form.zone if form else None,
+            node_role=form.node_role if form else None,
+            status="rejected",
+            nodes_requested=form.node_count if form else None,
+            nodes_added=0,
+            error=OutcomeError(code=None, kind="conflict", message=message),
+            requested_by=form.requested_by if form else None,
+            accepted_at=None,
+            finished_at=now,
+            duration_s=0.0,
+        )
+        return Ended(outcome.model_dump(mode="json"))

@@ -1,0 +1,271 @@
+"""Pure: what follows for an operation from what came back. Times in ms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tasks.ledger.changes import Changes, Event, Level
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.records import (
+    Allocation,
+    Cluster,
+    Doubt,
+    Operation,
+    Refusal,
+    Request,
+    State,
+    Verdict,
+    give,
+)
+from tasks.lifecycle.request_end import report_late_nodes, write_request
+
+
+def event(name: str, operation: Operation, level: Level = "info", **fields: object) -> Event:
+    """An event about an operation, with what every such line carries."""
+    about = {
+        "operation_id": operation.operation_id,
+        "job_id": operation.job_id,
+        "cluster_id": operation.cluster_id,
+        "zone": operation.zone,
+        "node_count": operation.node_count,
+    }
+    return Event(name, level, requests=operation.request_ids, fields={**about, **fields})
+
+
+def still_wanted(operation: Operation, requests: Mapping[str, Request], now: int) -> tuple[Allocation, ...]:
+    """The allocations of requests that are neither cancelled nor expired."""
+    return tuple(
+        allocation
+        for allocation in operation.allocations
+        if (request := requests.get(allocation.request_id)) is not None
+        and not request.ended
+        and not request.cancelled
+        and request.deadline_at > now
+    )
+
+
+def submitting(
+    operation: Operation,
+    requests: Mapping[str, Request],
+    wanted: tuple[Allocation, ...],
+    *,
+    baseline: Sequence[str],
+    listed_since: int,
+    body: bytes,
+    sent_at: int,
+    now: int,
+    lease_ms: int,
+) -> tuple[Operation, Changes]:
+    """Written before the sending: whoever finds this later knows that it may have been sent."""
+    sending = operation.model_copy(
+        update={
+            "state": State.SUBMITTING,
+            "baseline": tuple(baseline),
+            "listed_since": listed_since,
+            "allocations": wanted,
+            "body": body.decode(),
+            "sent_at": sent_at,
+        }
+    )
+    changes = Changes()
+    changes.put(sending)
+    changes.due[_due(operation)] = now + lease_ms
+    kept = set(sending.request_ids)
+    for request in requests.values():
+        if request.request_id in kept:
+            changes.put(_with_share(request, operation, state=State.SUBMITTING, submitted_at=sent_at))
+        else:
+            _drop(changes, request, operation, now)
+    return sending.model_copy(update={"version": operation.version + 1}), changes
+
+
+def abandon(operation: Operation, requests: Mapping[str, Request], cluster: Cluster, now: int) -> Changes:
+    """Nothing was sent and nobody wants it any more."""
+    changes = Changes()
+    abandoned = operation.model_copy(update={"state": State.ABANDONED, "finished_at": now})
+    changes.put(abandoned)
+    changes.expire.append(abandoned)
+    for request in requests.values():
+        _drop(changes, request, operation, now)
+    _open_gate(changes, operation, cluster, now)
+    changes.tell(event("operation_abandoned", operation))
+    return changes
+
+
+def try_again(operation: Operation, *, at: int, reason: Refusal) -> Changes:
+    """Nothing was sent yet: stay planned and look again at `at`."""
+    changes = Changes()
+    changes.put(operation.model_copy(update={"tries": operation.tries + 1, "refusal": reason}))
+    changes.due[_due(operation)] = at
+    return changes
+
+
+def started(
+    operation: Operation, requests: Sequence[Request], cluster: Cluster, *, job_id: str, look_at: int
+) -> Changes:
+    """The provider has taken it, as `job_id`."""
+    running = operation.model_copy(update={"state": State.RUNNING, "job_id": job_id, "held_because": None})
+    changes = Changes()
+    changes.put(running)
+    changes.put(cluster.model_copy(update={"zone": operation.zone, "streak": 0, "waits_for": None}))
+    changes.due[_due(operation)] = None
+    changes.held[operation.operation_id] = None
+    changes.running.append((operation.zone, job_id, operation.operation_id, operation.sent_at or 0))
+    changes.sooner[Due(DueKind.ZONE, operation.zone)] = look_at
+    for request in requests:
+        changed = _with_share(request, operation, state=State.RUNNING, job_id=job_id)
+        changes.put(changed.model_copy(update={"streak": 0}))
+    changes.tell(event("operation_submitted", running, sent_at=operation.sent_at))
+    return changes
+
+
+def doubt(operation: Operation, requests: Sequence[Request], what: Doubt) -> Changes:
+    """It was sent, or may have been, and nobody knows whether the provider took it."""
+    changes = Changes()
+    changes.put(operation.model_copy(update={"state": State.IN_DOUBT, "doubt": what}))
+    changes.due[_due(operation)] = what.since
+    _set_shares(changes, operation, requests, State.IN_DOUBT)
+    changes.tell(
+        event(
+            "operation_in_doubt",
+            operation,
+            "warning",
+            reason=what.reason,
+            http_status=what.http_status,
+            ret_code=what.ret_code,
+            sent_at=operation.sent_at,
+        )
+    )
+    return changes
+
+
+def hold(operation: Operation, requests: Sequence[Request], *, because: str, now: int) -> Changes:
+    """Nothing here can decide it: a person has to. The gate stays shut."""
+    changes = Changes()
+    changes.put(operation.model_copy(update={"state": State.HELD, "held_because": because}))
+    changes.due[_due(operation)] = None
+    changes.held[operation.operation_id] = now
+    if operation.job_id is not None:
+        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    _set_shares(changes, operation, requests, State.HELD)
+    changes.tell(event("operation_held", operation, "error", because=because))
+    return changes
+
+
+def job_ended(operation: Operation, verdict: Verdict) -> Changes:
+    """The log says how the job ended, but not which nodes came: listNodes has to be asked."""
+    changes = Changes()
+    changes.put(operation.model_copy(update={"verdict": verdict}))
+    assert operation.job_id is not None  # noqa: S101 - only an operation with a job has a verdict
+    changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    changes.due[_due(operation)] = verdict.ended_at
+    return changes
+
+
+def finish(
+    operation: Operation,
+    requests: Sequence[Request],
+    cluster: Cluster,
+    verdict: Verdict,
+    *,
+    nodes_added: int,
+    node_ids: Sequence[str],
+    now: int,
+) -> Changes:
+    """The job has ended and it is known what came: `nodes_added` nodes, of which `node_ids` have names."""
+    state = State.SUCCEEDED if verdict.successful else State.FAILED
+    done = operation.model_copy(
+        update={
+            "state": state,
+            "verdict": verdict,
+            "nodes_added": nodes_added,
+            "node_ids": tuple(node_ids),
+            "error_codes": verdict.error_codes,
+            "finished_at": now,
+        }
+    )
+    changes = Changes()
+    changes.put(done)
+    if operation.job_id is not None:
+        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    _open_gate(changes, operation, cluster, now)
+    complete = nodes_added >= operation.node_count
+    changes.tell(
+        event(
+            "operation_finished",
+            done,
+            "info" if complete else "warning",
+            status=state.value,
+            nodes_added=nodes_added,
+            error_codes=verdict.error_codes,
+        )
+    )
+    by_id = {request.request_id: request for request in requests}
+    ids = list(node_ids)
+    for allocation, part in zip(operation.allocations, give(operation.allocations, nodes_added), strict=True):
+        names, ids = tuple(ids[:part]), ids[part:]
+        request = by_id.get(allocation.request_id)
+        if request is not None:
+            _give_nodes(changes, request, done, part, names, now)
+    return changes
+
+
+def _give_nodes(
+    changes: Changes, request: Request, operation: Operation, nodes: int, ids: tuple[str, ...], now: int
+) -> None:
+    given = _with_share(
+        request,
+        operation,
+        state=operation.state,
+        job_id=operation.job_id,
+        error_codes=operation.error_codes,
+        finished_at=now,
+        nodes_added=nodes,
+        node_ids=ids,
+    )
+    share = next(share for share in given.shares if share.operation_id == operation.operation_id)
+    if nodes < share.node_count:
+        message = (
+            f"job {operation.job_id} ended as {operation.state} with {nodes} of {share.node_count} nodes"
+        )
+        if operation.error_codes:
+            message = f"{message}: {operation.error_codes}"
+        given = given.model_copy(update={"last_refusal": Refusal(kind="job_failed", message=message)})
+    write_request(changes, given, now)
+    if given.ended and nodes:
+        report_late_nodes(changes, given, share)
+
+
+def _drop(changes: Changes, request: Request, operation: Operation, now: int) -> None:
+    write_request(changes, without_share(request, operation), now)
+
+
+def _open_gate(changes: Changes, operation: Operation, cluster: Cluster, now: int) -> None:
+    changes.put(cluster.model_copy(update={"gate": None}))
+    changes.due[_due(operation)] = None
+    changes.held[operation.operation_id] = None
+    changes.due[Due(DueKind.CLUSTER, cluster.cluster_id)] = max(now, cluster.not_before)
+
+
+def _set_shares(changes: Changes, operation: Operation, requests: Sequence[Request], state: State) -> None:
+    for request in requests:
+        changes.put(_with_share(request, operation, state=state))
+
+
+def without_share(request: Request, operation: Operation) -> Request:
+    """The request without its share in an operation that started no job; its history tells of it."""
+    shares = tuple(share for share in request.shares if share.operation_id != operation.operation_id)
+    return request.model_copy(update={"shares": shares})
+
+
+def _with_share(request: Request, operation: Operation, **update: object) -> Request:
+    """The request with its share in `operation` changed."""
+    shares = tuple(
+        share.model_copy(update=update) if share.operation_id == operation.operation_id else share
+        for share in request.shares
+    )
+    return request.model_copy(update={"shares": shares})
+
+
+def _due(operation: Operation) -> Due:
+    return Due(DueKind.OPERATION, operation.operation_id)

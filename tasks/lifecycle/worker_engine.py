@@ -1,0 +1,62 @@
+"""The engine of this worker process, for the Celery tasks; opened by the first that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+from celery import current_app
+
+from config.settings import Settings, load
+from tasks.lifecycle.engine import Engine, open_engine
+from tasks.runtime.process import Process
+
+DRAIN_MARGIN_S = 5.0
+
+T = TypeVar("T")
+
+_process: Process[Engine] = Process()
+
+
+class _Consumer(Protocol):
+    """The part of Celery's consumer that sends events; it has a new dispatcher after each reconnection."""
+
+    event_dispatcher: Any
+
+
+_consumer: _Consumer | None = None
+
+
+def engine() -> Engine:
+    """The process's engine."""
+    return _process.parts(_open)
+
+
+def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+    """Run `coroutine` in the engine's event loop, for at most `timeout_s`."""
+    return _process.loop.run(coroutine, timeout_s=timeout_s)
+
+
+def announce_through(consumer: _Consumer) -> None:
+    """Send Celery's `task-succeeded` events, which Flower shows, through this consumer's dispatcher."""
+    global _consumer
+    _consumer = consumer
+
+
+def close(drain_s: float) -> None:
+    """At the end of the process: let what is under way come to its end, then close everything."""
+    _process.close(lambda engine: engine.close(drain_s=drain_s), timeout_s=drain_s + DRAIN_MARGIN_S)
+
+
+def tell_producer(task_id: str, outcome: dict[str, Any]) -> None:
+    """Resolve the `AsyncResult` that a producer waits for."""
+    current_app.backend.mark_as_done(task_id, outcome)
+    dispatcher = _consumer.event_dispatcher if _consumer is not None else None
+    if dispatcher is not None and dispatcher.enabled:
+        dispatcher.send(
+            "task-succeeded", uuid=task_id, result=repr(outcome["status"]), runtime=outcome["duration_s"]
+        )
+
+
+async def _open() -> Engine:
+    return await open_engine(load(Settings), tell_producer)

@@ -1,0 +1,22 @@
+"""`scaleout.sweep`: the doorbell. Starts what is due in the ledger and returns; nothing waits here."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from config.celery_options import SWEEP
+from tasks.lifecycle import worker_engine
+from tasks.lifecycle.engine import Engine
+
+TIMEOUT_S = 20.0
+
+
+@shared_task(name=SWEEP, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
+def sweep() -> None:
+    """One pass over the due set; coming late, twice or not at all does no harm."""
+    worker_engine.run(_answer(worker_engine.engine()), timeout_s=TIMEOUT_S)
+
+
+async def _answer(engine: Engine) -> None:
+    await engine.machinery.ledger.ring_heard()
+    await engine.sweeper.sweep()

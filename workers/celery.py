@@ -1,0 +1,70 @@
+"""The Celery app: `celery -A workers worker` needs no further flags."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_ready, worker_shutdown
+from kombu import Queue
+
+from config.celery_options import APP_NAME, QUEUE, SWEEP_QUEUE, celery_options
+from config.settings import LedgerSettings, Settings, SettingsError, load
+from config.structured_logs import configure_logging
+from tasks.contract.request import MAX_DEADLINE_S
+from tasks.lifecycle import worker_engine
+from workers import consumer, transport
+from workers.set_aside import SetAsideList
+from workers.ticker import Ticker
+
+
+def make_app(settings: Settings) -> Celery:
+    """The worker's app. A program that only sends needs none of this: a bare Celery client will do."""
+    app = Celery(APP_NAME, include=["tasks.add_nodes", "tasks.sweep"])
+    # A result is stored when its request ends, and has to be there for whoever asks later.
+    app.conf.update(celery_options(settings, result_expires_s=MAX_DEADLINE_S + settings.outcome_ttl_s))
+    app.conf.update(
+        broker_transport=transport.TRANSPORT,
+        worker_consumer=consumer.CONSUMER,
+        task_queues=[Queue(SWEEP_QUEUE), Queue(QUEUE)],
+        scaleout_tick_s=settings.tick_s,
+    )
+    app.steps["worker"].add(Ticker)
+    return app
+
+
+def _settings() -> Settings:
+    try:
+        return load(Settings)
+    except SettingsError as error:
+        # One line, no traceback: it is the reader's environment that has to be mended.
+        sys.exit(f"scaleout: {error}")
+
+
+_loaded = _settings()
+app = make_app(_loaded)
+
+
+@setup_logging.connect(weak=False)
+def _log(**_: Any) -> None:
+    _configure_logging(_loaded)
+
+
+def _configure_logging(settings: LedgerSettings) -> None:
+    configure_logging(log_format=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+
+
+@worker_ready.connect(weak=False)
+def _ready(sender: Any, **_: Any) -> None:
+    worker_engine.announce_through(sender)
+
+
+@worker_shutdown.connect(weak=False)
+def _drain(**_: Any) -> None:
+    worker_engine.close(drain_s=_loaded.http_timeout_s + 5)
+
+
+_set_aside = SetAsideList(_loaded)
+transport.set_aside_with(_set_aside.keep)
+consumer.set_aside_with(_set_aside.keep)

@@ -1,0 +1,44 @@
+"""Celery's consumer, keeping what plain Celery logs and drops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+from workers.transport import SetAside
+
+CONSUMER = f"{__name__}:Consumer"
+
+_listeners: list[SetAside] = []
+
+
+def set_aside_with(keep: SetAside) -> None:
+    """Have `keep(reason, queue, message)` called for each message that no task can be found for."""
+    _listeners[:] = [keep]
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
+    """Sets aside messages that cannot be decoded, are not Celery's protocol, or name an unknown task."""
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        _keep(f"cannot be decoded: {exc}", message)
+        super().on_decode_error(message, exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        _keep("not Celery's protocol", message)
+        super().on_unknown_message(body, message)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        _keep(f"unknown task {message.headers.get('task')!r}", message)
+        super().on_unknown_task(body, message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        _keep(f"invalid task message: {exc}", message)
+        super().on_invalid_task(body, message, exc)
+
+
+def _keep(reason: str, message: Any) -> None:
+    queue = str((message.delivery_info or {}).get("routing_key", ""))
+    for keep in _listeners:
+        keep(reason, queue, f"headers={message.headers!r} body={message.body!r}")

@@ -1,0 +1,58 @@
+"""Keeps what could not be understood: the last messages in a list, and how many there have been."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import redis
+import structlog
+
+from config.redaction import redact
+from config.settings import LedgerSettings
+from tasks.contract.outcome import timestamp
+from tasks.ledger.keys import Keys
+
+log = structlog.get_logger(__name__)
+
+KEEP_LAST = 1_000
+MOST_CHARS = 16_384
+SHOWN_CHARS = 200
+
+
+class SetAsideList:
+    """Written by the worker's consumer; read by `scaleout doctor`."""
+
+    def __init__(self, settings: LedgerSettings) -> None:
+        self._url = settings.redis_url.get_secret_value()
+        self._keys = Keys(settings.key_prefix)
+        self._lock = threading.Lock()
+        self._client: redis.Redis | None = None
+
+    def keep(self, reason: str, queue: str, item: str) -> None:
+        """Log it, keep it, count it. Never raises: the worker has to go on."""
+        log.error("message_set_aside", reason=reason, queue=queue, item=item[:SHOWN_CHARS])
+        try:
+            client = self._connected()
+            seconds, micros = client.time()  # type: ignore[misc]
+            entry = {
+                "at": timestamp(seconds * 1000 + micros // 1000),
+                "reason": reason,
+                "queue": queue,
+                "item": redact(item[:MOST_CHARS]),
+            }
+            with client.pipeline() as pipe:
+                pipe.lpush(self._keys.set_aside, json.dumps(entry))
+                pipe.ltrim(self._keys.set_aside, 0, KEEP_LAST - 1)
+                pipe.hincrby(self._keys.counters, "messages_set_aside", 1)
+                pipe.execute()
+        except redis.RedisError as error:
+            log.warning("set_aside_not_kept", detail=str(error))
+
+    def _connected(self) -> redis.Redis:
+        with self._lock:
+            if self._client is None:
+                self._client = redis.Redis.from_url(
+                    self._url, decode_responses=True, socket_timeout=2, socket_connect_timeout=2
+                )
+            return self._client

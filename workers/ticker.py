@@ -1,0 +1,57 @@
+"""Asks the ledger every tick whether anything is due, and if so rings for a sweep."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import structlog
+from celery import bootsteps
+
+from config.celery_options import SWEEP, SWEEP_QUEUE
+from tasks.lifecycle import worker_engine
+
+log = structlog.get_logger(__name__)
+
+UNDER_WAY_S = 10.0
+TICK_TIMEOUT_S = 15.0
+
+
+class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """A thread of the worker. Every worker ticks, so that no single process matters."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._app = worker.app
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
+        self._thread = threading.Thread(target=self._run, name="scaleout-ticker", daemon=True)
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
+        self._stopped.set()
+
+    terminate = stop
+
+    def _run(self) -> None:
+        tick_s = self._app.conf.scaleout_tick_s
+        reachable = True
+        while not self._stopped.wait(tick_s):
+            try:
+                self._tick()
+            except Exception as error:  # noqa: BLE001
+                # Whatever it was, the next tick tries again: a worker whose ticks stop does nothing more.
+                if reachable:
+                    log.warning("tick_failed", kind=type(error).__name__, detail=str(error))
+                reachable = False
+            else:
+                reachable = True
+
+    def _tick(self) -> None:
+        ledger = worker_engine.engine().machinery.ledger
+        if worker_engine.run(ledger.ring(UNDER_WAY_S), timeout_s=TICK_TIMEOUT_S):
+            self._app.send_task(SWEEP, queue=SWEEP_QUEUE, ignore_result=True, retry=False)
