@@ -121,7 +121,9 @@ def _written_forms(secret: str) -> set[str]:
     escaped |= {ascii(secret)[1:-1], html.escape(secret), html.escape(secret, quote=False)}
     twice = {form for once in escaped for form in (_json(once), _repr(once))}
     percent = {
-        form for once in (secret, _json(secret)) for form in (quote(once, safe=""), quote(once), quote_plus(once))
+        form
+        for once in (secret, _json(secret))
+        for form in (quote(once, safe=""), quote(once), quote_plus(once))
     }
     percent |= {quote(once, safe="") for once in percent}
     return escaped | twice | percent
@@ -137,7 +139,9 @@ def _base64_forms(secret: str) -> set[str]:
             # Only signs that are made of nothing but the secret's own bits.
             forms.add(text[-(-shift * 8 // 6) : (shift + len(raw)) * 8 // 6])
     forms |= {form.replace("+", "-").replace("/", "_") for form in forms}
-    forms |= {quote(form, safe="") for form in forms} | {quote(quote(form, safe=""), safe="") for form in forms}
+    forms |= {quote(form, safe="") for form in forms} | {
+        quote(quote(form, safe=""), safe="") for form in forms
+    }
     return forms
 
 

@@ -25,8 +25,9 @@ def register_secrets(values: Iterable[str]) -> None:
     are ignored; values under four characters are hidden only where they are the whole text.
     Source: `LedgerSettings.secrets()`, at start.
     """
-    global _known  # noqa: PLW0603 - readers take whichever whole object is there, without a lock
+    global _known
     with _registering:
+        # Readers take no lock: they see the whole old object or the whole new one.
         _known = known_secrets(_known.values.union(values))
 
 

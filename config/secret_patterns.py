@@ -1,8 +1,8 @@
 """What a secret looks like when its value is not known: URL passwords, named values, headers, commands.
 
-Everything here is linear in the text: loops are possessive or bounded, and each place of the text is looked at
-a bounded number of times, so that a line of a megabyte is no way to stop a worker. Where a value's end cannot
-be told, too much is hidden rather than too little.
+Everything here is linear in the text: loops are possessive or bounded, and each place of the text is looked
+at a bounded number of times, so that a line of a megabyte is no way to stop a worker. Where a value's end
+cannot be told, too much is hidden rather than too little.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class OutcomeLaterRequest(Request):  # type: ignore[misc]  # Celery has no types
         super().send_event(type, **fields)
 
 
-@shared_task(name=ADD_NODES, bind=True, typing=False, Request=OutcomeLaterRequest)  # type: ignore[untyped-decorator]
+@shared_task(name=ADD_NODES, bind=True, typing=False, Request=OutcomeLaterRequest)
 def add_nodes(self: Task, *arguments: Any, **fields: Any) -> dict[str, Any] | str:
     """Take a request in. Anybody may send this task by name; see docs/request.schema.json for `fields`."""
     task_id = str(self.request.id)

@@ -11,7 +11,7 @@ from tasks.lifecycle.engine import Engine
 TIMEOUT_S = 20.0
 
 
-@shared_task(name=SWEEP, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
+@shared_task(name=SWEEP, ignore_result=True)
 def sweep() -> None:
     """One pass over the due set; coming late, twice or not at all does no harm."""
     worker_engine.run(_answer(worker_engine.engine()), timeout_s=TIMEOUT_S)

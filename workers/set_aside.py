@@ -34,7 +34,7 @@ class SetAsideList:
         log.error("message_set_aside", reason=reason, queue=queue, item=item[:SHOWN_CHARS])
         try:
             client = self._connected()
-            seconds, micros = client.time()  # type: ignore[misc]
+            seconds, micros = client.time()
             entry = {
                 "at": timestamp(seconds * 1000 + micros // 1000),
                 "reason": reason,

@@ -66,6 +66,10 @@ def _check_body(body: Any, encoding: Any) -> None:
         raise NotAMessage(f"the body is not base64: {error}") from error
 
 
+def _readable(item: bytes | str) -> str:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item
+
+
 class _ReadsOnlyMessages:
     """Mixed into kombu's Redis client: an item that is no message is never handed on."""
 
@@ -77,7 +81,7 @@ class _ReadsOnlyMessages:
                 check_item(item)
             except NotAMessage as error:
                 for keep in _listeners:
-                    keep(str(error), bytes_to_str(queue), bytes_to_str(item, errors="replace"))
+                    keep(str(error), bytes_to_str(queue), _readable(item))
                 return None
         return reply
 

@@ -190,6 +190,15 @@ class Ledger:
     async def held_operations(self) -> list[str]:
         return [str(member) for member in await self.redis.zrange(self.keys.held, 0, -1)]
 
+    async def last_outcome_id(self) -> str:
+        """Where the outcome stream ends now."""
+        newest = await cast("Any", self.redis.xrevrange(self.keys.outcomes, count=1))
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def next_outcome(self, after: str, block_ms: int) -> None:
+        """Wait until the outcome stream goes on after the entry `after`, at most `block_ms`."""
+        await cast("Any", self.redis.xread({self.keys.outcomes: after}, count=1, block=max(block_ms, 1)))
+
     async def _one(self, kind: type[R], key: str) -> R | None:
         (record,) = await self._many(kind, [key])
         return record

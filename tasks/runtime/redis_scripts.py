@@ -41,5 +41,5 @@ class Script:
         self.name = path.stem
         self._script: AsyncScript = redis.register_script(path.read_text(encoding="utf-8"))
 
-    async def __call__(self, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+    async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         return await self._script(keys=list(keys), args=list(args))

@@ -1,0 +1,43 @@
+"""`scaleout cancel`."""
+
+from __future__ import annotations
+
+import getpass
+from contextlib import suppress
+
+from config.settings import LedgerSettings
+from tasks.ledger.changes import Changes, Committed
+from tasks.ledger.ledger import Ledger
+from tasks.lifecycle.machinery import MOST_CONTENTION, Contention
+from tasks.lifecycle.request_end import cancel_request
+from workers.cli.exit_codes import Exit
+from workers.cli.ledger_access import with_ledger
+from workers.cli.output import say
+from workers.cli.status import show_status
+
+
+def cancel_by_id(request_id: str, by: str | None, *, as_json: bool) -> Exit:
+    """Written to the ledger, so it holds whether a worker runs or not."""
+    who = by or _user()
+
+    async def write(ledger: Ledger, _: LedgerSettings) -> None:
+        for _attempt in range(MOST_CONTENTION):
+            request = await ledger.request(request_id)
+            if request is None or request.ended or request.cancelled:
+                return
+            changes = Changes()
+            cancel_request(changes, request, ledger.clock.now_ms(), by=who)
+            if await ledger.commit(changes) is Committed.OK:
+                say(f"{request_id} takes no further nodes")
+                return
+        raise Contention(f"request {request_id} was changed by others again and again")
+
+    with_ledger(write)
+    code = show_status(request_id, as_json=as_json)
+    return code if code is Exit.NO_SUCH_REQUEST else Exit.SUCCEEDED
+
+
+def _user() -> str:
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return "unknown"

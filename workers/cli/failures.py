@@ -1,0 +1,24 @@
+"""Expected failures as one line and an exit code."""
+
+from __future__ import annotations
+
+from redis import exceptions as redis
+
+from config.redaction import redact
+from config.settings import SettingsError
+from workers.cli.exit_codes import Exit
+
+
+def explain(error: Exception) -> tuple[str, Exit] | None:
+    """None if the failure is a bug of ours and its traceback is wanted."""
+    match error:
+        case SettingsError():
+            return redact(str(error)), Exit.USAGE
+        case redis.AuthenticationError():
+            return redact(f"Redis refuses the password: {error}; see SCALEOUT_REDIS_URL"), Exit.UNREACHABLE
+        case redis.ConnectionError() | redis.TimeoutError():
+            return redact(f"Redis cannot be reached: {error}; see SCALEOUT_REDIS_URL"), Exit.UNREACHABLE
+        case redis.RedisError():
+            return redact(f"Redis: {error}"), Exit.UNREACHABLE
+        case _:
+            return None

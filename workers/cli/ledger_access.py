@@ -1,0 +1,27 @@
+"""Runs a command's coroutine against the ledger that the environment names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from config.settings import LedgerSettings, load
+from tasks.ledger.ledger import Ledger
+from tasks.lifecycle.engine import open_ledger
+
+T = TypeVar("T")
+
+
+def with_ledger(command: Callable[[Ledger, LedgerSettings], Awaitable[T]]) -> T:
+    """Raises SettingsError, or redis.RedisError if the server cannot be reached."""
+    settings = load(LedgerSettings)
+
+    async def run() -> T:
+        ledger = await open_ledger(settings)
+        try:
+            return await command(ledger, settings)
+        finally:
+            await ledger.redis.aclose()
+
+    return asyncio.run(run())

@@ -1,0 +1,203 @@
+"""`scaleout`: the commands. What a command needs is imported when it runs, so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="scaleout",
+    help="Adds nodes to QingCloud EHPC clusters: never twice, never lost, within quota.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    epilog="Exit codes: 0 succeeded, 1 ended otherwise, 2 usage or invalid request, 3 still going when "
+    "--timeout ran out, 4 no such request, 5 Redis or API unreachable.",
+)
+
+
+class OnShortage(StrEnum):
+    wait = "wait"
+    partial = "partial"
+    fail = "fail"
+
+
+class NodeRole(StrEnum):
+    login = "login"
+    compute = "compute"
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for programs.")]
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Give up waiting after this long.")
+]
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command(context_settings=PASS_ON)
+def worker(context: typer.Context) -> None:
+    """Run a Celery worker. Further arguments go to `celery -A workers worker`."""
+    from workers.cli.processes import become_worker
+
+    become_worker(context.args)
+
+
+@app.command(context_settings={**PASS_ON, "help_option_names": []})
+def simulator(context: typer.Context) -> None:
+    """Run the simulator of the EHPC API on loopback. `scaleout simulator --help` lists its options."""
+    from workers.simulator.__main__ import main as serve
+
+    serve(context.args)
+
+
+@app.command()
+def demo(json: Json = False) -> None:
+    """A server, the simulator and a worker on loopback; twenty-four requests to their ends."""
+    from workers.demo import run_demo
+
+    raise typer.Exit(run_demo(as_json=json))
+
+
+@app.command()
+def submit(
+    cluster_id: Annotated[str, typer.Option("--cluster", help="ehpc-… or hpc-…")],
+    zone: Annotated[str, typer.Option(help="The cluster's zone, such as jn1a.")],
+    node_count: Annotated[int, typer.Option("--nodes", help="How many nodes to add.")],
+    node_role: Annotated[
+        NodeRole | None, typer.Option("--role", help="Left out: compute on ehpc-…, login on hpc-….")
+    ] = None,
+    request_id: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same id with the same content is one request.")
+    ] = None,
+    node_name: Annotated[str | None, typer.Option("--name", help="Name for the nodes.")] = None,
+    private_ips: Annotated[list[str] | None, typer.Option("--ip", help="One for each node, or none.")] = None,
+    resource_conf: Annotated[str | None, typer.Option(help="A JSON object for the provider.")] = None,
+    deadline_s: Annotated[float | None, typer.Option("--deadline", metavar="SECONDS")] = None,
+    on_shortage: Annotated[
+        OnShortage, typer.Option(help="If too few nodes are there now.")
+    ] = OnShortage.wait,
+    requested_by: Annotated[str | None, typer.Option(help="Who asks.")] = None,
+    wait_for_end: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+    timeout_s: Timeout = None,
+    json: Json = False,
+) -> None:
+    """Write a request to the ledger; when this returns, it is accepted."""
+    from workers.cli.submit import submit_request
+
+    fields = {
+        "request_id": request_id,
+        "cluster_id": cluster_id,
+        "zone": zone,
+        "node_count": node_count,
+        "node_role": node_role.value if node_role else None,
+        "node_name": node_name,
+        "private_ips": private_ips or None,
+        "deadline_s": deadline_s,
+        "on_shortage": on_shortage.value,
+        "requested_by": requested_by,
+    }
+    raise typer.Exit(submit_request(fields, resource_conf, wait_for_end, timeout_s, as_json=json))
+
+
+@app.command()
+def status(request_id: RequestId, json: Json = False) -> None:
+    """Where a request stands, and what it waits for."""
+    from workers.cli.status import show_status
+
+    raise typer.Exit(show_status(request_id, as_json=json))
+
+
+@app.command()
+def wait(request_id: RequestId, timeout_s: Timeout = None, json: Json = False) -> None:
+    """Wait until a request has ended, and print its outcome."""
+    from workers.cli.status import wait_for_outcome
+
+    raise typer.Exit(wait_for_outcome(request_id, timeout_s, as_json=json))
+
+
+@app.command("list")
+def list_(
+    ended: Annotated[bool, typer.Option("--ended", help="Those that have ended, latest first.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    json: Json = False,
+) -> None:
+    """The requests that have not ended, oldest first."""
+    from workers.cli.listing import show_list
+
+    raise typer.Exit(show_list(ended=ended, limit=limit, as_json=json))
+
+
+@app.command()
+def history(request_id: RequestId, json: Json = False) -> None:
+    """All that happened to a request."""
+    from workers.cli.listing import show_history
+
+    raise typer.Exit(show_history(request_id, as_json=json))
+
+
+@app.command()
+def cancel(
+    request_id: RequestId,
+    by: Annotated[str | None, typer.Option(help="Who cancels; recorded in the history.")] = None,
+    json: Json = False,
+) -> None:
+    """Take no further nodes for a request. What is already sent runs to its end."""
+    from workers.cli.cancel import cancel_by_id
+
+    raise typer.Exit(cancel_by_id(request_id, by, as_json=json))
+
+
+@app.command()
+def quota(json: Json = False) -> None:
+    """How many of the account's API calls are used."""
+    from workers.cli.doctor import show_quota
+
+    raise typer.Exit(show_quota(as_json=json))
+
+
+@app.command()
+def doctor(
+    zone: Annotated[
+        str | None, typer.Option(help="Zone of the one call that checks the credentials.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check settings, Redis, clocks, credentials, and what needs a person."""
+    from workers.cli.doctor import examine
+
+    raise typer.Exit(examine(zone, as_json=json))
+
+
+@app.command(hidden=True)
+def schemas(folder: Path) -> None:
+    """Write the JSON Schemas of request and outcome into a folder."""
+    from tasks.contract.schemas import as_text, outcome_schema, request_schema
+
+    (folder / "request.schema.json").write_text(as_text(request_schema()), encoding="utf-8")
+    (folder / "outcome.schema.json").write_text(as_text(outcome_schema()), encoding="utf-8")
+
+
+def main() -> None:
+    """Entry of the `scaleout` command: an expected failure is one line on stderr, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from workers.cli.failures import explain
+
+        explanation = explain(error)
+        if explanation is None:
+            raise
+        text, code = explanation
+        sys.stderr.write(f"scaleout: {text}\n")
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

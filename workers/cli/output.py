@@ -1,0 +1,62 @@
+"""Data goes to stdout, all else to stderr; colours and bars only on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """A word to the person at the terminal, beside the data."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    # Through a pipe a table is not to be cut to the width of a terminal that is not there.
+    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+
+
+def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Cells are shown as they are: nothing in them is taken for markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell), style=_style(cell)) for cell in row))
+    console().print(table)
+
+
+STYLES = {
+    "succeeded": "green",
+    "ok": "green",
+    "waiting": "yellow",
+    "in_progress": "cyan",
+    "partially_succeeded": "yellow",
+    "warning": "yellow",
+    "held": "bold red",
+    "failed": "red",
+    "wrong": "bold red",
+    "rejected": "red",
+    "timed_out": "red",
+}
+
+
+def _style(cell: object) -> str:
+    return STYLES.get(cell, "") if isinstance(cell, str) else ""

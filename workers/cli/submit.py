@@ -1,0 +1,76 @@
+"""`scaleout submit`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from config.settings import LedgerSettings
+from tasks.contract.request import InvalidRequest, ScaleOutRequest, parse_request
+from tasks.ledger.ledger import Ledger
+from tasks.lifecycle.engine import open_intake
+from tasks.lifecycle.intake import Accepted, Ended
+from workers.cli.exit_codes import Exit, for_state
+from workers.cli.ledger_access import with_ledger
+from workers.cli.output import print_json, say
+from workers.cli.status import print_outcome, wait_for_outcome
+
+
+def submit_request(
+    fields: Mapping[str, Any],
+    resource_conf: str | None,
+    wait_for_end: bool,
+    timeout_s: float | None,
+    *,
+    as_json: bool,
+) -> Exit:
+    """Check first, then write: an invalid request is refused here and nothing is stored."""
+    try:
+        form = _parse(fields, resource_conf)
+    except InvalidRequest as error:
+        if as_json:
+            print_json({"error": {"kind": "invalid", "problems": error.problems}})
+        for problem in error.problems:
+            say(f"scaleout: {problem}")
+        return Exit.USAGE
+
+    async def write(ledger: Ledger, settings: LedgerSettings) -> Accepted | Ended:
+        return await open_intake(settings, ledger).accept(form, None)
+
+    answer = with_ledger(write)
+    if isinstance(answer, Ended):
+        return _already_over(answer.outcome, as_json=as_json)
+    if wait_for_end:
+        say(f"{form.request_id} accepted")
+        return wait_for_outcome(form.request_id, timeout_s, as_json=as_json)
+    if as_json:
+        print_json({"request_id": form.request_id, "state": "waiting"})
+    else:
+        print(form.request_id)  # noqa: T201
+    return Exit.SUCCEEDED
+
+
+def _already_over(outcome: dict[str, Any], *, as_json: bool) -> Exit:
+    print_outcome(outcome, as_json=as_json)
+    error = outcome.get("error") or {}
+    return Exit.USAGE if error.get("kind") == "conflict" else for_state(outcome["status"])
+
+
+def _parse(fields: Mapping[str, Any], resource_conf: str | None) -> ScaleOutRequest:
+    given = {name: value for name, value in fields.items() if value is not None}
+    given.setdefault("request_id", str(uuid.uuid4()))
+    problems: list[str] = []
+    if resource_conf is not None:
+        try:
+            given["resource_conf"] = json.loads(resource_conf)
+        except ValueError as error:
+            problems.append(f"resource_conf is not JSON: {error}")
+    try:
+        form = parse_request(given)
+    except InvalidRequest as error:
+        raise InvalidRequest(problems + error.problems) from None
+    if problems:
+        raise InvalidRequest(problems)
+    return form
