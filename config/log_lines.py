@@ -104,21 +104,21 @@ def _safe(text: str) -> str:
 
 
 def _shortened(shown: dict[str, Any]) -> str:
-    """A line within bounds: long texts lose their middle, then large values go, then all but our own names."""
+    """A line within bounds: long texts lose their middle, then large values go, then all but ours."""
     shown = {**shown, "truncated": True}
     for length in (16_384, 4096, 1024, 256):
         shown = {name: _cut_texts(item, length) for name, item in shown.items()}
         line = _encode({cut(name, 256): item for name, item in shown.items()})
         if len(line) < MAX_LINE:
-            return line
+            return str(line)
     small = {
         cut(name, 256): item if len(_encode(item)) <= 512 else "[too large]" for name, item in shown.items()
     }
-    line = _encode(small)
+    line = str(_encode(small))
     if len(line) < MAX_LINE:
         return line
     fixed = {name: cut(str(shown[name]), 256) for name in FIXED if name in shown}
-    return _encode({**fixed, "truncated": True})
+    return str(_encode({**fixed, "truncated": True}))
 
 
 def _cut_texts(item: Any, length: int) -> Any:

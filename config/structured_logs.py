@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import EventDict, WrappedLogger
 
@@ -63,7 +63,7 @@ def configure_logging(
     handler = _LineHandler(stream)
     handler.setFormatter(
         ProcessorFormatter(
-            processors=[merge_contextvars, _arrange, render],
+            processors=[_arrange, render],
             # Messages are put together by `_arrange`, which survives arguments that do not fit.
             use_get_message=False,
             pass_foreign_args=True,
@@ -184,6 +184,7 @@ def _arrange(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDi
     event = _message(fields.pop("event", None), fields.pop("positional_args", None))
     error = _exception(fields.pop("exc_info", None))
     stack = fields.pop("stack_info", None)
+    fields = {**get_contextvars(), **fields}
     line: EventDict = {
         "timestamp": _timestamp(record.created),
         "level": record.levelname.lower(),

@@ -190,6 +190,17 @@ class Ledger:
     async def held_operations(self) -> list[str]:
         return [str(member) for member in await self.redis.zrange(self.keys.held, 0, -1)]
 
+    async def counter(self, name: str) -> int:
+        return int(await cast("Any", self.redis.hget(self.keys.counters, name)) or 0)
+
+    async def overdue_s(self) -> float:
+        """For how long the oldest due entry has waited, in seconds."""
+        first = await self.redis.zrange(self.keys.due, 0, 0, withscores=True)
+        if not first:
+            return 0.0
+        _, score = cast("tuple[str, float]", first[0])
+        return max(0.0, (self.clock.now_ms() - score) / 1000)
+
     async def last_outcome_id(self) -> str:
         """Where the outcome stream ends now."""
         newest = await cast("Any", self.redis.xrevrange(self.keys.outcomes, count=1))

@@ -75,6 +75,18 @@ def open_api(settings: Settings, session: aiohttp.ClientSession, clock: Clock) -
     )
 
 
+def open_governor(settings: Settings, ledger: Ledger) -> Governor:
+    """The account's quota, as all workers on this ledger share it."""
+    return Governor(
+        ledger.redis,
+        settings.key_prefix,
+        ledger.clock,
+        limit=settings.quota_calls,
+        window_s=settings.quota_period_s,
+        lasting_s=settings.http_timeout_s,
+    )
+
+
 async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
     """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer."""
     ledger = await open_ledger(settings)
@@ -83,14 +95,7 @@ async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
         settings=settings,
         ledger=ledger,
         api=open_api(settings, session, ledger.clock),
-        governor=Governor(
-            ledger.redis,
-            settings.key_prefix,
-            ledger.clock,
-            limit=settings.quota_calls,
-            window_s=settings.quota_period_s,
-            lasting_s=settings.http_timeout_s,
-        ),
+        governor=open_governor(settings, ledger),
         clock=ledger.clock,
     )
     intake = open_intake(settings, ledger)

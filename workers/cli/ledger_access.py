@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from config.settings import LedgerSettings, load
+from config.structured_logs import configure_logging
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.engine import open_ledger
 
@@ -16,6 +17,8 @@ T = TypeVar("T")
 def with_ledger(command: Callable[[Ledger, LedgerSettings], Awaitable[T]]) -> T:
     """Raises SettingsError, or redis.RedisError if the server cannot be reached."""
     settings = load(LedgerSettings)
+    # A command's own words are its output; of the log only what is wrong belongs on the terminal.
+    configure_logging(log_format="console", level="WARNING", secrets=settings.secrets())
 
     async def run() -> T:
         ledger = await open_ledger(settings)
