@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from config.log_values import masked, plain, repr_of
@@ -17,8 +17,8 @@ MAX_LINE = 64 * 1024
 FIXED = ("timestamp", "level", "logger", "event", "trace_id", "error.type", "error.message", "exception")
 _OURS = ("timestamp", "level")
 
-_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
-_encode_readable = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_encode: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+_encode_readable: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _RED, _DIM, _BOLD, _RESET = "\x1b[1;31m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
@@ -27,7 +27,7 @@ _RED, _DIM, _BOLD, _RESET = "\x1b[1;31m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
 def json_line(fields: Mapping[str, Any]) -> str:
     """The fields as one JSON object in ASCII, so that no sign in a value can start another line."""
     shown = _shown(fields)
-    line: str = _encode(shown)
+    line = _encode(shown)
     if may_hold_secret(line):
         shown = {
             name if name in FIXED else _safe(name): _redacted(name, item) for name, item in shown.items()
@@ -93,7 +93,7 @@ def _redacted_value(item: Any) -> Any:
         return [_redacted_value(value) for value in item]
     if isinstance(item, int | float) and not isinstance(item, bool):
         written = repr_of(item)
-        return item if redact(written) == written else MASK
+        return MASK if redact(written) != written else item
     return item
 
 
@@ -110,15 +110,15 @@ def _shortened(shown: dict[str, Any]) -> str:
         shown = {name: _cut_texts(item, length) for name, item in shown.items()}
         line = _encode({cut(name, 256): item for name, item in shown.items()})
         if len(line) < MAX_LINE:
-            return str(line)
+            return line
     small = {
         cut(name, 256): item if len(_encode(item)) <= 512 else "[too large]" for name, item in shown.items()
     }
-    line = str(_encode(small))
+    line = _encode(small)
     if len(line) < MAX_LINE:
         return line
     fixed = {name: cut(str(shown[name]), 256) for name in FIXED if name in shown}
-    return str(_encode({**fixed, "truncated": True}))
+    return _encode({**fixed, "truncated": True})
 
 
 def _cut_texts(item: Any, length: int) -> Any:
@@ -135,10 +135,10 @@ def _word(item: Any) -> str:
     """A name or value that shows where it ends: quoted if it is empty or holds blanks, quotes or =."""
     if not isinstance(item, str):
         return one_line(redact(_encode_readable(item)))
-    item = redact(item)
-    if item and item.isprintable() and not any(sign in item for sign in " =\"'"):
-        return item
-    return one_line(_encode_readable(item))
+    text = redact(item)
+    if text and text.isprintable() and not any(sign in text for sign in " =\"'"):
+        return text
+    return one_line(_encode_readable(text))
 
 
 def _indented(block: str) -> str:

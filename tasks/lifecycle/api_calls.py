@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
+from redis.exceptions import RedisError
 
 from tasks.ehpc.errors import AccountRefused, EhpcError, QuotaExhausted
 from tasks.ehpc.models import NodeRow, OperationRow
@@ -47,15 +49,19 @@ async def counted(m: Machinery, grant: Grant, call: str, answer: Awaitable[T]) -
     try:
         reply = await answer
     except QuotaExhausted as error:
-        until = await m.governor.window_is_full(error.retry_after_s)
-        log.warning("quota_exhausted", until=moment(until).isoformat(), detail=str(error))
+        with suppress(RedisError):
+            until = await m.governor.window_is_full(error.retry_after_s)
+            log.warning("quota_exhausted", until=moment(until).isoformat(), detail=str(error))
         raise
     else:
         if grant.probe:
-            await m.governor.window_is_open()
+            with suppress(RedisError):
+                await m.governor.window_is_open()
         return reply
     finally:
-        await m.governor.ended([call])
+        # The answer is worth more than its count: uncounted, the call merely counts for longer.
+        with suppress(RedisError):
+            await m.governor.ended([call])
 
 
 async def read_refused(m: Machinery, error: EhpcError, tries: int) -> MustWait:

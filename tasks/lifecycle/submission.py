@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
+from redis.exceptions import RedisError
 
 from tasks.ehpc.actions import add_nodes_body
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent
@@ -21,13 +23,14 @@ from tasks.lifecycle.api_calls import (
     read_refused,
     reserve,
 )
-from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.machinery import Contention, Machinery
 from tasks.lifecycle.refusal import refuse
 from tasks.quota.governor import CallClass, Grant
 
 log = structlog.get_logger(__name__)
 
 MOST_SKEW_S = 5.0
+MOST_PAUSE_S = 2.0
 UNDECIDED = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD})
 
 
@@ -162,7 +165,21 @@ async def record_answer(m: Machinery, operation_id: str, answer: JobAccepted | E
         account = await m.ledger.account()
         return decide(m, operation, requests, cluster, account, answer)
 
-    await m.commit_current(build)
+    await _until_written(m, build)
+
+
+async def _until_written(m: Machinery, build: Callable[[], Awaitable[Changes | None]]) -> None:
+    """A definite answer is known to nobody but this process: it is written as soon as Redis is back."""
+    pause_s = 0.1
+    while True:
+        try:
+            await m.commit_current(build)
+        except (RedisError, OSError, Contention) as error:
+            log.warning("answer_not_written_yet", kind=type(error).__name__, detail=str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, MOST_PAUSE_S)
+        else:
+            return
 
 
 def decide(

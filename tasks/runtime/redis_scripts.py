@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.commands.core import AsyncScript
 
-CONNECTIONS = 64
+CONNECTIONS = 32
+POOL_WAIT_S = 30.0
 SOCKET_TIMEOUT_S = 5.0
 RETRIES = 3
 
@@ -22,8 +23,10 @@ def open_redis(url: str) -> Redis:
     It sends a command again after a connection error, which is why every script of ours gives the same
     answer to the same call twice.
     """
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        # A call waits for a connection rather than fail for want of one.
+        timeout=POOL_WAIT_S,
         decode_responses=True,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
@@ -32,6 +35,7 @@ def open_redis(url: str) -> Redis:
         max_connections=CONNECTIONS,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
     )
+    return Redis.from_pool(pool)
 
 
 class Script:

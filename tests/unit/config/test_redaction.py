@@ -201,7 +201,6 @@ def test_a_repr_of_the_known_secrets_is_never_needed_and_shows_no_pattern() -> N
 
 @pytest.mark.parametrize(
     "unit",
-    # fmt: off
     [
         "a",
         "\\",
@@ -225,7 +224,6 @@ def test_a_repr_of_the_known_secrets_is_never_needed_and_shows_no_pattern() -> N
         "s3cr\\",
         "secret'='",
     ],
-    # fmt: on
 )
 def test_time_grows_with_the_length_of_the_text_and_no_faster(unit: str) -> None:
     register_secrets(['s3cr"et\\pass', "\\\\abcdefgh", "p%40ssword", "line1\nline2abc"])
