@@ -7,8 +7,13 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from workers.transport import SetAside
+
+# Not kombu's own list: it counts KeyError among the broken connections, which a missing header raises too.
+BROKEN_CONNECTION = (OSError, RedisError, OperationalError)
 
 CONSUMER = f"{__name__}:Consumer"
 
@@ -26,13 +31,11 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
         """Celery's own handler, guarded: plain Celery exits on a message of the wrong shape."""
         handle = super().create_task_handler(*arguments, **options)
-        # Not its channel_errors: kombu counts KeyError among them, which a missing header raises too.
-        broken_connection = self.connection_errors
 
         def guarded(message: Any) -> Any:
             try:
                 return handle(message)
-            except broken_connection:
+            except BROKEN_CONNECTION:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a stranger's message brings about
                 _keep(f"invalid message: {type(error).__name__}: {error}", message)
