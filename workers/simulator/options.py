@@ -1,0 +1,33 @@
+"""How the simulated provider is to behave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(slots=True)
+class SimulatorOptions:
+    """Times in seconds. What the vendor's pages leave open is an option here."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    access_key_id: str = "QYACCESSKEYIDEXAMPLE"
+    secret_access_key: str = "SECRETACCESSKEY"  # noqa: S105 - of the vendor's own published example
+    quota_calls: int = 2000
+    quota_period_s: float = 3600.0
+    job_duration_s: str = "3"
+    log_lag_s: float = 0.5
+    latency_s: float = 0.0
+    stock: int | None = None
+    node_ids_in_log: Literal["never", "ended", "always"] = "ended"
+    signature_ttl_s: float = 60.0
+    signed_path_slash: bool = True
+    signature_encoded_twice: bool = True
+    clock_skew_s: float = 0.0
+    seed: int = 0
+
+    def duration_range_s(self) -> tuple[float, float]:
+        """`job_duration_s` as `3` or `2-6`."""
+        first, _, last = self.job_duration_s.partition("-")
+        return float(first), float(last or first)
