@@ -1,0 +1,297 @@
+"""The actions of the EHPC API over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import web
+
+from workers.simulator.cloud import Cloud, Job, JobPlan
+from workers.simulator.faults import Fault, FaultPlan
+from workers.simulator.options import SimulatorOptions
+from workers.simulator.quota import CallQuota
+from workers.simulator.signature_check import Refused, check_signature
+
+HUGE = 50 * 1024 * 1024
+CHUNK = b" " * 65_536
+REPLY_NAMES = {
+    "addNodes": "HpcClusterAddClusterNodesResponse",
+    "operation": "HpcOperationListOperationResponse",
+    "listNodes": "HpcClusterListClusterNodesResponse",
+}
+
+Content = dict[str, Any]
+
+
+class EhpcApi:
+    """Checks every call as the provider does, carries it out, and lets the faults have their way."""
+
+    def __init__(self, options: SimulatorOptions, cloud: Cloud, faults: FaultPlan) -> None:
+        self.options = options
+        self.cloud = cloud
+        self.faults = faults
+        self.quota = CallQuota(options.quota_calls, options.quota_period_s)
+        self.calls: Counter[str] = Counter()
+        self.add_nodes_calls: list[Content] = []
+        self._stopping = asyncio.Event()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/cluster/addNodes", self._handler("addNodes", self._add_nodes)),
+            web.get("/api/operation", self._handler("operation", self._operations)),
+            web.get("/api/cluster/listNodes", self._handler("listNodes", self._list_nodes)),
+        ]
+
+    async def stop(self, _: web.Application) -> None:
+        """Let hanging calls go."""
+        self._stopping.set()
+
+    def _handler(
+        self, action: str, carry_out: Callable[[web.Request, bytes, JobPlan], Content]
+    ) -> Callable[[web.Request], Any]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            now = self.cloud.now()
+            self.calls[action] += 1
+            body = await request.read()
+            cluster_id = _cluster_of(request, body)
+            fault = self.faults.draw(action, cluster_id, of_the_job=False)
+            content: Content = {"ret_code": 0}
+            try:
+                self._check(request, body, now)
+                if fault is None or fault.made or fault.kind == "latency":
+                    plan = self._plan(action, cluster_id)
+                    content = carry_out(request, body, plan)
+            except Refused as refused:
+                content = {"ret_code": refused.ret_code, "message": refused.message}
+                # What would have been refused anyway is refused, whatever fault was to come.
+                fault = None if fault is None or fault.made else fault
+            if action == "addNodes":
+                self._note(now, cluster_id, body, content, fault)
+            content = {"action": REPLY_NAMES[action], **content}
+            await asyncio.sleep(self.options.latency_s)
+            return await self._answer(request, content, fault)
+
+        return handle
+
+    def _check(self, request: web.Request, body: bytes, now: float) -> None:
+        if not self.quota.count(now):
+            raise Refused(2500, "QuotaExceeded, API call quota of this hour is used up")
+        raw_path, _, raw_query = request.raw_path.partition("?")
+        check_signature(self.options, request.method, raw_path, raw_query, body, now)
+
+    def _plan(self, action: str, cluster_id: str | None) -> JobPlan:
+        plan = self.cloud.plan_job()
+        if action != "addNodes":
+            return plan
+        fault = self.faults.draw(action, cluster_id, of_the_job=True)
+        match fault.kind if fault else None:
+            case "fail_job":
+                plan.made, plan.error_codes = fault.nodes_made, str(fault.code)  # type: ignore[union-attr]
+            case "job_duration":
+                plan.duration_s = fault.seconds  # type: ignore[union-attr]
+            case "unknown_status":
+                plan.odd_status = "scaling"
+            case "never_listed":
+                plan.listed = False
+        return plan
+
+    def _add_nodes(self, request: web.Request, body: bytes, plan: JobPlan) -> Content:
+        try:
+            content = json.loads(body)
+        except ValueError:
+            raise Refused(1100, "InvalidRequestFormat, the body is not JSON") from None
+        if not isinstance(content, dict):
+            raise Refused(1100, "InvalidRequestFormat, the body is no object")
+        return {"job_id": self.cloud.add_nodes(request.query["zone"], content, plan).job_id, "ret_code": 0}
+
+    def _operations(self, request: web.Request, _body: bytes, _plan: JobPlan) -> Content:
+        query = request.query
+        jobs = self.cloud.operations(
+            query["zone"], _time(query.get("start_time")), _time(query.get("end_time"))
+        )
+        wanted = set((query.get("job_ids") or query.get("jobs") or "").replace(" ", ",").split(",")) - {""}
+        if wanted:
+            jobs = [job for job in jobs if job.job_id in wanted]
+        if cluster_id := query.get("resource_ids"):
+            jobs = [job for job in jobs if job.cluster_id == cluster_id]
+        if job_action := query.get("job_action"):
+            jobs = [job for job in jobs if job.job_action == job_action]
+        if status := query.get("status"):
+            jobs = [job for job in jobs if self.cloud.status(job) == status]
+        if query.get("reverse") == "1":
+            jobs = jobs[::-1]
+        page = _page(request, jobs)
+        return {"ret_code": 0, "total_count": len(jobs), "job_set": [self._row(job) for job in page]}
+
+    def _row(self, job: Job) -> Content:
+        status = self.cloud.status(job)
+        ended = status in ("successful", "failed")
+        shows_ids = self.options.node_ids_in_log == "always" or (
+            ended and self.options.node_ids_in_log == "ended"
+        )
+        return {
+            "job_id": job.job_id,
+            "job_action": job.job_action,
+            "create_time": _text(job.created_at),
+            "status": status,
+            "status_time": _text(job.ends_at if ended else job.created_at),
+            "error_codes": job.error_codes if ended else "",
+            "resource_ids": " ".join([job.cluster_id, *(job.node_ids if shows_ids else [])]),
+            "owner": "usr-simulated",
+            "submitter": "simulator",
+            "action_describe": "",
+            "task_count": None,
+        }
+
+    def _list_nodes(self, request: web.Request, _body: bytes, _plan: JobPlan) -> Content:
+        cluster_id = request.query.get("cluster_id")
+        if not cluster_id:
+            raise Refused(1100, "missing parameter [cluster_id]")
+        nodes = self.cloud.nodes(request.query["zone"], cluster_id)
+        rows = [
+            {
+                "node_id": node.node_id,
+                "role": node.role,
+                "status": "active",
+                "create_time": _text(node.create_time),
+                "private_ip": "",
+                "name": node.node_id,
+            }
+            for node in _page(request, nodes)
+        ]
+        return {"ret_code": 0, "total_count": len(nodes), "hpc_app_nodes_set": rows}
+
+    def _note(
+        self, now: float, cluster_id: str | None, body: bytes, content: Content, fault: Fault | None
+    ) -> None:
+        answer = fault.kind if fault is not None and fault.kind != "latency" else content["ret_code"]
+        self.add_nodes_calls.append(
+            {
+                "at": now,
+                "cluster_id": cluster_id,
+                "body": body.decode("utf-8", "replace"),
+                "answer": answer,
+                "job_id": content.get("job_id"),
+            }
+        )
+
+    async def _answer(
+        self, request: web.Request, content: Content, fault: Fault | None
+    ) -> web.StreamResponse:
+        headers = {"Date": formatdate(self.cloud.now(), usegmt=True)}
+        text = json.dumps(content)
+        match fault.kind if fault is not None else None:
+            case None:
+                return web.Response(text=text, headers=headers, content_type="application/json")
+            case "latency":
+                await self._sleep(fault.seconds)  # type: ignore[union-attr]
+                return web.Response(text=text, headers=headers, content_type="application/json")
+            case _:
+                return await self._faulty(request, content, fault, headers)  # type: ignore[arg-type]
+
+    async def _faulty(
+        self, request: web.Request, content: Content, fault: Fault, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        match fault.kind:
+            case "ret_code":
+                refusal = {"ret_code": fault.code, "message": fault.message}
+                return web.json_response({**refusal, "action": content["action"]}, headers=headers)
+            case "html":
+                page = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+                return web.Response(status=502, text=page, content_type="text/html", headers=headers)
+            case "empty":
+                return web.Response(headers=headers)
+            case "not_json":
+                return web.Response(text="OK", headers=headers)
+            case "no_job_id":
+                del content["job_id"]
+                return web.json_response(content, headers=headers)
+            case "http_status":
+                more = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+                return web.Response(status=fault.status, text="{}", headers={**headers, **more})
+            case "redirect":
+                return web.Response(status=307, headers={**headers, "Location": request.path_qs})
+            case "huge":
+                return await _huge(request, headers)
+            case "cut_off":
+                return await _cut_off(request, json.dumps(content).encode(), headers)
+            case "hang":
+                await self._sleep(3600)
+            case "reset":
+                _reset(request)
+        _close(request)
+        return web.Response()
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+async def _huge(request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    for _ in range(HUGE // len(CHUNK)):
+        await response.write(CHUNK)
+    return response
+
+
+async def _cut_off(request: web.Request, text: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={**headers, "Content-Length": str(len(text) + 100)})
+    await response.prepare(request)
+    await response.write(text[: len(text) // 2])
+    _close(request)
+    return response
+
+
+def _close(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.close()
+
+
+def _reset(request: web.Request) -> None:
+    """RST instead of FIN: with a linger time of 0 the kernel drops the connection."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+
+
+def _cluster_of(request: web.Request, body: bytes) -> str | None:
+    if request.method == "GET":
+        return request.query.get("cluster_id") or request.query.get("resource_ids")
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return None
+    return content.get("cluster_id") if isinstance(content, dict) else None
+
+
+def _page(request: web.Request, rows: list[Any]) -> list[Any]:
+    try:
+        offset, limit = int(request.query.get("offset", "0")), int(request.query.get("limit", "10"))
+    except ValueError:
+        raise Refused(1100, "InvalidParameter, offset or limit") from None
+    return rows[max(offset, 0) : max(offset, 0) + min(max(limit, 0), 100)]
+
+
+def _time(text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise Refused(1100, f"InvalidParameter, time [{text}]") from None
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
