@@ -23,10 +23,10 @@ def redis_server() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def redis_url(redis_server: ValkeyServer) -> Iterator[str]:
+def redis_url(redis_server: ValkeyServer) -> str:
     with redis.Redis(port=redis_server.port) as client:
         client.flushall()
-    yield f"redis://127.0.0.1:{redis_server.port}/0"
+    return f"redis://127.0.0.1:{redis_server.port}/0"
 
 
 @pytest.fixture

@@ -43,6 +43,11 @@ def send(producer: Celery, **fields: Any) -> AsyncResult[Any]:
     return producer.send_task("scaleout.add_nodes", kwargs=given, queue="scaleout")
 
 
+def stream(server: redis.Redis) -> list[dict[str, str]]:
+    entries: Any = server.xrange("scaleout:outcomes")
+    return [fields for _, fields in entries]
+
+
 def test_the_vendors_own_example_is_carried_out_and_written_to_key_stream_and_result(
     running: Process, producer: Celery, provider: Simulator, server: redis.Redis
 ) -> None:
@@ -52,7 +57,7 @@ def test_the_vendors_own_example_is_carried_out_and_written_to_key_stream_and_re
 
     assert outcome["status"] == "succeeded"
     assert json.loads(server.get("scaleout:outcome:example") or "") == outcome
-    ((_, entry),) = server.xrange("scaleout:outcomes")
+    (entry,) = stream(server)
     assert (entry["request_id"], entry["status"]) == ("example", "succeeded")
     assert json.loads(entry["outcome"]) == outcome
     (call,) = provider.get("truth")["add_nodes_calls"]
@@ -203,7 +208,7 @@ def test_a_deadline_ends_a_request_and_nodes_that_come_late_are_reported(
     assert (outcome["status"], outcome["nodes_added"]) == ("timed_out", 0)
     assert outcome["operations"][0]["status"] == "running"
     eventually(lambda: bool(running.events("late_nodes")), "the late nodes are reported")
-    statuses = [entry["status"] for _, entry in server.xrange("scaleout:outcomes")]
+    statuses = [entry["status"] for entry in stream(server)]
     assert statuses == ["timed_out", "late_nodes"]
     assert provider.nodes() == 2
 
@@ -224,7 +229,7 @@ def test_killed_while_fifty_jobs_run_a_new_worker_brings_all_outcomes_and_buys_n
 def test_a_thousand_requests_for_a_thousand_clusters_succeed_with_two_workers(
     env: dict[str, str], provider: Simulator, producer: Celery, tmp_path: Path
 ) -> None:
-    quiet = {**env, "SCALEOUT_LOG_LEVEL": "WARNING"}
+    quiet = {**env, "SCALEOUT_LOG_LEVEL": "INFO"}
     with (
         worker(quiet, tmp_path / "one.log", "-n", "one@%h") as one,
         worker(quiet, tmp_path / "two.log", "-n", "two@%h") as two,

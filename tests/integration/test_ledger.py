@@ -192,7 +192,7 @@ async def test_an_ended_request_tells_all_who_wait_and_expires_with_its_outcome(
 
     assert sorted(await ledger.outbox(10)) == [("task-1", "r-1"), ("task-2", "r-1")]
     for key in ("request:r-1", "history:r-1", "outcome:r-1"):
-        assert 604_000 < int(server.ttl(f"scaleout:{key}")) <= 604_800  # type: ignore[arg-type]
+        assert 604_000 < int(server.ttl(f"scaleout:{key}")) <= 604_800
     without_ttl = {key for key in server.scan_iter("scaleout:*") if server.ttl(key) == -1}
     assert not any("r-1" in key for key in without_ttl)
     word, outcome = await ledger.join("r-1", None, "task-3")

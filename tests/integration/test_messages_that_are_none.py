@@ -45,7 +45,7 @@ def message(body: object, headers: object = None, encoding: str | None = "base64
 
 HEADERS = {"lang": "py", "task": "scaleout.add_nodes", "id": "t-1"}
 
-NONSENSE = {
+NONSENSE: dict[str, str | bytes] = {
     "not JSON": "hello",
     "cut off JSON": '{"body": "abc',
     "bytes that are no text": b"\xff\xfe\x00garbage",

@@ -40,7 +40,12 @@ def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequen
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell), style=_style(cell)) for cell in row))
-    console().print(table)
+    out = console()
+    with out.capture() as captured:
+        out.print(table)
+    # Cells are padded to their column; through a pipe that is only noise at the end of each line.
+    lines = captured.get().splitlines()
+    sys.stdout.write("\n".join(line if out.is_terminal else line.rstrip() for line in lines) + "\n")
 
 
 STYLES = {

@@ -1,0 +1,138 @@
+"""`scaleout demo`: the whole system on loopback, for under a minute, leaving nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from celery import Celery
+from celery.result import AsyncResult
+from pydantic import SecretStr
+
+from config.settings import LedgerSettings
+from tasks.lifecycle.engine import open_ledger
+from tasks.lifecycle.standing import read_standing, summary
+from workers.cli.exit_codes import Exit
+from workers.cli.output import print_json, print_table, say
+from workers.demo.progress import open_progress
+from workers.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES
+from workers.demo.surroundings import (
+    Child,
+    DemoFailed,
+    Provider,
+    redis_server,
+    simulator,
+    worker,
+    worker_environment,
+)
+
+MOST_S = 58.0
+LOOK_EVERY_S = 0.25
+
+Results = Mapping[str, "AsyncResult[Any]"]
+
+
+def run_demo(*, as_json: bool) -> Exit:
+    signal.signal(signal.SIGTERM, _end_in_order)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scaleout-demo-")))
+            redis_url = stack.enter_context(redis_server(os.environ.get("SCALEOUT_REDIS_URL"), folder))
+            provider = stack.enter_context(simulator(folder))
+            provider.stock(SOLD_OUT_CLUSTER, 0)
+            env = worker_environment(redis_url, f"{provider.url}/api")
+            process = stack.enter_context(worker(env, folder))
+            say(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
+            with Celery(broker=redis_url, backend=redis_url) as producer:
+                results = _enqueue(producer)
+                asyncio.run(_follow(redis_url, results, provider, process))
+                outcomes = {name: result.get(timeout=5) for name, result in results.items()}
+            return _report(outcomes, provider.truth(), as_json=as_json)
+    except DemoFailed as failure:
+        say(f"scaleout demo: {failure}")
+        return Exit.ENDED_OTHERWISE
+    except KeyboardInterrupt:
+        say("scaleout demo: stopped; nothing is left running")
+        return Exit.ENDED_OTHERWISE
+
+
+def _end_in_order(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _enqueue(producer: Celery) -> Results:
+    """As any service would, which has none of this project's code."""
+    return {
+        request["request_id"]: producer.send_task("scaleout.add_nodes", kwargs=request, queue="scaleout")
+        for group in SCENARIO
+        for request in group.requests
+    }
+
+
+async def _follow(redis_url: str, results: Results, provider: Provider, process: Child) -> None:
+    ledger = await open_ledger(LedgerSettings(redis_url=SecretStr(redis_url)))
+    deadline = time.monotonic() + MOST_S
+    sold_out = True
+    try:
+        with open_progress(SCENARIO) as progress:
+            while True:
+                process.check()
+                provider.child.check()
+                found = await ledger.requests(results)
+                standings = {
+                    name: summary(request, await read_standing(ledger, request), None)
+                    for name, request in found.items()
+                }
+                progress.show(standings)
+                if all(result.ready() for result in results.values()):
+                    return
+                if sold_out and standings.get("demo-wait", {}).get("refusals"):
+                    provider.stock(SOLD_OUT_CLUSTER, SOLD_OUT_NODES)
+                    sold_out = False
+                if time.monotonic() > deadline:
+                    raise DemoFailed(
+                        f"not done within {MOST_S:g} s; the worker said:\n{process.last_lines()}"
+                    )
+                await asyncio.sleep(LOOK_EVERY_S)
+    finally:
+        await ledger.redis.aclose()
+
+
+def _report(outcomes: Mapping[str, Any], truth: Any, *, as_json: bool) -> Exit:
+    nodes = sum(len(cluster["nodes"]) for cluster in truth["clusters"].values())
+    calls = truth["calls"]["by_action"]
+    right = nodes == sum(outcome["nodes_added"] for outcome in outcomes.values()) and all(
+        outcomes[name]["status"] == group.expected for group in SCENARIO for name in group.ids
+    )
+    if as_json:
+        print_json({"outcomes": list(outcomes.values()), "nodes": nodes, "api_calls": calls})
+    else:
+        columns = ("request_id", "cluster", "status", "nodes", "jobs", "refusals", "seconds", "error")
+        print_table("Outcomes", columns, [_row(outcome) for outcome in outcomes.values()])
+        print_table("API calls", ("action", "calls"), [*calls.items(), ("all", sum(calls.values()))])
+        say(f"{len(outcomes)} requests, {nodes} nodes at the provider, {sum(calls.values())} API calls")
+    if not right:
+        say("scaleout demo: the outcomes are not what was to be expected")
+    return Exit.SUCCEEDED if right else Exit.ENDED_OTHERWISE
+
+
+def _row(outcome: Mapping[str, Any]) -> tuple[object, ...]:
+    error = outcome["error"]
+    return (
+        outcome["request_id"],
+        outcome["cluster_id"],
+        outcome["status"],
+        f"{outcome['nodes_added']}/{outcome['nodes_requested'] or '-'}",
+        len(outcome["operations"]),
+        outcome["refusals"],
+        f"{outcome['duration_s']:.1f}",
+        f"{error['kind']}: {error['message']}" if error else None,
+    )
