@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from celery import Celery
-from celery.result import AsyncResult
 from pydantic import SecretStr
 
 from config.settings import LedgerSettings
@@ -37,10 +36,9 @@ from workers.demo.surroundings import (
 MOST_S = 58.0
 LOOK_EVERY_S = 0.25
 
-Results = Mapping[str, "AsyncResult[Any]"]
-
 
 def run_demo(*, as_json: bool) -> Exit:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _end_in_order)
     try:
         with ExitStack() as stack:
@@ -52,9 +50,11 @@ def run_demo(*, as_json: bool) -> Exit:
             process = stack.enter_context(worker(env, folder))
             say(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
             with Celery(broker=redis_url, backend=redis_url) as producer:
-                results = _enqueue(producer)
-                asyncio.run(_follow(redis_url, results, provider, process))
-                outcomes = {name: result.get(timeout=5) for name, result in results.items()}
+                task_ids = _enqueue(producer)
+                asyncio.run(_follow(redis_url, provider, process))
+                outcomes = {
+                    name: producer.AsyncResult(task_id).get(timeout=5) for name, task_id in task_ids.items()
+                }
             return _report(outcomes, provider.truth(), as_json=as_json)
     except DemoFailed as failure:
         say(f"scaleout demo: {failure}")
@@ -64,35 +64,40 @@ def run_demo(*, as_json: bool) -> Exit:
         return Exit.ENDED_OTHERWISE
 
 
-def _end_in_order(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+def _end_in_order(_signal: int, _frame: FrameType | None) -> None:
+    """As Ctrl-C does: asyncio turns that into the cancellation of its main task, wherever it stands."""
+    signal.raise_signal(signal.SIGINT)
 
 
-def _enqueue(producer: Celery) -> Results:
-    """As any service would, which has none of this project's code."""
+def _enqueue(producer: Celery) -> dict[str, str]:
+    """As any service would, which has none of this project's code; gives the task ids by request.
+
+    Only ids: an AsyncResult that is let go after the server has gone tries to reach it for seconds.
+    """
     return {
-        request["request_id"]: producer.send_task("scaleout.add_nodes", kwargs=request, queue="scaleout")
+        request["request_id"]: producer.send_task("scaleout.add_nodes", kwargs=request, queue="scaleout").id
         for group in SCENARIO
         for request in group.requests
     }
 
 
-async def _follow(redis_url: str, results: Results, provider: Provider, process: Child) -> None:
+async def _follow(redis_url: str, provider: Provider, process: Child) -> None:
     ledger = await open_ledger(LedgerSettings(redis_url=SecretStr(redis_url)))
     deadline = time.monotonic() + MOST_S
+    ids = [request_id for group in SCENARIO for request_id in group.ids]
     sold_out = True
     try:
         with open_progress(SCENARIO) as progress:
             while True:
                 process.check()
                 provider.child.check()
-                found = await ledger.requests(results)
+                found = await ledger.requests(ids)
                 standings = {
                     name: summary(request, await read_standing(ledger, request), None)
                     for name, request in found.items()
                 }
                 progress.show(standings)
-                if all(result.ready() for result in results.values()):
+                if len(found) == len(ids) and all(request.ended for request in found.values()):
                     return
                 if sold_out and standings.get("demo-wait", {}).get("refusals"):
                     provider.stock(SOLD_OUT_CLUSTER, SOLD_OUT_NODES)
