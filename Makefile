@@ -44,6 +44,9 @@ coverage: $(READY)  ## every test, measured by branches, worker processes includ
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='tasks/*' --fail-under=95 --format=total
 
+schema: $(READY)  ## write docs/request.schema.json and docs/outcome.schema.json from the models
+	$(BIN)/scaleout schemas docs
+
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
