@@ -40,6 +40,8 @@ class Changes:
     demand: list[tuple[str, str, str, int | None]] = field(default_factory=list)
     empty_pools: list[tuple[str, str]] = field(default_factory=list)
     running: list[tuple[str, str, str, int | None]] = field(default_factory=list)
+    jobs: list[tuple[str, str, str, int]] = field(default_factory=list)
+    forget_jobs: dict[str, int] = field(default_factory=dict)
     opened: dict[str, int] = field(default_factory=dict)
     waiters: list[tuple[str, str]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)

@@ -44,6 +44,10 @@ class Keys:
         """Sorted set of `job_id operation_id`, by the time of sending."""
         return f"{self.prefix}:running:{zone}"
 
+    def jobs(self, cluster_id: str) -> str:
+        """Sorted set of `job_id operation_id`: whose each known job of a cluster is, by its sending."""
+        return f"{self.prefix}:jobs:{cluster_id}"
+
     def history(self, request_id: str) -> str:
         return f"{self.prefix}:history:{request_id}"
 

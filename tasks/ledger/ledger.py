@@ -158,6 +158,12 @@ class Ledger:
             found[job_id] = (operation_id, int(score))
         return found
 
+    async def jobs(self, cluster_id: str) -> dict[str, str]:
+        """The operation that each known job of the cluster belongs to, by job id."""
+        members = await self.redis.zrange(self.keys.jobs(cluster_id), 0, -1)
+        pairs = (str(member).partition(" ") for member in members)
+        return {job_id: operation_id for job_id, _, operation_id in pairs}
+
     async def outbox(self, limit: int) -> list[tuple[str, str]]:
         """Task ids and the requests whose outcome they wait for, oldest first."""
         members = await self.redis.zrange(self.keys.outbox, 0, limit - 1)
@@ -189,6 +195,11 @@ class Ledger:
 
     async def held_operations(self) -> list[str]:
         return [str(member) for member in await self.redis.zrange(self.keys.held, 0, -1)]
+
+    async def held_since(self, operation_id: str) -> int | None:
+        """When the operation became held (ms), or None if it is not."""
+        score = await self.redis.zscore(self.keys.held, operation_id)
+        return None if score is None else int(score)
 
     async def counter(self, name: str) -> int:
         return int(await cast("Any", self.redis.hget(self.keys.counters, name)) or 0)

@@ -138,6 +138,18 @@ class Doubt(BaseModel):
     ret_code: int | None = None
 
 
+class Candidate(BaseModel):
+    """A job that a settlement could not rule out, as the log showed it: evidence for whoever decides."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    job_action: str
+    status: str
+    created_at: int | None = None
+    node_ids: tuple[str, ...] = ()
+
+
 class Verdict(BaseModel):
     """How the operation log says a job ended, kept until it is known which nodes came."""
 
@@ -167,6 +179,8 @@ class Operation(Record):
     job_id: str | None = None
     verdict: Verdict | None = None
     doubt: Doubt | None = None
+    candidates: tuple[Candidate, ...] = ()
+    absent_since: int | None = None
     held_because: str | None = None
     refusal: Refusal | None = None
     nodes_added: int = 0
@@ -188,11 +202,15 @@ class Operation(Record):
 
 
 class Cluster(Record):
-    """A cluster's gate, and what is known of the cluster. Its version also moves when demand arrives."""
+    """A cluster's gate, and what is known of the cluster. Its version also moves when demand arrives.
+
+    `doubt_since`: when the first operation that was ever in doubt here was sent, in ms.
+    """
 
     cluster_id: str
     zone: str | None = None
     gate: str | None = None
+    doubt_since: int | None = None
     not_before: int = 0
     streak: int = 0
     waits_for: Refusal | None = None
@@ -208,7 +226,10 @@ class Account(Record):
 
 
 class Zone(Record):
-    """What following has learnt of a zone: `missing` jobs by since when, in ms."""
+    """What following has learnt of a zone: `missing` jobs by since when, in ms.
+
+    `action_seen`: the zone's log has shown a job of ours under the name that the settings give its action.
+    """
 
     zone: str
     action_seen: bool = False

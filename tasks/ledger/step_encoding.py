@@ -75,6 +75,10 @@ class StepEncoding:
         names = self._names
         for zone, job_id, operation_id, at in changes.running:
             self._scored(names.running(zone), f"{job_id} {operation_id}", at)
+        for cluster_id, job_id, operation_id, at in changes.jobs:
+            self._write("zadd", names.jobs(cluster_id), at, f"{job_id} {operation_id}")
+        for cluster_id, before in changes.forget_jobs.items():
+            self._write("trim", names.jobs(cluster_id), before)
         for operation_id, at in changes.held.items():
             self._scored(names.held, operation_id, at)
         for request_id, at in changes.opened.items():

@@ -21,6 +21,7 @@ from tasks.quota.governor import CallClass, Grant, Wait
 
 log = structlog.get_logger(__name__)
 
+CLUSTER_PREFIXES = ("ehpc-", "hpc-")
 PAGE = 100  # EHPC API: lists give 10 rows unless `limit` says more, 100 at most
 
 T = TypeVar("T")
@@ -124,8 +125,15 @@ async def list_cluster_jobs(
         return list(found.rows), found.total_count
 
     rows = await _all_pages(m, call_class, grant, page)
-    # The provider filters by resource_ids; what it lists beside is none of this cluster's business.
-    return [row for row in rows if cluster_id in row.resource_ids]
+    if len({row.job_id for row in rows}) < len(rows):
+        raise EhpcError("the listing shows a job twice, so that another may be missing")
+    return [row for row in rows if _may_concern(cluster_id, row)]
+
+
+def _may_concern(cluster_id: str, row: OperationRow) -> bool:
+    """The provider filters by resource_ids; should it not, only what names another cluster is left out."""
+    clusters = [name for name in row.resource_ids if name.startswith(CLUSTER_PREFIXES)]
+    return not clusters or cluster_id in clusters
 
 
 async def list_cluster_nodes(m: Machinery, zone: str, cluster_id: str) -> list[NodeRow]:

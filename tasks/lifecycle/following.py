@@ -63,7 +63,9 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     await account_is_accepted(m)
     finished = await _finish_seen(m, running, look)
     missing = await _hold_unseen(m, running, missing)
-    update = {"failures": failures, "missing": missing, "action_seen": record.action_seen or bool(look.seen)}
+    _warn_of_what_is_odd(m, zone, look)
+    ours = any(row.job_action == m.settings.add_nodes_job_action for row in look.seen.values())
+    update = {"failures": failures, "missing": missing, "action_seen": record.action_seen or ours}
     await _note(m, record.model_copy(update=update), record)
     usage = await m.governor.usage()
     pressure = Pressure(usage.limit - usage.used, usage.limit, m.settings.quota_period_s)
@@ -79,6 +81,17 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         pages=look.pages,
         next_in_s=round(next_s, 3),
     )
+
+
+def _warn_of_what_is_odd(m: Machinery, zone: str, look: Look) -> None:
+    action = m.settings.add_nodes_job_action
+    for row in look.seen.values():
+        if row.job_action != action:
+            name, seen = "unknown_job_action", {"job_action": row.job_action, "expected": action}
+            m.warn_once(name, row.job_action, zone=zone, job_id=row.job_id, **seen)
+        if not row.status_is_known:
+            about = f"{row.job_id} {row.status_text}"
+            m.warn_once("unknown_job_status", about, zone=zone, job_id=row.job_id, status=row.status_text)
 
 
 async def _list_running(m: Machinery, zone: str, running: Running, look: Look) -> None:

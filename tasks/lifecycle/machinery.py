@@ -20,6 +20,7 @@ from tasks.runtime.clock import Clock
 log = structlog.get_logger(__name__)
 
 MOST_CONTENTION = 50
+MOST_WARNED = 10_000
 
 
 class Contention(RuntimeError):  # noqa: N818 - named by what happened
@@ -34,6 +35,7 @@ class Machinery:
     governor: Governor
     clock: Clock
     rng: random.Random = field(default_factory=random.SystemRandom)
+    _warned: set[str] = field(default_factory=set)
 
     @property
     def waiting(self) -> Waiting:
@@ -42,6 +44,16 @@ class Machinery:
     @property
     def lease_ms(self) -> int:
         return round(self.settings.submit_lease_s * 1000)
+
+    def warn_once(self, event: str, about: str, **fields: Any) -> None:
+        """A warning that would come again with every sweep is worth one line for each thing it is about."""
+        key = f"{event} {about}"
+        if key in self._warned:
+            return
+        if len(self._warned) >= MOST_WARNED:
+            self._warned.clear()
+        self._warned.add(key)
+        log.warning(event, **fields)
 
     async def commit(self, changes: Changes) -> Committed:
         """Apply `changes`; what happened is logged once it is written, never before."""

@@ -8,6 +8,7 @@ from tasks.ledger.changes import Changes, Event, Level
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import (
     Allocation,
+    Candidate,
     Cluster,
     Doubt,
     Operation,
@@ -18,6 +19,8 @@ from tasks.ledger.records import (
     give,
 )
 from tasks.lifecycle.request_end import report_late_nodes, write_request
+
+A_DAY_MS = 86_400_000
 
 
 def event(name: str, operation: Operation, level: Level = "info", **fields: object) -> Event:
@@ -101,13 +104,22 @@ def try_again(operation: Operation, *, at: int, reason: Refusal) -> Changes:
 
 
 def started(
-    operation: Operation, requests: Sequence[Request], cluster: Cluster, *, job_id: str, look_at: int
+    operation: Operation,
+    requests: Sequence[Request],
+    cluster: Cluster,
+    *,
+    job_id: str,
+    look_at: int,
+    told_as: Event | None = None,
 ) -> Changes:
-    """The provider has taken it, as `job_id`."""
-    running = operation.model_copy(update={"state": State.RUNNING, "job_id": job_id, "held_because": None})
+    """The provider has taken it, as `job_id`. `told_as` is for a job that was found, not answered."""
+    running = operation.model_copy(
+        update={"state": State.RUNNING, "job_id": job_id, "held_because": None, "verdict": None}
+    )
     changes = Changes()
     changes.put(running)
     changes.put(cluster.model_copy(update={"zone": operation.zone, "streak": 0, "waits_for": None}))
+    own_job(changes, operation, cluster, job_id)
     changes.due[_due(operation)] = None
     changes.held[operation.operation_id] = None
     changes.running.append((operation.zone, job_id, operation.operation_id, operation.sent_at or 0))
@@ -115,14 +127,27 @@ def started(
     for request in requests:
         changed = _with_share(request, operation, state=State.RUNNING, job_id=job_id)
         changes.put(changed.model_copy(update={"streak": 0}))
-    changes.tell(event("operation_submitted", running, sent_at=operation.sent_at))
+    changes.tell(told_as or event("operation_submitted", running, sent_at=operation.sent_at))
     return changes
 
 
-def doubt(operation: Operation, requests: Sequence[Request], what: Doubt) -> Changes:
+def own_job(changes: Changes, operation: Operation, cluster: Cluster, job_id: str) -> None:
+    """From now on no other operation can take this job for its own.
+
+    What no baseline reaches back to is forgotten.
+    """
+    sent_at = operation.sent_at or operation.planned_at
+    changes.jobs.append((operation.cluster_id, job_id, operation.operation_id, sent_at))
+    changes.forget_jobs[operation.cluster_id] = min(sent_at, cluster.doubt_since or sent_at) - A_DAY_MS
+
+
+def doubt(operation: Operation, requests: Sequence[Request], cluster: Cluster, what: Doubt) -> Changes:
     """It was sent, or may have been, and nobody knows whether the provider took it."""
     changes = Changes()
     changes.put(operation.model_copy(update={"state": State.IN_DOUBT, "doubt": what}))
+    if cluster.doubt_since is None:
+        # Its job may show up whenever it likes: every later baseline has to reach back to here.
+        changes.put(cluster.model_copy(update={"doubt_since": operation.sent_at}))
     changes.due[_due(operation)] = what.since
     _set_shares(changes, operation, requests, State.IN_DOUBT)
     changes.tell(
@@ -136,6 +161,17 @@ def doubt(operation: Operation, requests: Sequence[Request], what: Doubt) -> Cha
             sent_at=operation.sent_at,
         )
     )
+    return changes
+
+
+def keep_in_doubt(
+    operation: Operation, *, at: int, candidates: Sequence[Candidate], absent_since: int | None
+) -> Changes:
+    """Not settled yet: look again at `at`, and remember what was seen."""
+    changes = Changes()
+    seen = {"candidates": tuple(candidates), "absent_since": absent_since, "tries": 0, "refusal": None}
+    changes.put(operation.model_copy(update=seen))
+    changes.due[_due(operation)] = at
     return changes
 
 
@@ -234,6 +270,29 @@ def _give_nodes(
     write_request(changes, given, now)
     if given.ended and nodes:
         report_late_nodes(changes, given, share)
+
+
+def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, now: int) -> Changes:
+    """The provider names a job for an operation that has been settled otherwise: that was wrong.
+
+    An ended operation stays as it is, but the job is its own for good, and its requests' history tells of
+    it. One that runs as another job is held: only a person can say what that other job is.
+    """
+    changes = Changes()
+    changes.put(cluster)
+    own_job(changes, operation, cluster, job_id)
+    changes.tell(event("late_answer", operation, "error", answered_job_id=job_id, state=operation.state))
+    if operation.ended:
+        return changes
+    because = f"it was taken for job {operation.job_id}, but the provider's own answer says {job_id}"
+    update = {"state": State.HELD, "held_because": because, "verdict": None}
+    changes.put(operation.model_copy(update=update))
+    changes.due[_due(operation)] = None
+    changes.held[operation.operation_id] = now
+    if operation.job_id is not None:
+        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    changes.tell(event("operation_held", operation, "error", because=because))
+    return changes
 
 
 def _drop(changes: Changes, request: Request, operation: Operation, now: int) -> None:

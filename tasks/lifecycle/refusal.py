@@ -42,19 +42,22 @@ def refuse(
     *,
     now: int,
     waiting: Waiting,
+    as_state: State = State.REFUSED,
 ) -> Changes:
     """The provider, or the way to it, has refused `operation`: nothing was made. The gate opens.
 
     Its nodes go back to demand or end their request, by the class of `error` and by what each request
-    wishes for a shortage.
+    wishes for a shortage. `as_state` is ABSENT if it was not refused but proved not to have been taken.
     """
     changes = Changes()
     refusal = Refusal(kind=error.kind, message=str(error), code=error.ret_code)
-    refused = operation.model_copy(update={"state": State.REFUSED, "refusal": refusal, "finished_at": now})
+    refused = operation.model_copy(update={"state": as_state, "refusal": refusal, "finished_at": now})
     changes.put(refused)
     changes.expire.append(refused)
     changes.due[Due(DueKind.OPERATION, operation.operation_id)] = None
     changes.held[operation.operation_id] = None
+    if operation.job_id is not None:
+        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
     shared = len(operation.allocations) > 1
     for request in requests:
         _refuse_request(changes, request, operation, error, refusal, shared, now, waiting)
@@ -64,7 +67,7 @@ def refuse(
     alert = isinstance(error, AccountRefused) or (isinstance(error, Rejected) and error.alert)
     changes.tell(
         Event(
-            "operation_refused",
+            f"operation_{as_state.value}",
             "error" if alert else "warning",
             requests=operation.request_ids,
             fields={

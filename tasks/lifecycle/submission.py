@@ -74,7 +74,8 @@ async def _prepare(m: Machinery, operation: Operation, listing: Grant) -> Operat
     """Baseline, and the operation written as `submitting`; None if somebody else has taken it on."""
     settings = m.settings
     margin_s = settings.signature_ttl_s + settings.log_lag_s
-    since = m.clock.now_ms() - round(margin_s * 1000)
+    cluster = await m.ledger.cluster(operation.cluster_id)
+    since = min(m.clock.now_ms(), cluster.doubt_since or m.clock.now_ms()) - round(margin_s * 1000)
     try:
         baseline = await list_cluster_jobs(
             m, operation.zone, operation.cluster_id, since, CallClass.SUBMIT, listing
@@ -157,11 +158,13 @@ async def record_answer(m: Machinery, operation_id: str, answer: JobAccepted | E
 
     async def build() -> Changes | None:
         operation = await m.ledger.operation(operation_id)
-        if operation is None or operation.state not in UNDECIDED:
-            _note_contradiction(operation_id, operation, answer)
+        if operation is None:
+            log.error("answer_without_operation", operation_id=operation_id, answer=str(answer))
             return None
         requests = list((await m.ledger.requests(operation.request_ids)).values())
         cluster = await m.ledger.cluster(operation.cluster_id)
+        if operation.state not in UNDECIDED:
+            return _contradiction(operation, cluster, answer, m.clock.now_ms())
         account = await m.ledger.account()
         return decide(m, operation, requests, cluster, account, answer)
 
@@ -199,15 +202,21 @@ def decide(
     if operation.state is not State.SUBMITTING:
         return None
     what = Doubt(since=now, reason=str(answer), http_status=answer.http_status, ret_code=answer.ret_code)
-    return next_step.doubt(operation, requests, what)
+    return next_step.doubt(operation, requests, cluster, what)
 
 
-def _note_contradiction(
-    operation_id: str, operation: Operation | None, answer: JobAccepted | EhpcError
-) -> None:
-    job_id = answer.job_id if isinstance(answer, JobAccepted) else None
-    state = None if operation is None else operation.state.value
-    if operation is not None and job_id is not None and operation.job_id == job_id:
-        return
-    if job_id is not None or not isinstance(answer, InDoubt):
-        log.error("late_answer", operation_id=operation_id, state=state, job_id=job_id, detail=str(answer))
+def _contradiction(
+    operation: Operation, cluster: Cluster, answer: JobAccepted | EhpcError, now: int
+) -> Changes | None:
+    """An answer for an operation that has been decided without it. What it agrees with needs no word."""
+    if isinstance(answer, InDoubt):
+        return None
+    if isinstance(answer, JobAccepted):
+        if operation.job_id == answer.job_id:
+            return None
+        return next_step.answered_too_late(operation, cluster, job_id=answer.job_id, now=now)
+    if operation.job_id is not None:
+        log.error(
+            "late_answer", operation_id=operation.operation_id, job_id=operation.job_id, detail=str(answer)
+        )
+    return None

@@ -13,13 +13,13 @@ from structlog.contextvars import bound_contextvars
 from tasks.ledger.changes import Changes
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Operation, State
+from tasks.lifecycle.doubt import lease_ran_out, settle
 from tasks.lifecycle.following import follow_zone
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import count_nodes
 from tasks.lifecycle.planning import Plan, plan_cluster
 from tasks.lifecycle.publication import Deliver, publish_outbox
 from tasks.lifecycle.request_end import expire_request
-from tasks.lifecycle.settlement import lease_ran_out, settle
 from tasks.lifecycle.submission import submit
 
 log = structlog.get_logger(__name__)

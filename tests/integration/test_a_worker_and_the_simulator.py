@@ -166,37 +166,6 @@ def test_a_definite_refusal_is_followed_by_another_operation_or_ends_the_request
         assert outcome["error"]["code"] == code
 
 
-@pytest.mark.parametrize("made", [True, False])
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "ret_code", "code": 5000},
-        {"kind": "ret_code", "code": 5100},
-        {"kind": "drop"},
-        {"kind": "reset"},
-        {"kind": "html"},
-        {"kind": "cut_off"},
-        {"kind": "no_job_id"},
-        {"kind": "hang"},
-    ],
-    ids=lambda fault: f"{fault['kind']}{fault.get('code', '')}",
-)
-def test_a_sending_whose_result_is_unknown_is_held_with_its_evidence_and_never_sent_again(
-    redis_url: str, provider: Simulator, producer: Celery, tmp_path: Path, fault: dict[str, Any], made: bool
-) -> None:
-    provider.post("faults", {**fault, "made": made})
-    env = environment(redis_url, provider.api_url, HTTP_TIMEOUT_S=1)
-    with worker(env, tmp_path / "worker.log") as running:
-        send(producer, request_id="doubt", cluster_id="ehpc-a")
-        eventually(lambda: bool(running.events("operation_held")), "it is held")
-        assert running.events("operation_in_doubt")[0]["reason"]
-        # Another cluster is not slowed by it.
-        assert send(producer, cluster_id="ehpc-b").get(timeout=30)["status"] == "succeeded"
-
-    calls = [call["cluster_id"] for call in provider.get("truth")["add_nodes_calls"]]
-    assert calls.count("ehpc-a") == 1
-
-
 def test_a_deadline_ends_a_request_and_nodes_that_come_late_are_reported(
     running: Process, producer: Celery, provider: Simulator, server: redis.Redis
 ) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-from contextlib import suppress
-
 from config.settings import LedgerSettings
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.ledger import Ledger
@@ -13,12 +10,13 @@ from tasks.lifecycle.request_end import cancel_request
 from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import say
+from workers.cli.person import name_of_user
 from workers.cli.status import show_status
 
 
 def cancel_by_id(request_id: str, by: str | None, *, as_json: bool) -> Exit:
     """Written to the ledger, so it holds whether a worker runs or not."""
-    who = by or _user()
+    who = by or name_of_user()
 
     async def write(ledger: Ledger, _: LedgerSettings) -> None:
         for _attempt in range(MOST_CONTENTION):
@@ -35,9 +33,3 @@ def cancel_by_id(request_id: str, by: str | None, *, as_json: bool) -> Exit:
     with_ledger(write)
     code = show_status(request_id, as_json=as_json)
     return code if code is Exit.NO_SUCH_REQUEST else Exit.SUCCEEDED
-
-
-def _user() -> str:
-    with suppress(OSError, KeyError):
-        return getpass.getuser()
-    return "unknown"

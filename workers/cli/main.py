@@ -153,6 +153,36 @@ def cancel(
 
 
 @app.command()
+def resolve(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A held operation, or its request.")],
+    adopt: Annotated[
+        str | None, typer.Option(metavar="JOB_ID", help="This job is what became of it.")
+    ] = None,
+    never_happened: Annotated[
+        bool, typer.Option("--never-happened", help="No job was made of it: ask for its nodes again.")
+    ] = False,
+    why: Annotated[str | None, typer.Option(help="Reason; recorded in the history.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who decides; recorded in the history.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what is known of a held operation, and decide it."""
+    from workers.cli.resolve import resolve_held
+
+    raise typer.Exit(
+        resolve_held(
+            name,
+            adopt_job=adopt,
+            absent=never_happened,
+            why=why,
+            by=by,
+            confirmed=yes,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
 def quota(json: Json = False) -> None:
     """How many of the account's API calls are used."""
     from workers.cli.doctor import show_quota

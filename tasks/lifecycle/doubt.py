@@ -1,0 +1,125 @@
+"""Settles operations in doubt: lists the cluster's jobs, has them judged, and writes the judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.ehpc.errors import EhpcError, InDoubt
+from tasks.ehpc.models import OperationRow
+from tasks.ledger.changes import Changes
+from tasks.ledger.records import Operation, Request, State
+from tasks.lifecycle import next_step
+from tasks.lifecycle.api_calls import MustWait, list_cluster_jobs, read_refused, reserve
+from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.refusal import refuse
+from tasks.lifecycle.settlement import (
+    Absent,
+    Adopt,
+    Hold,
+    LookAgain,
+    NotTaken,
+    Timings,
+    candidates_of,
+    evidence,
+    judge,
+)
+from tasks.lifecycle.submission import record_answer
+from tasks.quota.governor import CallClass
+
+PROVED = "the provider's log shows that it was never taken"
+
+
+async def lease_ran_out(m: Machinery, operation: Operation) -> None:
+    """Whoever was sending this has not been heard of: it may have been sent."""
+    await record_answer(
+        m, operation.operation_id, InDoubt("the worker that was sending it died or was stopped")
+    )
+
+
+async def settle(m: Machinery, operation: Operation) -> None:
+    """One look at the log for an operation in doubt. A listing that fails decides nothing."""
+    since = operation.listed_since
+    listed_at = m.clock.now_ms()
+    try:
+        listing = (
+            await list_cluster_jobs(
+                m,
+                operation.zone,
+                operation.cluster_id,
+                since,
+                CallClass.SETTLE,
+                await reserve(m, CallClass.SETTLE),
+            )
+            if since is not None
+            else []
+        )
+    except MustWait as wait:
+        await m.commit(next_step.try_again(operation, at=wait.until, reason=wait.refusal))
+        return
+    except EhpcError as error:
+        later = await read_refused(m, error, operation.tries)
+        await m.commit(next_step.try_again(operation, at=later.until, reason=later.refusal))
+        return
+    await m.commit_current(lambda: _judged(m, operation.operation_id, listing, listed_at))
+
+
+async def _judged(
+    m: Machinery, operation_id: str, listing: Sequence[OperationRow], listed_at: int
+) -> Changes | None:
+    operation = await m.ledger.operation(operation_id)
+    if operation is None or operation.state is not State.IN_DOUBT:
+        return None
+    # The cluster before its jobs: whoever gives one of them to another operation moves its version.
+    cluster = await m.ledger.cluster(operation.cluster_id)
+    owners = await m.ledger.jobs(operation.cluster_id)
+    taken = [job_id for job_id, owner in owners.items() if owner != operation_id]
+    zone = await m.ledger.zone(operation.zone)
+    requests = list((await m.ledger.requests(operation.request_ids)).values())
+    candidates = candidates_of(operation, listing, taken)
+    judgement = judge(
+        operation,
+        candidates,
+        listed_at=listed_at,
+        timings=timings(m),
+        job_action=m.settings.add_nodes_job_action,
+        action_seen=zone.action_seen,
+    )
+    operation = operation.model_copy(update={"candidates": tuple(map(evidence, candidates))})
+    match judgement:
+        case Adopt(job_id):
+            found = operation.model_copy(update={"job_id": job_id})
+            told_as = next_step.event("operation_adopted", found, by="the provider's log")
+            return next_step.started(
+                operation, requests, cluster, job_id=job_id, look_at=m.clock.now_ms(), told_as=told_as
+            )
+        case Absent():
+            return await _absent(m, operation, requests)
+        case Hold(because):
+            return next_step.hold(operation, requests, because=because, now=m.clock.now_ms())
+        case LookAgain(at, absent_since):
+            return next_step.keep_in_doubt(
+                operation, at=at, candidates=operation.candidates, absent_since=absent_since
+            )
+
+
+async def _absent(m: Machinery, operation: Operation, requests: Sequence[Request]) -> Changes:
+    return refuse(
+        operation,
+        requests,
+        await m.ledger.cluster(operation.cluster_id),
+        await m.ledger.account(),
+        NotTaken(PROVED),
+        now=m.clock.now_ms(),
+        waiting=m.waiting,
+        as_state=State.ABSENT,
+    )
+
+
+def timings(m: Machinery) -> Timings:
+    settings = m.settings
+    return Timings(
+        signature_ttl_ms=round(settings.signature_ttl_s * 1000),
+        http_timeout_ms=round(settings.http_timeout_s * 1000),
+        lag_ms=round(settings.log_lag_s * 1000),
+        poll_ms=round(settings.poll_interval_s * 1000),
+    )
