@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format coverage schema lock clean
+.PHONY: help venv demo test check lint types imports format coverage reference lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,8 +44,8 @@ coverage: $(READY)  ## every test, measured by branches, worker processes includ
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='tasks/*' --fail-under=95 --format=total
 
-schema: $(READY)  ## write docs/request.schema.json and docs/outcome.schema.json from the models
-	$(BIN)/scaleout schemas docs
+reference: $(READY)  ## write what the documentation takes from the code: schemas, the README's settings
+	$(BIN)/scaleout reference .
 
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -204,12 +204,11 @@ def doctor(
 
 
 @app.command(hidden=True)
-def schemas(folder: Path) -> None:
-    """Write the JSON Schemas of request and outcome into a folder."""
-    from tasks.contract.schemas import as_text, outcome_schema, request_schema
+def reference(root: Path) -> None:
+    """Write what the documentation takes from the code: schemas, and the README's settings."""
+    from workers.cli.reference import write_reference
 
-    (folder / "request.schema.json").write_text(as_text(request_schema()), encoding="utf-8")
-    (folder / "outcome.schema.json").write_text(as_text(outcome_schema()), encoding="utf-8")
+    write_reference(root)
 
 
 def main() -> None:
