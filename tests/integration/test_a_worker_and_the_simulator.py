@@ -185,6 +185,8 @@ def test_a_deadline_ends_a_request_and_nodes_that_come_late_are_reported(
 def test_killed_while_fifty_jobs_run_a_new_worker_brings_all_outcomes_and_buys_nothing_twice(
     env: dict[str, str], provider: Simulator, producer: Celery, tmp_path: Path
 ) -> None:
+    # What the killed worker had for itself comes up again when its lease has run out.
+    env |= {"SCALEOUT_HTTP_TIMEOUT_S": "4", "SCALEOUT_SUBMIT_LEASE_S": "5"}
     provider.post("options", {"job_duration_s": "5"})
     with worker(env, tmp_path / "first.log") as first:
         results = [send(producer, cluster_id=f"ehpc-{n}") for n in range(50)]
