@@ -1,0 +1,23 @@
+ARG PYTHON=python:3.12-slim-trixie
+
+FROM ${PYTHON} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# Each archive is checked against its hash here; all that follows takes from these alone.
+COPY requirements.lock ./
+RUN pip download --require-hashes --only-binary=:all: --requirement=requirements.lock --dest=/checked \
+ && pip install --no-index --find-links=/checked hatchling
+COPY LICENSE README.md pyproject.toml ./
+COPY config config
+COPY tasks tasks
+COPY workers workers
+# The lock has the tools of development too. Asked for the project, pip picks what it needs at run time.
+RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir=/checked . \
+ && python -m venv --without-pip /opt/scaleout \
+ && pip --python=/opt/scaleout install --no-index --find-links=/checked ehpc-scaleout
+
+FROM ${PYTHON}
+COPY --from=build /opt/scaleout /opt/scaleout
+ENV PATH=/opt/scaleout/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+CMD ["celery", "-A", "workers", "worker"]

