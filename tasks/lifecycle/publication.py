@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tasks.lifecycle.machinery import Machinery
@@ -11,7 +11,7 @@ from tasks.lifecycle.machinery import Machinery
 BATCH = 100
 AT_ONCE = 8
 
-Deliver = Callable[[str, dict[str, Any]], None]
+Deliver = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
 async def publish_outbox(m: Machinery, deliver: Deliver) -> None:
@@ -23,7 +23,7 @@ async def publish_outbox(m: Machinery, deliver: Deliver) -> None:
 
     async def tell(task_id: str, outcome: dict[str, Any]) -> None:
         async with limit:
-            await asyncio.to_thread(deliver, task_id, outcome)
+            await deliver(task_id, outcome)
 
     while pairs := await m.ledger.outbox(BATCH):
         outcomes = await m.ledger.outcomes([request_id for _, request_id in pairs])

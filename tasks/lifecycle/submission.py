@@ -179,7 +179,7 @@ async def _until_written(m: Machinery, build: Callable[[], Awaitable[Changes | N
             await m.commit_current(build)
         except (RedisError, OSError, Contention) as error:
             log.warning("answer_not_written_yet", kind=type(error).__name__, detail=str(error))
-            await asyncio.sleep(pause_s)
+            await m.clock.sleep(pause_s)
             pause_s = min(pause_s * 2, MOST_PAUSE_S)
         else:
             return

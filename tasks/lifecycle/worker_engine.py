@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -48,8 +49,12 @@ def close(drain_s: float) -> None:
     _process.close(lambda engine: engine.close(drain_s=drain_s), timeout_s=drain_s + DRAIN_MARGIN_S)
 
 
-def tell_producer(task_id: str, outcome: dict[str, Any]) -> None:
-    """Resolve the `AsyncResult` that a producer waits for."""
+async def tell_producer(task_id: str, outcome: dict[str, Any]) -> None:
+    """Resolve the `AsyncResult` that a producer waits for; Celery's backend blocks, so in a thread."""
+    await asyncio.to_thread(_store_result, task_id, outcome)
+
+
+def _store_result(task_id: str, outcome: dict[str, Any]) -> None:
     current_app.backend.mark_as_done(task_id, outcome)
     dispatcher = _consumer.event_dispatcher if _consumer is not None else None
     if dispatcher is not None and dispatcher.enabled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
@@ -21,6 +22,10 @@ class Clock(Protocol):
 
     def observe(self, server_ms: int) -> None:
         """Take note of the time that a script has just returned."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Come back after `seconds`."""
         ...
 
 
@@ -45,6 +50,9 @@ class ServerClock:
     def observe(self, server_ms: int) -> None:
         self._offset_ms = server_ms - time.monotonic() * MS
 
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 class HandClock:
     """A clock that stands still until a test moves it."""
@@ -60,6 +68,10 @@ class HandClock:
 
     def observe(self, server_ms: int) -> None:
         """The server's time means nothing here."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Moves on by itself: whoever sleeps has nothing else to wait for."""
+        self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         self._now_ms += round(seconds * MS)
