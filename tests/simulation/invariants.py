@@ -1,0 +1,159 @@
+"""What must hold after every step, whatever has gone wrong: checked against the provider's truth."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tasks.ledger.records import ENDED, Operation, Request, State
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SENDABLE = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD, *ENDED, State.RUNNING})
+
+
+class Broken(AssertionError):
+    """A promise is broken; the text has the history that led to it."""
+
+
+class Invariants:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ended: dict[str, str] = {}
+        self._jobs: dict[str, str] = {}
+        self._outcomes: dict[str, str] = {}
+        self.operations: dict[str, Operation] = {}
+        self.requests: dict[str, Request] = {}
+
+    def demand(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise Broken(f"{what}\n{self._world.history()}")
+
+    def read(self) -> None:
+        """Read the whole ledger."""
+        server = self._world.server
+        self.operations = {
+            record.operation_id: record for record in self._records(server, "operation", Operation)
+        }
+        self.requests = {record.request_id: record for record in self._records(server, "request", Request)}
+
+    @staticmethod
+    def _records(server: Any, kind: str, model: Any) -> list[Any]:
+        keys = sorted(server.keys(f"scaleout:{kind}:*"))
+        with server.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hget(key, "content")
+            contents = pipe.execute()
+        return [model.model_validate_json(content) for content in contents if content]
+
+    def operation_being_sent(self, zone: str, body: bytes, sent_at: datetime) -> str:
+        """The operation whose sending is leaving a worker just now: it has to be written already."""
+        self.read()
+        cluster_id = json.loads(body)["cluster_id"]
+        sent_ms = round(sent_at.timestamp() * 1000)
+        found = [
+            operation
+            for operation in self.operations.values()
+            if operation.cluster_id == cluster_id
+            and operation.zone == zone
+            and operation.sent_at == sent_ms
+            and operation.body == body.decode()
+        ]
+        self.demand(bool(found), f"{body.decode()} is sent without a record that says so")
+        names = [sending.operation_id for sending in self._world.provider.sendings]
+        unsent = [operation for operation in found if operation.operation_id not in names]
+        self.demand(bool(unsent), f"operation {found[0].operation_id} is sent twice")
+        operation = unsent[0]
+        cancelled = self._world.cancelled_at
+        self.demand(
+            any(cancelled.get(name, sent_ms) + 1000 > sent_ms for name in operation.request_ids),
+            f"operation {operation.operation_id} is sent, though all its requests had been cancelled",
+        )
+        return operation.operation_id
+
+    def check(self) -> None:
+        self.read()
+        self._check_operations()
+        self._check_requests()
+        provider = self._world.provider
+        self.demand(provider.quota.refused == 0, "more calls were made than the quota has")
+
+    def _check_operations(self) -> None:
+        provider = self._world.provider
+        open_gates: dict[str, str] = {}
+        for name, operation in self.operations.items():
+            if operation.ended:
+                content = operation.content()
+                before = self._ended.setdefault(name, content)
+                self.demand(before == content, f"operation {name} had ended and was changed")
+            else:
+                other = open_gates.setdefault(operation.cluster_id, name)
+                self.demand(other == name, f"operations {other} and {name} change one cluster at a time")
+            if operation.job_id is not None:
+                owner = self._jobs.setdefault(operation.job_id, name)
+                self.demand(owner == name, f"job {operation.job_id} belongs to {owner} and to {name}")
+                truly = provider.owner(operation.job_id)
+                self.demand(truly == name, f"{name} took job {operation.job_id}, which is {truly}'s")
+            jobs = provider.jobs_of(name)
+            self.demand(len(jobs) <= 1, f"operation {name} was carried out {len(jobs)} times")
+            if operation.state in (State.REFUSED, State.ABSENT, State.ABANDONED):
+                self.demand(not jobs, f"operation {name} is {operation.state}, but made job {jobs}")
+        for sending in provider.sendings:
+            self.demand(sending.operation_id in self.operations, f"{sending.operation_id} is gone")
+
+    def _check_requests(self) -> None:
+        for name, request in self.requests.items():
+            if request.asked is None:
+                continue
+            asked = request.asked.node_count
+            self.demand(request.nodes_added <= asked, f"request {name} was given more than it asked for")
+            allotted = request.wanted + sum(share.node_count for share in request.shares)
+            self.demand(
+                allotted <= asked, f"request {name} asked for {asked} and has {allotted} on their way"
+            )
+            if request.ended:
+                self.demand(request.wanted == 0, f"request {name} has ended and still wants nodes")
+                status = self._outcomes.setdefault(name, str(request.status))
+                self.demand(
+                    status == request.status, f"request {name} ended as {status} and {request.status}"
+                )
+        for task_id, request_id in self._world.accepted.items():
+            self.demand(
+                request_id in self.requests, f"request {request_id} of {task_id} was accepted and lost"
+            )
+
+    def check_end(self) -> None:
+        """At the end, with all faults over: nothing is left, and what was bought is what was said."""
+        world = self._world
+        self.check()
+        for name, request in self.requests.items():
+            self.demand(request.ended, f"request {name} never ended")
+        for name, operation in self.operations.items():
+            self.demand(operation.ended, f"operation {name} never ended: {operation.state}")
+        for name in self.requests:
+            outcome = world.server.get(f"scaleout:outcome:{name}")
+            self.demand(outcome is not None, f"request {name} has no outcome")
+        for key in world.server.keys("scaleout:cluster:*"):
+            content = json.loads(world.server.hget(key, "content") or "{}")
+            self.demand(content.get("gate") is None, f"{key} has its gate shut for good")
+        for kind in ("due", "outbox", "held", "open"):
+            left = world.server.zrange(f"scaleout:{kind}", 0, -1)
+            self.demand(not left, f"left in {kind}: {left}")
+        for task_id, request_id in world.accepted.items():
+            self.demand(task_id in world.told, f"{task_id}, who waits for {request_id}, was never told")
+        self._check_nodes()
+
+    def _check_nodes(self) -> None:
+        provider = self._world.provider
+        provider.cloud.settle()
+        made = sum(
+            provider.cloud.jobs[sending.job_id].made for sending in provider.sendings if sending.job_id
+        )
+        said = sum(request.nodes_added for request in self.requests.values())
+        self.demand(made == said, f"{made} nodes were made, and the outcomes account for {said}")
+        for name, request in self.requests.items():
+            if request.status == "succeeded" and request.asked is not None:
+                given = request.nodes_added
+                self.demand(given == request.asked.node_count, f"{name} succeeded with {given} nodes")

@@ -1,0 +1,238 @@
+"""The provider: a hidden truth, and calls that take their time, get lost, or come too late."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tasks.ehpc.errors import EhpcError, InDoubt, NotSent, refusal
+from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
+from workers.simulator.cloud import Cloud, Job
+from workers.simulator.options import SimulatorOptions
+from workers.simulator.quota import CallQuota
+from workers.simulator.signature_check import Refused
+
+if TYPE_CHECKING:
+    from tests.simulation.steps import Process
+    from tests.simulation.world import World
+
+PAGE = 100
+
+
+@dataclass(eq=False)
+class Sending:
+    """One addNodes call under way. `fate`: what the world will do to it."""
+
+    process: Process
+    operation_id: str
+    zone: str
+    body: bytes
+    sent_at: datetime
+    left_at: int
+    answer: asyncio.Future[JobAccepted]
+    fate: str = "fine"
+    arrived: bool = False
+    reply: JobAccepted | EhpcError | None = None
+    job_id: str | None = None
+    over: bool = False
+
+
+class Provider:
+    """What is true, whatever anybody is told."""
+
+    def __init__(self, world: World, *, quota_calls: int, quota_period_s: float) -> None:
+        self.world = world
+        options = SimulatorOptions(
+            log_lag_s=world.settings.log_lag_s * 0.8,
+            job_duration_s="4" if world.calm else "20-90",
+            node_ids_in_log=world.choose("node ids in the log", ["ended", "never", "always"]),
+            seed=world.seed,
+        )
+        self.options = options
+        self.cloud = Cloud(options, lambda: world.clock.now_ms() / 1000)
+        self.quota = CallQuota(quota_calls, quota_period_s)
+        self.sendings: list[Sending] = []
+
+    def call(self) -> None:
+        """A call has arrived. Raises what the provider says when the account's calls are used up."""
+        if not self.quota.count(self.world.clock.now_ms() / 1000):
+            raise refusal(2500, "QuotaExceeded, API call quota of this hour is used up")
+
+    def leave(self, process: Process, zone: str, body: bytes, sent_at: datetime) -> Sending:
+        world = self.world
+        sending = Sending(
+            process=process,
+            operation_id=world.invariants.operation_being_sent(zone, body, sent_at),
+            zone=zone,
+            body=body,
+            sent_at=sent_at,
+            left_at=world.clock.now_ms(),
+            answer=world.loop.create_future(),
+            fate=world.fate_of_sending(),
+        )
+        self.sendings.append(sending)
+        world.say(f"{process.name} sends {sending.operation_id} ({sending.fate})")
+        return sending
+
+    def arrive(self, sending: Sending) -> None:
+        """The call reaches the provider, and is carried out unless it is refused."""
+        sending.arrived = True
+        if sending.fate == "lost on the way":
+            sending.over = True
+            return
+        try:
+            self.call()
+            sending.reply = self._carry_out(sending)
+        except Refused as refused:
+            sending.reply = refusal(refused.ret_code, refused.message)
+        except EhpcError as error:
+            sending.reply = error
+        self.world.say(f"{sending.operation_id} arrives: {sending.reply}")
+        if sending.fate == "reply lost":
+            sending.over = True
+        elif sending.fate == "unclear reply":
+            sending.reply = InDoubt("the reply could not be read")
+
+    def _carry_out(self, sending: Sending) -> JobAccepted | EhpcError:
+        now = self.world.clock.now_ms() / 1000
+        if now - sending.sent_at.timestamp() > self.world.settings.signature_ttl_s:
+            return refusal(1300, "RequestHasExpired")
+        if sending.fate.startswith("refused "):
+            return refusal(int(sending.fate.split()[1]), "refused by chance, resource is in transition")
+        if sending.fate == "internal error":
+            return refusal(5000, "InternalError")
+        plan = self.cloud.plan_job()
+        if sending.fate == "job fails":
+            plan.made, plan.error_codes = 1, "5200"
+        job = self.cloud.add_nodes(sending.zone, json.loads(sending.body), plan)
+        sending.job_id = job.job_id
+        return refusal(5100, "ServerBusy") if sending.fate == "made but busy" else JobAccepted(job.job_id)
+
+    def give_answer(self, sending: Sending) -> None:
+        """The reply reaches the worker, if it still waits."""
+        sending.over = True
+        if sending.answer.done():
+            return
+        if isinstance(sending.reply, JobAccepted):
+            sending.answer.set_result(sending.reply)
+        else:
+            assert sending.reply is not None
+            sending.answer.set_exception(sending.reply)
+
+    def jobs_of(self, operation_id: str) -> list[str]:
+        return [
+            sending.job_id
+            for sending in self.sendings
+            if sending.operation_id == operation_id and sending.job_id
+        ]
+
+    def owner(self, job_id: str) -> str | None:
+        return next((sending.operation_id for sending in self.sendings if sending.job_id == job_id), None)
+
+    def listed(
+        self, zone: str, start: datetime | None, cluster_id: str | None, job_ids: str | None
+    ) -> list[Job]:
+        jobs = self.cloud.operations(zone, None if start is None else start.timestamp(), None)
+        if cluster_id is not None:
+            jobs = [job for job in jobs if job.cluster_id == cluster_id]
+        if job_ids is not None:
+            jobs = [job for job in jobs if job.job_id == job_ids]
+        return jobs
+
+    def row(self, job: Job) -> dict[str, Any]:
+        status = self.cloud.status(job)
+        ended = status in ("successful", "failed")
+        shown = self.options.node_ids_in_log
+        ids = job.node_ids if shown == "always" or (ended and shown == "ended") else []
+        return {
+            "job_id": job.job_id,
+            "job_action": job.job_action,
+            "create_time": _text(job.created_at),
+            "status": status,
+            "status_time": _text(job.ends_at if ended else job.created_at),
+            "error_codes": job.error_codes if ended else "",
+            "resource_ids": " ".join([job.cluster_id, *ids]),
+        }
+
+
+class SimulatedApi:
+    """Stands where the client stands; each call is a step of its process."""
+
+    def __init__(self, process: Process, provider: Provider) -> None:
+        self._process = process
+        self._provider = provider
+
+    @property
+    def skew_s(self) -> float | None:
+        return 0.0
+
+    async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
+        await self._process.turn("addNodes")
+        if self._provider.world.chance("connection refused"):
+            raise NotSent("connection refused")
+        sending = self._provider.leave(self._process, zone, body, sent_at)
+        self._process.point("addNodes has left")
+        try:
+            return await self._process.wait(sending.answer)
+        finally:
+            if not self._process.alive:
+                sending.answer.cancel()
+
+    async def list_operations(
+        self,
+        zone: str,
+        *,
+        at: datetime,
+        offset: int,
+        newest_first: bool,
+        start_time: datetime | None = None,
+        resource_ids: str | None = None,
+        job_ids: str | None = None,
+    ) -> OperationPage:
+        await self._read("list operations")
+        jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
+        rows = self._page(jobs[::-1] if newest_first else jobs, offset)
+        page = OperationPage.model_validate(
+            {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs)}
+        )
+        await self._reply("list operations")
+        return page
+
+    async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:
+        await self._read("list nodes")
+        nodes = self._provider.cloud.nodes(zone, cluster_id)
+        rows = [
+            {
+                "node_id": node.node_id,
+                "role": node.role,
+                "status": "active",
+                "create_time": _text(node.create_time),
+            }
+            for node in self._page(nodes, offset)
+        ]
+        page = NodePage.model_validate({"hpc_app_nodes_set": rows, "total_count": len(nodes)})
+        await self._reply("list nodes")
+        return page
+
+    async def _read(self, label: str) -> None:
+        await self._process.turn(label)
+        world = self._provider.world
+        if world.chance("read fails"):
+            raise world.choose("read error", [InDoubt("no reply"), NotSent("refused"), refusal(5100, "busy")])
+        self._provider.call()
+
+    async def _reply(self, label: str) -> None:
+        if self._provider.world.chance("read is slow"):
+            await self._process.turn(f"reply to {label}")
+
+    @staticmethod
+    def _page(rows: Sequence[Any], offset: int) -> Sequence[Any]:
+        return rows[offset : offset + PAGE]
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,54 @@
+"""Seeded histories in which everything that can go wrong does, at any time.
+
+A seed that fails prints its history and can be run again alone: `make simulate SEEDS=17-17`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import pytest
+import redis
+
+from tests.simulation.world import WILD, World
+
+SEEDS = os.environ.get("SEEDS", "1-300")
+
+
+def seeds() -> range:
+    first, _, last = SEEDS.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+async def live(server: redis.Redis, seed: int) -> World:
+    """One history: a few clusters, many small requests, some large, some that nobody can fulfil in time."""
+    rng = random.Random(seed)
+    world = World(
+        server,
+        seed=seed,
+        chances=WILD,
+        workers=rng.randint(1, 3),
+        quota_calls=rng.choice([2000, 2000, 120]),
+    )
+    if rng.random() < 0.7:
+        world.send("first", cluster_id="ehpc-0", node_count=1)
+    for number in range(rng.randint(1, 6)):
+        world.send(
+            f"r-{number}",
+            cluster_id=f"ehpc-{rng.randint(0, 2)}",
+            node_count=rng.choice([1, 2, 7, 40, 99, 130]),
+            on_shortage=rng.choice(["wait", "partial", "fail"]),
+            deadline_s=rng.choice([60, 600, 7200]),
+            node_role=rng.choice(["compute", "compute", "login"]),
+        )
+    await world.run()
+    return world
+
+
+@pytest.mark.timeout(0)
+def test_no_history_breaks_a_promise(server: redis.Redis) -> None:
+    for seed in seeds():
+        server.flushall()
+        asyncio.run(live(server, seed))
