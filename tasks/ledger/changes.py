@@ -16,6 +16,7 @@ Level = Literal["debug", "info", "warning", "error"]
 class Committed(Enum):
     OK = auto()
     STALE = auto()
+    LOST = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class Event:
 
 @dataclass(slots=True)
 class Changes:
-    """Records are written if they are still at the version they were read at. Times in ms."""
+    """Records are written if they are still at the version they were read at. Times in ms.
+
+    `sends`: once this is written something will be sent, so it is not written to a ledger with data missing.
+    """
 
     puts: list[Record] = field(default_factory=list)
     checks: list[Record] = field(default_factory=list)
@@ -50,6 +54,7 @@ class Changes:
     expire: list[Record] = field(default_factory=list)
     held: dict[str, int | None] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    sends: bool = False
 
     def put(self, *records: Record) -> None:
         self.puts.extend(records)

@@ -90,6 +90,11 @@ class Keys:
         return f"{self.prefix}:answers"
 
     @property
+    def epoch(self) -> str:
+        """Which ledger this is, how many steps it has seen, and whether data was found missing."""
+        return f"{self.prefix}:epoch"
+
+    @property
     def doorbell(self) -> str:
         """Until when a sweep message counts as under way."""
         return f"{self.prefix}:doorbell"

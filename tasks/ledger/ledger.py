@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
 from tasks.ledger.step_encoding import StepEncoding
@@ -54,6 +55,7 @@ class Ledger:
         self._claim = Script(redis, LUA / "claim_due.lua")
         self._join = Script(redis, LUA / "join.lua")
         self._ring = Script(redis, LUA / "ring.lua")
+        self.epoch = Epoch()
         self._idle = Script(redis, LUA / "idle.lua")
 
     async def learn_time(self) -> None:
@@ -62,13 +64,31 @@ class Ledger:
         self.clock.observe(seconds * 1000 + micros // 1000)
 
     async def commit(self, changes: Changes) -> Committed:
-        """Apply `changes` all or nothing; STALE if a record has moved on since it was read."""
+        """Apply `changes` all or nothing.
+
+        STALE if a record has moved on since it was read; LOST if `changes` sends and data is missing here.
+        """
         encoding = StepEncoding(self.keys, self.clock.now_ms(), self._outcome_ttl_s, self._stream_maxlen)
         keys, step = encoding.encode(changes)
         args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_ANSWERS_MS, step]
-        word, now = await self._commit(keys, args)
+        known = [self.epoch.id, self.epoch.count, uuid.uuid4().hex, int(changes.sends)]
+        word, now, *seen = await self._commit(keys, [*args, *known])
         self.clock.observe(int(now))
+        self.epoch.observe(*seen)
         return Committed[word]
+
+    async def accept(self) -> None:
+        """A person takes the ledger as it is, though data that a worker has seen is missing from it."""
+        name = uuid.uuid4().hex
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
+            pipe.hdel(self.keys.epoch, "lost")
+            await pipe.execute()
+
+    async def lost_since(self) -> int | None:
+        """Since when (ms) data is known to be missing, or None."""
+        since = await cast("Any", self.redis.hget(self.keys.epoch, "lost"))
+        return None if since is None else int(since)
 
     async def claim_due(self, limit: int, lease_s: float) -> list[Due]:
         """Take at most `limit` due entries, leased to the caller for `lease_s`."""
@@ -92,9 +112,12 @@ class Ledger:
 
     async def ring(self, under_way_s: float) -> bool:
         """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`."""
-        keys = [self.keys.due, self.keys.doorbell]
-        answer, now = await self._ring(keys, [self.clock.for_script(), round(under_way_s * 1000)])
+        keys = [self.keys.due, self.keys.doorbell, self.keys.epoch]
+        answer, now, *seen = await self._ring(keys, [self.clock.for_script(), round(under_way_s * 1000)])
         self.clock.observe(int(now))
+        if not self.epoch.agrees(*seen):
+            # The script that writes is the judge; it also tells all others.
+            await self.commit(Changes())
         return bool(answer)
 
     async def ring_heard(self) -> None:

@@ -25,7 +25,7 @@ class StepEncoding:
         self._maxlen = stream_maxlen
         self._index: dict[str, int] = {}
         self._step: dict[str, list[list[object]]] = {}
-        for name in (keys.answered, keys.answers):
+        for name in (keys.answered, keys.answers, keys.epoch):
             self._key(name)
 
     def encode(self, changes: Changes) -> tuple[list[str], str]:

@@ -70,7 +70,7 @@ def submitting(
             "sent_at": sent_at,
         }
     )
-    changes = Changes()
+    changes = Changes(sends=True)
     changes.put(sending)
     changes.due[_due(operation)] = now + lease_ms
     kept = set(sending.request_ids)

@@ -31,6 +31,11 @@ log = structlog.get_logger(__name__)
 
 MOST_SKEW_S = 5.0
 MOST_PAUSE_S = 2.0
+LOST_AGAIN_MS = 10_000
+LEDGER_LOST = Refusal(
+    kind="ledger_lost",
+    message="data is missing from the ledger: nothing is sent until `scaleout doctor --accept-ledger`",
+)
 UNDECIDED = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD})
 
 
@@ -102,7 +107,10 @@ async def _prepare(m: Machinery, operation: Operation, listing: Grant) -> Operat
         now=now,
         lease_ms=m.lease_ms,
     )
-    return sending if await m.commit(changes) is Committed.OK else None
+    word = await m.commit(changes)
+    if word is Committed.LOST:
+        raise MustWait(m.clock.now_ms() + LOST_AGAIN_MS, LEDGER_LOST)
+    return sending if word is Committed.OK else None
 
 
 def _refuse_to_send_by_a_wrong_clock(m: Machinery, operation: Operation) -> None:

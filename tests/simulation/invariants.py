@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SENDABLE = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD, *ENDED, State.RUNNING})
 
 
-class Broken(AssertionError):
+class Broken(AssertionError):  # noqa: N818 - says what happened
     """A promise is broken; the text has the history that led to it."""
 
 
@@ -135,7 +135,7 @@ class Invariants:
         for name in self.requests:
             outcome = world.server.get(f"scaleout:outcome:{name}")
             self.demand(outcome is not None, f"request {name} has no outcome")
-        for key in world.server.keys("scaleout:cluster:*"):
+        for key in map(str, world.server.keys("scaleout:cluster:*")):
             content = json.loads(world.server.hget(key, "content") or "{}")
             self.demand(content.get("gate") is None, f"{key} has its gate shut for good")
         for kind in ("due", "outbox", "held", "open"):

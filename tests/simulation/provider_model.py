@@ -49,7 +49,7 @@ class Provider:
         options = SimulatorOptions(
             log_lag_s=world.settings.log_lag_s * 0.8,
             job_duration_s="4" if world.calm else "20-90",
-            node_ids_in_log=world.choose("node ids in the log", ["ended", "never", "always"]),
+            node_ids_in_log=world.choose(["ended", "never", "always"]),
             seed=world.seed,
         )
         self.options = options
@@ -186,7 +186,7 @@ class SimulatedApi:
         self,
         zone: str,
         *,
-        at: datetime,
+        at: datetime,  # noqa: ARG002
         offset: int,
         newest_first: bool,
         start_time: datetime | None = None,
@@ -202,7 +202,7 @@ class SimulatedApi:
         await self._reply("list operations")
         return page
 
-    async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:
+    async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:  # noqa: ARG002
         await self._read("list nodes")
         nodes = self._provider.cloud.nodes(zone, cluster_id)
         rows = [
@@ -222,7 +222,7 @@ class SimulatedApi:
         await self._process.turn(label)
         world = self._provider.world
         if world.chance("read fails"):
-            raise world.choose("read error", [InDoubt("no reply"), NotSent("refused"), refusal(5100, "busy")])
+            raise world.choose([InDoubt("no reply"), NotSent("refused"), refusal(5100, "busy")])
         self._provider.call()
 
     async def _reply(self, label: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import redis
 from redis.asyncio import Redis
@@ -20,7 +20,7 @@ WRITES = frozenset({"script", "DEL", "ZADD", "ZREM", "HSET"})
 
 
 class Crashed(BaseException):
-    """SIGKILL: no handler runs, nothing more is said. Not an Exception, so that no code of ours catches it."""
+    """SIGKILL: no handler runs. Not an Exception, so that no code of ours catches it."""
 
 
 @dataclass(eq=False)
@@ -62,7 +62,7 @@ class Process:
         """
         if not self.alive:
             raise Crashed
-        if self.world.dies_here(self, label):
+        if self.world.dies_here(label):
             self.crash()
             raise Crashed
 
@@ -85,15 +85,15 @@ class Process:
         """A command to Redis. `again`: the client library may send it a second time, as it does scripts."""
         await self.turn(label)
         world = self.world
-        if world.redis_fails(self, label):
+        if world.chance("redis fails"):
             raise redis.ConnectionError("the connection broke before the command was sent")
         result = effect()
         if label not in WRITES:
             return result
         world.dirty = True
-        if again and world.sends_twice(self, label):
+        if again and world.chance("sends twice"):
             result = effect()
-        if world.redis_fails(self, label):
+        if world.chance("redis fails"):
             raise redis.ConnectionError("the connection broke before the answer was read")
         self.point(f"after {label}")
         return result
@@ -111,16 +111,16 @@ class SteppedRedis(Redis):
         script = args[0] == "EVALSHA"
         label = "script" if script else str(args[0])
         return await self._process.io(
-            label, lambda: self._blocking.execute_command(*args, **options), again=script
+            label, lambda: cast("Any", self._blocking).execute_command(*args, **options), again=script
         )
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: ARG002
         return SteppedPipeline(self, transaction)
 
     def run_pipeline(self, commands: list[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
         with self._blocking.pipeline(transaction=False) as pipe:
             for args, options in commands:
-                pipe.execute_command(*args, **options)
+                cast("Any", pipe).execute_command(*args, **options)
             return pipe.execute()
 
     async def run_stepped(self, commands: list[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
@@ -132,7 +132,7 @@ class SteppedPipeline(Pipeline):
         super().__init__(client.connection_pool, client.response_callbacks, transaction, None)
         self._client = client
 
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: ARG002
         commands: Any = list(self.command_stack)
         self.command_stack.clear()
         return await self._client.run_stepped(commands) if commands else []

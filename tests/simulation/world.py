@@ -1,4 +1,4 @@
-"""The simulated world: one virtual clock, several workers, a provider, and chance or a plan for what goes wrong."""
+"""The simulated world: one virtual clock, several workers, a provider, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -214,19 +214,19 @@ class World:
         lines = self.trace if len(self.trace) < 400 else ["…", *self.trace[-400:]]
         return f"seed {self.seed}, plan {self.plan}\n" + "\n".join(lines)
 
-    def choose(self, what: str, among: Sequence[T]) -> T:
+    def choose(self, among: Sequence[T]) -> T:
         return among[0] if self.calm else self.rng.choice(among)
 
     def chance(self, what: str) -> bool:
         if self.faults_over:
             return False
-        probability = getattr(self.chances, what.replace(" ", "_"))
+        probability: float = getattr(self.chances, what.replace(" ", "_"))
         happens = probability > 0 and self.rng.random() < probability
         if happens:
             self.say(what)
         return happens
 
-    def dies_here(self, process: Process, label: str) -> bool:
+    def dies_here(self, label: str) -> bool:
         if self.faults_over:
             return False
         self.points += 1
@@ -237,12 +237,6 @@ class World:
                 return True
             return False
         return self.chance("crash")
-
-    def redis_fails(self, process: Process, label: str) -> bool:
-        return self.chance("redis fails")
-
-    def sends_twice(self, process: Process, label: str) -> bool:
-        return self.chance("sends twice")
 
     def fate_of_sending(self) -> str:
         if self.faults_over or not self.chances.fates:
@@ -315,7 +309,8 @@ class World:
     async def _quiet(self) -> None:
         """Let every coroutine run until it waits for its turn."""
         ready = cast("Any", self.loop)._ready
-        while ready:
+        # It is the loop itself that is waited for, so that no event could tell.
+        while ready:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     def _random_faults(self) -> None:
@@ -343,7 +338,7 @@ class World:
         runs = [worker for worker in self.workers if worker.runs]
         if runs:
             ready += [
-                self._message(message, self.choose("who takes it", runs))
+                self._message(message, self.choose(runs))
                 for message in self.messages
                 if not message.done and not message.under_way
             ]

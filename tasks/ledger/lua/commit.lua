@@ -1,6 +1,6 @@
 -- Apply one step, all or nothing, if every record is still at the version it was read at.
 --
--- KEYS     1 answered (zset), 2 answers (hash), then every key that the step touches
+-- KEYS     1 answered (zset), 2 answers (hash), 3 epoch (hash), then every key that the step touches
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
 -- ARGV[2]  the call's id: the same call sent twice is answered twice and applied once
 -- ARGV[3]  how long answers are remembered, ms
@@ -18,20 +18,42 @@
 --                                            whoever waits for the request is put into the outbox
 --          trim   {i, score}                 forget members up to the score
 --          expire {i, ttl_s}
--- Answers  {word, now ms}: OK or STALE
+-- ARGV[5]  the epoch's id that the caller knows, '' if it has seen none yet
+-- ARGV[6]  the epoch's count that the caller knows
+-- ARGV[7]  id for a ledger that has none
+-- ARGV[8]  1 if something is about to be sent for this step
+-- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, STALE, or LOST
+--
+-- The epoch's count grows with every step. A caller that knows a higher count, or another id that no person
+-- has accepted, has seen data that is not here any more: the ledger is marked as lost, and from then on no
+-- step is applied for which something would be sent.
 
 local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
 if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
+local id, count, lost, accepted = unpack(redis.call('HMGET', KEYS[3], 'id', 'count', 'lost', 'accepted'))
+count = tonumber(count or 0)
+if not id then
+  id = ARGV[7]
+  redis.call('HSET', KEYS[3], 'id', id)
+  lost = ARGV[5] ~= '' and now
+elseif not lost and ARGV[5] ~= '' then
+  local other = ARGV[5] ~= id and accepted ~= id
+  local older = ARGV[5] == id and count < tonumber(ARGV[6])
+  lost = (other or older) and now
+end
+if lost then redis.call('HSETNX', KEYS[3], 'lost', lost) else lost = 0 end
+
 local before = redis.call('HGET', KEYS[2], ARGV[2])
-if before then return {before, now} end
+if before then return {before, now, id, count, lost} end
+if ARGV[8] == '1' and tonumber(lost) > 0 then return {'LOST', now, id, count, lost} end
 
 local step = cjson.decode(ARGV[4])
 
 for _, c in ipairs(step.check or {}) do
   local version = tonumber(redis.call('HGET', KEYS[c[1]], 'version') or 0)
-  if version ~= c[2] then return {'STALE', now} end
+  if version ~= c[2] then return {'STALE', now, id, count, lost} end
 end
 
 for _, w in ipairs(step.put or {}) do
@@ -75,4 +97,4 @@ if #old > 0 then
   redis.call('ZREM', KEYS[1], unpack(old))
   redis.call('HDEL', KEYS[2], unpack(old))
 end
-return {'OK', now}
+return {'OK', now, id, redis.call('HINCRBY', KEYS[3], 'count', 1), lost}

@@ -1,0 +1,36 @@
+"""What a process has seen of the ledger, to notice when data that was there is there no more."""
+
+from __future__ import annotations
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Epoch:
+    """The ledger's `id`, and its `count` of steps, which only grows."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.count = 0
+        self.lost = False
+
+    def agrees(self, name: str, count: int | str, lost: int | str) -> bool:
+        """Whether what the ledger says now can follow on what was seen before."""
+        if int(lost) or self.lost:
+            return bool(int(lost)) is self.lost
+        return not self.id or (name == self.id and int(count) >= self.count)
+
+    def observe(self, name: str, count: int | str, lost: int | str) -> None:
+        """Take note of what the ledger has just said of itself; a change for the worse is logged."""
+        if int(lost):
+            if not self.lost:
+                log.error(
+                    "ledger_lost",
+                    detail="data is missing from the ledger: nothing is sent; see scaleout doctor",
+                )
+            self.lost = True
+            return
+        if self.lost:
+            log.info("ledger_accepted")
+        self.id, self.count, self.lost = name, max(int(count), self.count if name == self.id else 0), False
