@@ -1,11 +1,11 @@
-"""`scaleout doctor` and `scaleout quota`: is everything as it has to be, and what needs a person."""
+"""`scaleout doctor`: is everything as it has to be, and what needs a person."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -14,6 +14,7 @@ from config.settings import LedgerSettings, Settings, SettingsError, load, unkno
 from tasks.contract.outcome import timestamp
 from tasks.ehpc.client import open_session
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
+from tasks.ehpc.models import JobStatus
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.api_calls import moment
 from tasks.lifecycle.engine import open_api, open_governor, open_ledger
@@ -22,6 +23,8 @@ from tasks.quota.governor import CallClass, Wait
 from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, print_table, say
+
+A_DAY_MS = 86_400_000
 
 Verdict = Literal["ok", "warning", "wrong"]
 
@@ -36,8 +39,11 @@ class Finding:
     unreachable: bool = False
 
 
-def examine(zone: str | None, *, as_json: bool) -> Exit:
+def examine(zone: str | None, *, accept_ledger: bool, as_json: bool) -> Exit:
     """Exit code 1 if anything is wrong, 2 for wrong settings, 5 if Redis or the API is unreachable."""
+    if accept_ledger:
+        with_ledger(lambda ledger, _: ledger.accept())
+        say("the ledger is accepted as it is: workers send again")
     findings = asyncio.run(_findings(zone))
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -69,7 +75,10 @@ async def _findings(zone: str | None) -> list[Finding]:
         findings += await _redis(ledger)
         findings += await _ledger(ledger)
         if isinstance(settings, Settings):
-            findings += await _api(settings, ledger, zone or await _some_zone(ledger))
+            zone = zone or await _some_zone(ledger)
+            findings += await _api(settings, ledger, zone)
+            if zone is not None and await ledger.lost_since() is not None:
+                findings += await _running_at_the_provider(settings, ledger, zone)
     finally:
         await ledger.redis.aclose()
     return findings
@@ -112,6 +121,13 @@ async def _redis(ledger: Ledger) -> list[Finding]:
 
 async def _ledger(ledger: Ledger) -> list[Finding]:
     findings = []
+    lost_since = await ledger.lost_since()
+    if lost_since is not None:
+        says = (
+            f"data that a worker had seen is missing since {timestamp(lost_since)}: nothing is sent. "
+            "Compare with what runs at the provider (--zone), then `scaleout doctor --accept-ledger`"
+        )
+        findings.append(Finding("ledger lost", "wrong", says))
     for operation in (await ledger.operations(await ledger.held_operations())).values():
         says = f"cluster {operation.cluster_id}: {operation.held_because}"
         findings.append(Finding(f"held {operation.operation_id}", "wrong", says))
@@ -158,6 +174,28 @@ async def _api(settings: Settings, ledger: Ledger, zone: str | None) -> list[Fin
         return [Finding("credentials", "ok", f"accepted in zone {zone}"), _clock(api.skew_s)]
 
 
+async def _running_at_the_provider(settings: Settings, ledger: Ledger, zone: str) -> list[Finding]:
+    """What the ledger may have forgotten: jobs of the last day that have not ended, the newest hundred."""
+    governor = open_governor(settings, ledger)
+    if isinstance(await governor.reserve(CallClass.FOLLOW), Wait):
+        return []
+    async with open_session() as session:
+        api = open_api(settings, session, ledger.clock)
+        now = ledger.clock.now_ms()
+        try:
+            page = await api.list_operations(
+                zone, at=moment(now), start_time=moment(now - A_DAY_MS), offset=0, newest_first=True
+            )
+        except EhpcError as error:
+            return [Finding("provider", "wrong", f"its jobs cannot be listed: {error}")]
+    running = [row for row in page.rows if row.status is JobStatus.PENDING]
+    findings = [
+        Finding(f"running {row.job_id}", "warning", f"{row.job_action} on {' '.join(row.resource_ids)}")
+        for row in running
+    ]
+    return findings or [Finding("provider", "ok", f"nothing of the last day is running in zone {zone}")]
+
+
 def _clock(skew_s: float | None) -> Finding:
     if skew_s is None:
         return Finding("clock", "warning", "the API sends no Date header, so its clock is not known")
@@ -165,27 +203,3 @@ def _clock(skew_s: float | None) -> Finding:
     if abs(skew_s) > MOST_SKEW_S:
         return Finding("clock", "wrong", f"{says}: nothing is sent beyond {MOST_SKEW_S:g} s")
     return Finding("clock", "ok", says)
-
-
-def show_quota(*, as_json: bool) -> Exit:
-    settings = load(Settings)
-
-    async def read(ledger: Ledger, _: LedgerSettings) -> dict[str, Any]:
-        usage = await open_governor(settings, ledger).usage()
-        full = usage.full_until_ms
-        return {
-            "limit": usage.limit,
-            "period_s": settings.quota_period_s,
-            "used": usage.used,
-            "left": max(0, usage.limit - usage.used),
-            "full_until": None if full is None else timestamp(full),
-        }
-
-    found = with_ledger(read)
-    if as_json:
-        print_json(found)
-    else:
-        print_table(None, tuple(found), [tuple(found.values())])
-    if found["full_until"]:
-        say(f"the provider has refused a call for its quota; nothing is sent until {found['full_until']}")
-    return Exit.SUCCEEDED

@@ -185,7 +185,7 @@ def resolve(
 @app.command()
 def quota(json: Json = False) -> None:
     """How many of the account's API calls are used."""
-    from workers.cli.doctor import show_quota
+    from workers.cli.quota import show_quota
 
     raise typer.Exit(show_quota(as_json=json))
 
@@ -195,12 +195,15 @@ def doctor(
     zone: Annotated[
         str | None, typer.Option(help="Zone of the one call that checks the credentials.")
     ] = None,
+    accept_ledger: Annotated[
+        bool, typer.Option("--accept-ledger", help="Send again, though data is missing from the ledger.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check settings, Redis, clocks, credentials, and what needs a person."""
     from workers.cli.doctor import examine
 
-    raise typer.Exit(examine(zone, as_json=json))
+    raise typer.Exit(examine(zone, accept_ledger=accept_ledger, as_json=json))
 
 
 @app.command(hidden=True)
