@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+SEEDS  ?= 1-300
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format coverage reference lock clean
+.PHONY: help venv demo test check lint types imports format coverage reference simulate mutants lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +47,12 @@ coverage: $(READY)  ## every test, measured by branches, worker processes includ
 
 reference: $(READY)  ## write what the documentation takes from the code: schemas, the README's settings
 	$(BIN)/scaleout reference .
+
+simulate: $(READY)  ## random histories; SEEDS=1-300 says which
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/simulation/test_random_histories.py
+
+mutants: $(READY)  ## switch each safeguard off in turn: the bench must notice every time
+	$(BIN)/python -m tests.simulation.mutants
 
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

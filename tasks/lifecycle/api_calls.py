@@ -136,7 +136,9 @@ def _may_concern(cluster_id: str, row: OperationRow) -> bool:
     return not clusters or cluster_id in clusters
 
 
-async def list_cluster_nodes(m: Machinery, zone: str, cluster_id: str) -> list[NodeRow]:
+async def list_cluster_nodes(
+    m: Machinery, zone: str, cluster_id: str, call_class: CallClass = CallClass.FOLLOW
+) -> list[NodeRow]:
     """All nodes of a cluster. Raises EhpcError or MustWait."""
 
     async def page(offset: int, paid: Grant) -> tuple[list[NodeRow], int]:
@@ -144,7 +146,7 @@ async def list_cluster_nodes(m: Machinery, zone: str, cluster_id: str) -> list[N
         found = await counted(m, paid, paid.calls[0], call)
         return list(found.rows), found.total_count
 
-    return await _all_pages(m, CallClass.FOLLOW, await reserve(m, CallClass.FOLLOW), page)
+    return await _all_pages(m, call_class, await reserve(m, call_class), page)
 
 
 async def _all_pages(

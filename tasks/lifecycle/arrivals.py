@@ -22,20 +22,23 @@ def nodes_that_came(operation: Operation, verdict: Verdict, rows: Sequence[NodeR
     While the job ran nobody else could change the cluster (EHPC API, error 1400), so nodes of its role that
     were made in that time are its own, whether the log names them or not.
     """
-    since = (operation.sent_at or operation.planned_at) - CLOCK_MARGIN_MS
-    until = verdict.ended_at + CLOCK_MARGIN_MS
+    since = operation.sent_at or operation.planned_at
     named = set(verdict.node_ids)
+    made = set(nodes_made(rows, operation.node_role, since, verdict.ended_at))
     came = [
         row.node_id
         for row in rows
-        if row.status not in GONE
-        and (
-            row.node_id in named
-            or (
-                row.role == operation.node_role
-                and row.create_time is not None
-                and since <= row.create_time.timestamp() * 1000 <= until
-            )
-        )
+        if row.status not in GONE and (row.node_id in named or row.node_id in made)
     ]
     return came[: operation.node_count]
+
+
+def nodes_made(rows: Sequence[NodeRow], role: str, since: int, until: int) -> list[str]:
+    """Ids of the nodes of `role` made between `since` and `until` (ms), as far as clocks agree."""
+    return [
+        row.node_id
+        for row in rows
+        if row.role == role
+        and row.create_time is not None
+        and since - CLOCK_MARGIN_MS <= row.create_time.timestamp() * 1000 <= until + CLOCK_MARGIN_MS
+    ]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from tasks.ehpc.errors import EhpcError, InDoubt
 from tasks.ehpc.models import OperationRow
 from tasks.ledger.changes import Changes
 from tasks.ledger.records import Operation, Request, State
 from tasks.lifecycle import next_step
-from tasks.lifecycle.api_calls import MustWait, list_cluster_jobs, read_refused, reserve
+from tasks.lifecycle.api_calls import MustWait, list_cluster_jobs, list_cluster_nodes, read_refused, reserve
+from tasks.lifecycle.arrivals import nodes_made
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.refusal import refuse
 from tasks.lifecycle.settlement import (
     Absent,
     Adopt,
+    CountNodes,
     Hold,
     LookAgain,
     NotTaken,
@@ -60,11 +63,16 @@ async def settle(m: Machinery, operation: Operation) -> None:
         later = await read_refused(m, error, operation.tries)
         await m.commit(next_step.try_again(operation, at=later.until, reason=later.refusal))
         return
-    await m.commit_current(lambda: _judged(m, operation.operation_id, listing, listed_at))
+    counted: dict[str, int] = {}
+    await m.commit_current(lambda: _judged(m, operation.operation_id, listing, listed_at, counted))
 
 
 async def _judged(
-    m: Machinery, operation_id: str, listing: Sequence[OperationRow], listed_at: int
+    m: Machinery,
+    operation_id: str,
+    listing: Sequence[OperationRow],
+    listed_at: int,
+    counted: dict[str, int],
 ) -> Changes | None:
     operation = await m.ledger.operation(operation_id)
     if operation is None or operation.state is not State.IN_DOUBT:
@@ -76,7 +84,8 @@ async def _judged(
     zone = await m.ledger.zone(operation.zone)
     requests = list((await m.ledger.requests(operation.request_ids)).values())
     candidates = candidates_of(operation, listing, taken)
-    judgement = judge(
+    judging = partial(
+        judge,
         operation,
         candidates,
         listed_at=listed_at,
@@ -84,6 +93,7 @@ async def _judged(
         job_action=m.settings.add_nodes_job_action,
         action_seen=zone.action_seen,
     )
+    judgement = judging(nodes_counted=counted.get(candidates[0].job_id) if candidates else None)
     operation = operation.model_copy(update={"candidates": tuple(map(evidence, candidates))})
     match judgement:
         case Adopt(job_id):
@@ -96,10 +106,27 @@ async def _judged(
             return await _absent(m, operation, requests)
         case Hold(because):
             return next_step.hold(operation, requests, because=because, now=m.clock.now_ms())
+        case CountNodes(job):
+            try:
+                counted[job.job_id] = await _nodes_made(m, operation, job, listed_at)
+            except MustWait as wait:
+                return next_step.try_again(operation, at=wait.until, reason=wait.refusal)
+            except EhpcError as error:
+                later = await read_refused(m, error, operation.tries)
+                return next_step.try_again(operation, at=later.until, reason=later.refusal)
+            return await _judged(m, operation_id, listing, listed_at, counted)
         case LookAgain(at, absent_since):
             return next_step.keep_in_doubt(
                 operation, at=at, candidates=operation.candidates, absent_since=absent_since
             )
+
+
+async def _nodes_made(m: Machinery, operation: Operation, job: OperationRow, listed_at: int) -> int:
+    """How many nodes of the operation's role were made while `job` ran."""
+    rows = await list_cluster_nodes(m, operation.zone, operation.cluster_id, CallClass.SETTLE)
+    since = operation.sent_at if job.create_time is None else round(job.create_time.timestamp() * 1000)
+    until = listed_at if job.status_time is None else round(job.status_time.timestamp() * 1000)
+    return len(nodes_made(rows, operation.node_role, since or 0, until))
 
 
 async def _absent(m: Machinery, operation: Operation, requests: Sequence[Request]) -> Changes:

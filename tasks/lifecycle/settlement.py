@@ -75,7 +75,14 @@ class LookAgain:
     absent_since: int | None = None
 
 
-Judgement = Adopt | Absent | Hold | LookAgain
+@dataclass(frozen=True, slots=True)
+class CountNodes:
+    """The log does not say how many nodes the job has brought, and listNodes may."""
+
+    job: OperationRow
+
+
+Judgement = Adopt | Absent | Hold | LookAgain | CountNodes
 
 
 def candidates_of(
@@ -94,8 +101,11 @@ def judge(
     timings: Timings,
     job_action: str,
     action_seen: bool,
+    nodes_counted: int | None = None,
 ) -> Judgement:
     """What a complete listing, begun at `listed_at`, says about an operation in doubt.
+
+    `nodes_counted`: nodes made while the one candidate ran, once that has been asked for by CountNodes.
 
     `action_seen`: whether this zone's log has ever shown a job of ours as `job_action`. A log that never
     has may be silent for other reasons than that there is nothing.
@@ -107,7 +117,7 @@ def judge(
         ids = ", ".join(row.job_id for row in candidates)
         return Hold(f"{len(candidates)} jobs may be it, and nothing tells which: {ids}")
     if candidates:
-        return _one(operation, candidates[0], sent_at, listed_at, timings, job_action)
+        return _one(operation, candidates[0], sent_at, listed_at, timings, job_action, nodes_counted)
     return _none(operation, sent_at, listed_at, timings, job_action, action_seen)
 
 
@@ -118,6 +128,7 @@ def _one(
     listed_at: int,
     timings: Timings,
     job_action: str,
+    nodes_counted: int | None,
 ) -> Judgement:
     contradiction = _contradiction(operation, row, sent_at, timings, job_action)
     if contradiction is not None:
@@ -129,7 +140,18 @@ def _one(
     if listed_at <= shown_until:
         # A stranger's job of the same size would leave room for ours to be taken after it.
         return LookAgain(shown_until + 1)
-    return Adopt(row.job_id)
+    if row.node_ids:
+        return Adopt(row.job_id)
+    if nodes_counted is None:
+        return CountNodes(row)
+    sent = operation.node_count
+    fits = nodes_counted == sent if row.status is JobStatus.SUCCESSFUL else nodes_counted <= sent
+    if fits:
+        return Adopt(row.job_id)
+    return Hold(
+        f"job {row.job_id} may be it, but {nodes_counted} {operation.node_role} nodes were made "
+        f"while it ran, and {sent} were asked for"
+    )
 
 
 def _contradiction(

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import redis
+from redis.asyncio import Redis
 
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.changes import Changes, Committed, Event
@@ -258,3 +259,54 @@ async def test_a_record_comes_back_as_it_was_written(ledger: Ledger, clock: Hand
     await ledger.commit(changes)
 
     assert await ledger.request("r-1") == request.model_copy(update={"version": 1})
+
+
+def sending(operation_id: str) -> Changes:
+    changes = Changes(sends=True)
+    changes.put(Cluster(cluster_id=operation_id))
+    return changes
+
+
+async def test_a_new_ledger_takes_sendings_at_once(ledger: Ledger) -> None:
+    assert await ledger.commit(sending("op-1")) is Committed.OK
+    assert await ledger.lost_since() is None
+
+
+@pytest.mark.parametrize("what", ["empty", "older", "another"])
+async def test_a_ledger_with_data_missing_takes_requests_but_no_sendings_until_it_is_accepted(
+    async_redis: Redis, ledger: Ledger, clock: HandClock, server: redis.Redis, what: str
+) -> None:
+    other = Ledger(async_redis, ledger.keys, clock, outcome_ttl_s=1000, stream_maxlen=1000)
+    await ledger.commit(sending("op-1"))
+    await ledger.commit(sending("op-2"))
+    if what == "empty":
+        server.flushall()
+    elif what == "older":
+        server.hset("scaleout:epoch", "count", 1)
+    else:
+        server.hset("scaleout:epoch", mapping={"id": "another", "count": 99})
+
+    assert await ledger.commit(sending("op-3")) is Committed.LOST
+    assert server.exists("scaleout:cluster:op-3") == 0
+    assert await ledger.lost_since() == clock.now_ms()
+    assert ledger.epoch.lost
+    assert await other.commit(sending("op-4")) is Committed.LOST, "who comes new is told as well"
+    assert await ledger.commit(Changes()) is Committed.OK
+
+    await ledger.accept()
+
+    assert await ledger.commit(sending("op-3")) is Committed.OK
+    assert await other.commit(sending("op-4")) is Committed.OK
+    assert not ledger.epoch.lost
+
+
+async def test_an_idle_worker_notices_by_its_tick_that_data_is_missing(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    await ledger.commit(sending("op-1"))
+    server.flushall()
+
+    await ledger.ring(10)
+
+    assert ledger.epoch.lost
+    assert await ledger.lost_since() is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from tests.simulation.steps import Process
     from tests.simulation.world import World
 
-PAGE = 100
+JOBS_OF_A_PAGE = 3  # fewer than are asked for, so that listings have pages
+NODES_OF_A_PAGE = 100
 
 
 @dataclass(eq=False)
@@ -195,7 +195,7 @@ class SimulatedApi:
     ) -> OperationPage:
         await self._read("list operations")
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
-        rows = self._page(jobs[::-1] if newest_first else jobs, offset)
+        rows = (jobs[::-1] if newest_first else jobs)[offset : offset + JOBS_OF_A_PAGE]
         page = OperationPage.model_validate(
             {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs)}
         )
@@ -212,7 +212,7 @@ class SimulatedApi:
                 "status": "active",
                 "create_time": _text(node.create_time),
             }
-            for node in self._page(nodes, offset)
+            for node in nodes[offset : offset + NODES_OF_A_PAGE]
         ]
         page = NodePage.model_validate({"hpc_app_nodes_set": rows, "total_count": len(nodes)})
         await self._reply("list nodes")
@@ -228,10 +228,6 @@ class SimulatedApi:
     async def _reply(self, label: str) -> None:
         if self._provider.world.chance("read is slow"):
             await self._process.turn(f"reply to {label}")
-
-    @staticmethod
-    def _page(rows: Sequence[Any], offset: int) -> Sequence[Any]:
-        return rows[offset : offset + PAGE]
 
 
 def _text(seconds: float) -> str:
