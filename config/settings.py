@@ -13,6 +13,7 @@ from yarl import URL
 
 PREFIX = "SCALEOUT_"
 FILE_SUFFIX = "_FILE"
+URLS_WITH_PASSWORDS = frozenset({"redis_url", "broker_url", "result_backend"})
 REDIS_SCHEMES = ("redis", "rediss")
 
 
@@ -20,16 +21,24 @@ class SettingsError(ValueError):
     """One or more settings are wrong; the text is one line that names each of them."""
 
 
+def _parsed(text: str) -> URL | None:
+    """None for what is no URL; the library's own words may cite a password."""
+    try:
+        return URL(text)
+    except ValueError:
+        return None
+
+
 def _redis_url(value: SecretStr) -> SecretStr:
-    url = URL(value.get_secret_value())
-    if url.scheme not in REDIS_SCHEMES or not url.host:
+    url = _parsed(value.get_secret_value())
+    if url is None or url.scheme not in REDIS_SCHEMES or not url.host:
         raise ValueError("must be a URL such as redis://host:6379/0 or rediss://host:6380/0")
     return value
 
 
 def _http_url(value: str) -> str:
-    url = URL(value)
-    if url.scheme not in ("http", "https") or not url.host:
+    url = _parsed(value)
+    if url is None or url.scheme not in ("http", "https") or not url.host:
         raise ValueError("must be a URL such as https://hpc.api.qingcloud.com/api")
     if url.user or url.password or url.query_string or url.fragment:
         raise ValueError("must have no user, password, query or fragment")
@@ -49,19 +58,26 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for name in secret_names(self.settings_cls):
-            variable = f"{PREFIX}{name.upper()}{FILE_SUFFIX}"
-            path = os.environ.get(variable)
-            if path is None:
-                continue
-            if f"{PREFIX}{name.upper()}" in os.environ:
-                raise SettingsError(f"{PREFIX}{name.upper()} and {variable} are both set: keep one of them")
-            try:
-                values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                raise SettingsError(f"{variable}={path!r} cannot be read: {error}") from error
-        return values
+        return read_secret_files(self.settings_cls)[0]
+
+
+def read_secret_files(settings: type[BaseSettings]) -> tuple[dict[str, str], dict[str, str]]:
+    """The secrets that are given as files, and what is wrong with those that cannot be had, by field."""
+    values: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for name in secret_names(settings):
+        variable = f"{PREFIX}{name.upper()}{FILE_SUFFIX}"
+        path = os.environ.get(variable)
+        if not path:
+            continue
+        if os.environ.get(f"{PREFIX}{name.upper()}"):
+            problems[name] = f"{PREFIX}{name.upper()} and {variable} are both set: keep one of them"
+            continue
+        try:
+            values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            problems[name] = f"{variable}={path!r} cannot be read: {error}"
+    return values, problems
 
 
 def secret_names(settings: type[BaseSettings]) -> list[str]:
@@ -109,7 +125,7 @@ class LedgerSettings(BaseSettings):
             if value is None:
                 continue
             text = value.get_secret_value()
-            found.append((URL(text).password or "") if "://" in text else text)
+            found.append(URL(text).password or "" if name in URLS_WITH_PASSWORDS else text)
         return [text for text in found if text]
 
     @classmethod
@@ -171,8 +187,18 @@ def _problem(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{name} is missing: set it, or {name}{FILE_SUFFIX} to a file that holds it"
     value = error.get("input")
-    shown = "" if isinstance(value, SecretStr) or name.endswith(_SECRET_ENDINGS) else f"={value!r}"
+    hidden = isinstance(value, SecretStr) or name.endswith(_SECRET_ENDINGS) or _may_hold_a_secret(value)
+    shown = "" if hidden else f"={value!r}"
     return f"{name}{shown}: {message}"
+
+
+def _field_of(error: Mapping[str, Any]) -> str:
+    return str(error["loc"][0]) if error["loc"] else ""
+
+
+def _may_hold_a_secret(value: Any) -> bool:
+    """An URL with a user or a query, whichever setting it was meant for."""
+    return isinstance(value, str) and any(sign in value for sign in "@?")
 
 
 _SECRET_ENDINGS = tuple(name.upper() for name in secret_names(Settings))
@@ -183,11 +209,18 @@ def load(kind: type[S], **given: Any) -> S:
 
     Raises SettingsError, one line that names every wrong or missing setting and shows no secret.
     """
+    unreadable = read_secret_files(kind)[1]
+    problems = list(unreadable.values())
     try:
-        return kind(**given)
+        settings = kind(**given)
     except ValidationError as error:
-        problems = "; ".join(_problem(dict(item)) for item in error.errors(include_url=False))
-        raise SettingsError(f"wrong settings: {problems}") from None
+        wrong = [dict(item) for item in error.errors(include_url=False)]
+        problems += [_problem(item) for item in wrong if _field_of(item) not in unreadable]
+    else:
+        if not problems:
+            return settings
+    text = "; ".join(problems)
+    raise SettingsError(text if len(problems) == len(unreadable) else f"wrong settings: {text}") from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

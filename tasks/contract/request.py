@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import re
 import unicodedata
@@ -21,9 +20,11 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.contract.field_checks import check_addresses, check_plain_json
+
 MAX_NODES_PER_REQUEST = 10_000
 MAX_NODES_PER_OPERATION = 99  # EHPC API, addNodes: node_count is "1" to "99"
-MAX_RESOURCE_CONF_CHARS = 4_096
+MAX_PROBLEMS = 50
 MAX_DEADLINE_S = 7 * 86_400
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -87,7 +88,8 @@ class ScaleOutRequest(BaseModel):
     @classmethod
     def _role_by_kind_of_cluster(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("node_role") is None:
-            shared = str(data.get("cluster_id", "")).startswith("hpc-")
+            cluster_id = data.get("cluster_id")
+            shared = isinstance(cluster_id, str) and cluster_id.startswith("hpc-")
             return {**data, "node_role": "login" if shared else "compute"}
         return data
 
@@ -110,12 +112,7 @@ class ScaleOutRequest(BaseModel):
     def _are_addresses(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is None:
             return None
-        wrong = [text for text in value if not _is_address(text)]
-        if wrong:
-            shown = ", ".join(repr(text[:64]) for text in wrong[:5])
-            raise ValueError(f"not addresses: {shown}")
-        if len(set(value)) != len(value):
-            raise ValueError("names an address twice")
+        check_addresses(value)
         return value or None
 
     @field_validator("resource_conf")
@@ -123,14 +120,7 @@ class ScaleOutRequest(BaseModel):
     def _is_small_json(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if not value:
             return None
-        try:
-            text = json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError("must be an object of plain JSON values") from error
-        if len(text) > MAX_RESOURCE_CONF_CHARS:
-            raise ValueError(f"is {len(text)} characters of JSON, {MAX_RESOURCE_CONF_CHARS} are allowed")
-        if "\\u0000" in text:
-            raise ValueError("must have no NUL characters")
+        check_plain_json(value)
         return value
 
     @field_validator("deadline_s", mode="before")
@@ -178,17 +168,12 @@ class ScaleOutRequest(BaseModel):
         return content_fingerprint(self.model_dump(mode="json"))
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
-
-
 def content_fingerprint(content: Any) -> str:
     """SHA-256 over `content` as canonical JSON; what JSON cannot hold is taken by its text."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=repr)
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=repr)
+    except (TypeError, ValueError, RecursionError):
+        text = _text_of(content)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -200,14 +185,18 @@ def parse_request(fields: Mapping[str, Any]) -> ScaleOutRequest:
     try:
         return ScaleOutRequest.model_validate(dict(fields))
     except ValidationError as error:
-        raise InvalidRequest([_sentence(dict(item)) for item in error.errors(include_url=False)]) from None
+        problems = [_sentence(dict(item)) for item in error.errors(include_url=False)]
+        more = len(problems) - MAX_PROBLEMS
+        raise InvalidRequest(
+            [*problems[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+        ) from None
     except RecursionError:
-        raise InvalidRequest(["resource_conf is nested too deeply"]) from None
+        raise InvalidRequest(["a field is nested too deeply"]) from None
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
-    where = ".".join(str(part)[:64] for part in error["loc"])
+    where = ".".join(_printable(str(part)[:64]) for part in error["loc"])
     if not where:
         return message
     match error["type"]:
@@ -219,9 +208,17 @@ def _sentence(error: Mapping[str, Any]) -> str:
             return f"{where}={_short(error.get('input'))}: {message}"
 
 
-def _short(value: Any) -> str:
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _text_of(value: Any) -> str:
     try:
-        text = repr(value)
+        return repr(value)
     except Exception:  # noqa: BLE001 - a value that cannot be shown must not hide what is wrong with it
-        text = f"<{type(value).__name__}>"
+        return f"<{type(value).__name__}>"
+
+
+def _short(value: Any) -> str:
+    text = _text_of(value)
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -146,12 +146,14 @@ class EhpcClient:
             )
 
     async def _send(self, request: ApiRequest, at: datetime) -> Reply:
-        path = URL(self._base).path + request.path
+        path = URL(self._base).path.rstrip("/") + request.path
         query = signed_query(
             request.method, path, request.params, request.body, at, self._credentials, self._rules
         )
         # Already encoded, and signed as it is: yarl must not touch it again.
         url = URL(f"{self._base}{request.path}?{query}", encoded=True)
+        if self._session.closed:
+            raise NotSent("this process is shutting down")
         try:
             async with self._session.request(
                 request.method,
@@ -171,7 +173,7 @@ class EhpcClient:
             raise InDoubt(f"the connection broke before the reply was there: {_reason(error)}") from None
 
     def _note_clock(self, date: str | None) -> None:
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             provider = parsedate_to_datetime(date or "").timestamp()
             # The header has whole seconds, so on average it is half a second behind.
             self.skew_s = provider + 0.5 - self._now_ms() / 1000

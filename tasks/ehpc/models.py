@@ -41,7 +41,7 @@ def _blank_is_none(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_text)]
 Time = Annotated[datetime | None, BeforeValidator(_blank_is_none), AfterValidator(_utc)]
-Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^\S+$")]
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 
 
 class _Reply(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,7 +14,8 @@ from tasks.ehpc.errors import InDoubt, QuotaExhausted, refusal
 from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
 
 MOST_BYTES = 8 * 1024 * 1024
-MOST_JOB_ID_CHARS = 128
+JOB_ID = re.compile(r"[!-~]{1,128}")
+CODE = re.compile(r"-?[0-9]{1,9}")
 TOO_MANY_REQUESTS = 429
 
 P = TypeVar("P", bound=BaseModel)
@@ -33,7 +35,7 @@ def add_nodes_answer(reply: Reply) -> JobAccepted:
     """The job that addNodes has started. Raises EhpcError; InDoubt whenever a job may have been made."""
     content = _content(reply)
     job_id = content.get("job_id")
-    if not isinstance(job_id, str) or not 0 < len(job_id) <= MOST_JOB_ID_CHARS or job_id.split() != [job_id]:
+    if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
         raise InDoubt("the provider answered 0 without a job_id", ret_code=0, http_status=reply.http_status)
     return JobAccepted(job_id)
 
@@ -75,6 +77,9 @@ def _content(reply: Reply) -> Mapping[str, Any]:
     ret_code = _ret_code(content.get("ret_code"))
     if ret_code is None:
         raise InDoubt(f"the reply has no ret_code (HTTP {status})", http_status=status)
+    if ret_code != 0 and content.get("job_id"):
+        message = f"the provider answered {ret_code}, and a job_id with it"
+        raise InDoubt(message, ret_code=ret_code, http_status=status)
     if ret_code != 0:
         if status >= 500:
             # A gateway's error page may quote anything; only the service itself can refuse for sure.
@@ -90,8 +95,8 @@ def _content(reply: Reply) -> Mapping[str, Any]:
 def _ret_code(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, str) and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
-        return int(value[:12])
+    if isinstance(value, str):
+        return int(value) if CODE.fullmatch(value) else None
     return value if isinstance(value, int) else None
 
 

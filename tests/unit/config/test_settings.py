@@ -260,7 +260,6 @@ def test_an_empty_file_is_no_secret(put: Set, tmp_path: Path) -> None:
     assert problem().startswith("wrong settings: SCALEOUT_SECRET_ACCESS_KEY: ")
 
 
-@pytest.mark.xfail(reason="a file that cannot be read hides every other wrong setting")
 def test_a_file_that_cannot_be_read_is_named_together_with_other_wrong_settings(
     put: Set, tmp_path: Path
 ) -> None:
@@ -272,7 +271,6 @@ def test_a_file_that_cannot_be_read_is_named_together_with_other_wrong_settings(
     assert "SCALEOUT_QUOTA_CALLS" in text
 
 
-@pytest.mark.xfail(reason="an empty variable is unset, except beside its file")
 @pytest.mark.parametrize("empty", ["SECRET_ACCESS_KEY", "BROKER_URL_FILE"])
 def test_an_empty_secret_or_file_name_is_one_that_is_not_set(
     monkeypatch: pytest.MonkeyPatch, put: Set, tmp_path: Path, empty: str
@@ -309,7 +307,6 @@ def test_what_logs_have_to_hide_is_the_keys_and_the_passwords_of_urls(put: Set) 
     assert load(LedgerSettings).secrets() == ["p@ss"]
 
 
-@pytest.mark.xfail(reason="a key with :// in it is taken for a URL: it is not hidden, or stops the process")
 @pytest.mark.parametrize("key", ["hunter2://x", "ab://[hunter2"])
 def test_a_key_that_looks_like_a_url_is_hidden_all_the_same(put: Set, key: str) -> None:
     put(ACCESS_KEY_ID="id", SECRET_ACCESS_KEY=key)
@@ -358,7 +355,7 @@ def test_a_wrong_setting_is_named_in_one_line_with_what_it_has_to_be(put: Set, n
     assert said.startswith(f"wrong settings: SCALEOUT_{name}")
     assert said.count("SCALEOUT_") == 1
     assert len(said) < 300
-    if name not in SECRETS:
+    if name not in SECRETS and not any(sign in text for sign in "@?"):
         assert f"SCALEOUT_{name}={text!r}: " in said
 
 
@@ -414,14 +411,12 @@ def test_a_wrong_url_is_named_without_its_password(put: Set, name: str, text: st
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.xfail(reason="the URL library cites host and password of a URL with such a sign")
 def test_a_wrong_url_is_named_without_its_password_whatever_signs_that_has(put: Set) -> None:
     put(REDIS_URL="redis://:hunter2\N{ACCOUNT OF}@host/0")
 
     assert "hunter2" not in problem(LedgerSettings)
 
 
-@pytest.mark.xfail(reason="the API's URL is refused because of its password, and shown with it")
 @pytest.mark.parametrize(
     "url",
     [
