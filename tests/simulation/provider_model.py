@@ -103,9 +103,13 @@ class Provider:
             return refusal(1300, "RequestHasExpired")
         if sending.fate.startswith("refused "):
             return refusal(int(sending.fate.split()[1]), "refused by chance, resource is in transition")
+        if sending.fate == "quota":
+            return refusal(2500, "the API call quota of this hour is used up")
         if sending.fate == "internal error":
             return refusal(5000, "InternalError")
         plan = self.cloud.plan_job()
+        plan.listed = sending.fate != "never listed"
+        plan.odd_status = "scaling" if sending.fate == "odd status" else None
         if sending.fate == "job fails":
             plan.made, plan.error_codes = 1, "5200"
         job = self.cloud.add_nodes(sending.zone, json.loads(sending.body), plan)
@@ -168,7 +172,7 @@ class SimulatedApi:
 
     @property
     def skew_s(self) -> float | None:
-        return 0.0
+        return self._provider.world.skew_s
 
     async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
         await self._process.turn("addNodes")

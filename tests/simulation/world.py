@@ -193,6 +193,8 @@ class World:
         self.cancelled_at: dict[str, int] = {}
         self.dirty = False
         self.faults_over = False
+        self.fates: list[str] = []
+        self.skew_s = 0.0
         self.tasks: set[asyncio.Task[None]] = set()
         self.clock = WorldClock(self)
         self.settings = Settings(
@@ -239,6 +241,8 @@ class World:
         return self.chance("crash")
 
     def fate_of_sending(self) -> str:
+        if self.fates:
+            return self.fates.pop(0)
         if self.faults_over or not self.chances.fates:
             return "fine"
         fates = self.chances.fates

@@ -1,0 +1,162 @@
+"""What the provider seldom says or does, one thing at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from tasks.ledger.records import Operation, Request
+from tests.simulation.world import World
+
+Prepare = Callable[[World], None]
+
+
+def live(server: redis.Redis, prepare: Prepare, **fields: Any) -> World:
+    async def history() -> World:
+        world = World(server)
+        world.send("a", **{"cluster_id": "ehpc-1", "node_count": 2, **fields})
+        prepare(world)
+        await world.run()
+        return world
+
+    return asyncio.run(history())
+
+
+def the_request(world: World) -> Request:
+    return world.invariants.requests["a"]
+
+
+def operations(world: World) -> list[Operation]:
+    return sorted(world.invariants.operations.values(), key=lambda operation: operation.planned_at)
+
+
+def fates(*names: str) -> Prepare:
+    return lambda world: world.fates.extend(names)
+
+
+@pytest.mark.parametrize(
+    "fate", ["refused 1200", "refused 2000", "quota", "refused 1300", "refused 1400", "refused 5300"]
+)
+def test_what_was_refused_for_now_is_asked_for_again_later(server: redis.Redis, fate: str) -> None:
+    world = live(server, fates(fate, fate))
+
+    assert the_request(world).status == "succeeded"
+    assert [operation.state for operation in operations(world)] == ["refused", "refused", "succeeded"]
+
+
+def test_a_refused_account_pauses_every_cluster_and_one_tries_again(server: redis.Redis) -> None:
+    def two(world: World) -> None:
+        world.fates.extend(["refused 1200"] * 3)
+        world.send("b", cluster_id="ehpc-2", node_count=1)
+
+    world = live(server, two)
+
+    assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
+
+
+@pytest.mark.parametrize("fate", ["refused 1100", "refused 2400", "refused 3300"])
+def test_what_is_refused_for_good_ends_the_request(server: redis.Redis, fate: str) -> None:
+    assert the_request(live(server, fates(fate))).status == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "nodes"),
+    [("wait", "succeeded", 8), ("partial", "succeeded", 8), ("fail", "failed", 0)],
+)
+def test_a_shortage_goes_by_what_the_request_wishes(
+    server: redis.Redis, policy: str, status: str, nodes: int
+) -> None:
+    world = live(server, fates("refused 5200"), node_count=8, on_shortage=policy)
+
+    assert (the_request(world).status, the_request(world).nodes_added) == (status, nodes)
+
+
+def test_a_shortage_at_every_size_leaves_a_partial_request_without_nodes(server: redis.Redis) -> None:
+    world = live(server, fates(*["refused 5200"] * 5), node_count=4, on_shortage="partial")
+
+    assert sorted(operation.node_count for operation in operations(world)) == [1, 2, 4]
+    assert the_request(world).status == "failed"
+
+
+def test_a_job_that_no_listing_shows_is_waited_for_and_held_at_last(server: redis.Redis) -> None:
+    def hidden(world: World) -> None:
+        world.fates.append("never listed")
+
+        def show() -> None:
+            for job in world.provider.cloud.jobs.values():
+                job.listed = True
+
+        decide = world._decide
+
+        async def shown(operation_id: str) -> None:
+            show()
+            await decide(operation_id)
+
+        world._decide = shown  # type: ignore[method-assign]
+
+    world = live(server, hidden, deadline_s=100)
+
+    assert the_request(world).status == "timed_out"
+    assert any("a person decides" in line for line in world.trace)
+    assert operations(world)[0].nodes_added == 2
+
+
+def test_a_status_that_is_unknown_counts_as_still_going(server: redis.Redis) -> None:
+    assert the_request(live(server, fates("odd status"))).status == "succeeded"
+
+
+def test_a_job_under_another_action_than_expected_is_followed_all_the_same(server: redis.Redis) -> None:
+    def other(world: World) -> None:
+        world.settings = world.settings.model_copy(update={"add_nodes_job_action": "Other"})
+        world.workers[0].machinery.settings = world.settings
+
+    assert the_request(live(server, other)).status == "succeeded"
+
+
+def test_nothing_is_sent_while_the_clocks_disagree(server: redis.Redis) -> None:
+    def skewed(world: World) -> None:
+        world.skew_s = -7.0
+
+    world = live(server, skewed, deadline_s=100)
+
+    assert the_request(world).status == "timed_out"
+    assert world.provider.sendings == []
+
+
+def test_a_request_for_another_zone_than_the_clusters_is_rejected(server: redis.Redis) -> None:
+    def then_another(world: World) -> None:
+        go_on = world._go_on
+        first = True
+
+        async def again() -> None:
+            nonlocal first
+            await go_on()
+            if first:
+                first = False
+                world.send("b", cluster_id="ehpc-1", node_count=1, zone="jn1b")
+                await go_on()
+
+        world._go_on = again  # type: ignore[method-assign]
+
+    world = live(server, then_another)
+
+    assert world.invariants.requests["b"].status == "rejected"
+    assert "zone jn1a" in str(world.invariants.requests["b"].last_refusal)
+
+
+def test_with_a_small_quota_everything_is_done_more_slowly(server: redis.Redis) -> None:
+    async def history() -> World:
+        world = World(server, quota_calls=20)
+        for number in range(8):
+            world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1, deadline_s=86_400 * 5)
+        await world.run()
+        return world
+
+    world = asyncio.run(history())
+
+    assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
+    assert world.provider.quota.most_in_a_window <= 20
