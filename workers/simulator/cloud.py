@@ -12,6 +12,7 @@ from workers.simulator.options import SimulatorOptions
 from workers.simulator.signature_check import Refused
 
 ADD_NODES = "HpcClusterAddClusterNodes"
+DELETE_NODES = "HpcClusterDeleteClusterNodes"
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -38,6 +39,7 @@ class Job:
     listed: bool = True
     odd_status: str | None = None
     node_ids: list[str] = field(default_factory=list)
+    removes: bool = False
     delivered: bool = False
 
 
@@ -79,11 +81,28 @@ class Cloud:
     def add_nodes(self, zone: str, body: dict[str, Any], plan: JobPlan) -> Job:
         """Raises Refused as the provider would."""
         cluster_id, role, count = self._parameters(zone, body)
-        cluster = self._cluster(cluster_id, zone)
-        if self._changing(cluster):
-            raise Refused(1400, f"PermissionDenied, resource [{cluster_id}] is in transition, try later")
+        cluster = self._unchanging(cluster_id, zone)
         self._take_stock(cluster, count)
         return self.start_job(cluster, ADD_NODES, role, count, plan)
+
+    def delete_nodes(self, zone: str, body: dict[str, Any], plan: JobPlan) -> Job:
+        """The job removes the nodes when it ends. Raises Refused as the provider would."""
+        cluster_id, node_ids = body.get("cluster_id"), body.get("node_ids", body.get("node_list"))
+        if not isinstance(cluster_id, str) or body.get("zone") != zone:
+            raise Refused(1100, f"InvalidParameter, cluster_id [{cluster_id}], zone [{body.get('zone')}]")
+        if not isinstance(node_ids, list) or not node_ids:
+            raise Refused(1100, f"InvalidParameter, node_ids [{node_ids!r}] should be a list of nodes")
+        cluster = self._unchanging(cluster_id, zone)
+        left = [node for node in cluster.nodes.values() if node.node_id not in node_ids]
+        going = [node for node in cluster.nodes.values() if node.node_id in node_ids]
+        if len(going) != len(node_ids):
+            raise Refused(2100, f"ResourceNotFound, not all of {node_ids} are nodes of [{cluster_id}]")
+        if gone := {node.role for node in going} - {node.role for node in left}:
+            raise Refused(1400, f"PermissionDenied, at least one node must stay of each role: {sorted(gone)}")
+        plan.made = 0
+        job = self.start_job(cluster, DELETE_NODES, going[0].role, len(going), plan)
+        job.node_ids, job.removes = [node.node_id for node in going], True
+        return job
 
     def start_job(self, cluster: Cluster, action: str, role: str, count: int, plan: JobPlan) -> Job:
         now = self.now()
@@ -169,6 +188,12 @@ class Cloud:
             raise Refused(2100, f"ResourceNotFound, resource [{cluster_id}] not found in zone [{zone}]")
         return cluster
 
+    def _unchanging(self, cluster_id: str, zone: str) -> Cluster:
+        cluster = self._cluster(cluster_id, zone)
+        if self._changing(cluster):
+            raise Refused(1400, f"PermissionDenied, resource [{cluster_id}] is in transition, try later")
+        return cluster
+
     def _changing(self, cluster: Cluster) -> bool:
         return cluster.job is not None and self.status(cluster.job) not in ("successful", "failed")
 
@@ -187,7 +212,10 @@ class Cloud:
         job.delivered = True
         nodes = self.clusters[job.cluster_id].nodes
         for node_id in job.node_ids:
-            nodes[node_id] = Node(node_id, job.role, job.job_id, job.ends_at)
+            if job.removes:
+                nodes.pop(node_id, None)
+            else:
+                nodes[node_id] = Node(node_id, job.role, job.job_id, job.ends_at)
 
     def _name(self, length: int) -> str:
         return "".join(self._rng.choices(ID_ALPHABET, k=length))

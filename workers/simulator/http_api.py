@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,11 +17,11 @@ from workers.simulator.faults import Fault, FaultPlan
 from workers.simulator.options import SimulatorOptions
 from workers.simulator.quota import CallQuota
 from workers.simulator.signature_check import Refused, check_signature
+from workers.simulator.wire_faults import faulty_answer
 
-HUGE = 50 * 1024 * 1024
-CHUNK = b" " * 65_536
 REPLY_NAMES = {
     "addNodes": "HpcClusterAddClusterNodesResponse",
+    "deleteNodes": "HpcClusterDeleteClusterNodesResponse",
     "operation": "HpcOperationListOperationResponse",
     "listNodes": "HpcClusterListClusterNodesResponse",
 }
@@ -46,6 +44,7 @@ class EhpcApi:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/api/cluster/addNodes", self._handler("addNodes", self._add_nodes)),
+            web.post("/api/cluster/deleteNodes", self._handler("deleteNodes", self._delete_nodes)),
             web.get("/api/operation", self._handler("operation", self._operations)),
             web.get("/api/cluster/listNodes", self._handler("listNodes", self._list_nodes)),
         ]
@@ -104,13 +103,12 @@ class EhpcApi:
         return plan
 
     def _add_nodes(self, request: web.Request, body: bytes, plan: JobPlan) -> Content:
-        try:
-            content = json.loads(body)
-        except ValueError:
-            raise Refused(1100, "InvalidRequestFormat, the body is not JSON") from None
-        if not isinstance(content, dict):
-            raise Refused(1100, "InvalidRequestFormat, the body is no object")
-        return {"job_id": self.cloud.add_nodes(request.query["zone"], content, plan).job_id, "ret_code": 0}
+        job = self.cloud.add_nodes(request.query["zone"], _object(body), plan)
+        return {"job_id": job.job_id, "ret_code": 0}
+
+    def _delete_nodes(self, request: web.Request, body: bytes, plan: JobPlan) -> Content:
+        job = self.cloud.delete_nodes(request.query["zone"], _object(body), plan)
+        return {"job_id": job.job_id, "ret_code": 0}
 
     def _operations(self, request: web.Request, _body: bytes, _plan: JobPlan) -> Content:
         query = request.query
@@ -187,83 +185,17 @@ class EhpcApi:
         self, request: web.Request, content: Content, fault: Fault | None
     ) -> web.StreamResponse:
         headers = {"Date": formatdate(self.cloud.now(), usegmt=True)}
-        text = json.dumps(content)
-        match fault.kind if fault is not None else None:
-            case None:
-                return web.Response(text=text, headers=headers, content_type="application/json")
-            case "latency":
-                await self._sleep(fault.seconds)  # type: ignore[union-attr]
-                return web.Response(text=text, headers=headers, content_type="application/json")
-            case _:
-                return await self._faulty(request, content, fault, headers)  # type: ignore[arg-type]
-
-    async def _faulty(
-        self, request: web.Request, content: Content, fault: Fault, headers: dict[str, str]
-    ) -> web.StreamResponse:
-        match fault.kind:
-            case "ret_code":
-                refusal = {"ret_code": fault.code, "message": fault.message}
-                return web.json_response({**refusal, "action": content["action"]}, headers=headers)
-            case "html":
-                page = "<html><body><h1>502 Bad Gateway</h1></body></html>"
-                return web.Response(status=502, text=page, content_type="text/html", headers=headers)
-            case "empty":
-                return web.Response(headers=headers)
-            case "not_json":
-                return web.Response(text="OK", headers=headers)
-            case "no_job_id":
-                del content["job_id"]
-                return web.json_response(content, headers=headers)
-            case "http_status":
-                more = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-                return web.Response(status=fault.status, text="{}", headers={**headers, **more})
-            case "redirect":
-                return web.Response(status=307, headers={**headers, "Location": request.path_qs})
-            case "huge":
-                return await _huge(request, headers)
-            case "cut_off":
-                return await _cut_off(request, json.dumps(content).encode(), headers)
-            case "hang":
-                await self._sleep(3600)
-            case "reset":
-                _reset(request)
-        _close(request)
-        return web.Response()
+        if fault is not None and fault.kind != "latency":
+            return await faulty_answer(request, content, fault, headers, self._sleep)
+        if fault is not None:
+            await self._sleep(fault.seconds)
+        return web.json_response(content, headers=headers)
 
     async def _sleep(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
             return
-
-
-async def _huge(request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    for _ in range(HUGE // len(CHUNK)):
-        await response.write(CHUNK)
-    return response
-
-
-async def _cut_off(request: web.Request, text: bytes, headers: dict[str, str]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={**headers, "Content-Length": str(len(text) + 100)})
-    await response.prepare(request)
-    await response.write(text[: len(text) // 2])
-    _close(request)
-    return response
-
-
-def _close(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.close()
-
-
-def _reset(request: web.Request) -> None:
-    """RST instead of FIN: with a linger time of 0 the kernel drops the connection."""
-    if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.transport.abort()
 
 
 def _cluster_of(request: web.Request, body: bytes) -> str | None:
@@ -274,6 +206,16 @@ def _cluster_of(request: web.Request, body: bytes) -> str | None:
     except ValueError:
         return None
     return content.get("cluster_id") if isinstance(content, dict) else None
+
+
+def _object(body: bytes) -> Content:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        raise Refused(1100, "InvalidRequestFormat, the body is not JSON") from None
+    if not isinstance(content, dict):
+        raise Refused(1100, "InvalidRequestFormat, the body is no object")
+    return content
 
 
 def _page(request: web.Request, rows: list[Any]) -> list[Any]:

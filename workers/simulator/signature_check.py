@@ -40,7 +40,7 @@ def check_signature(
     once = unquote(given)
     decoded = unquote(once) if options.signature_encoded_twice else once
     unencoded = options.signature_encoded_twice and once == decoded and any(c in once for c in "+/=")
-    if unencoded or not hmac.compare_digest(decoded, base64.b64encode(made).decode()):
+    if unencoded or not hmac.compare_digest(decoded.encode(), base64.b64encode(made)):
         raise Refused(1200, "AuthFailure, signature not matched")
     _check_age(options, unquote(values["timestamp"]), now)
 
