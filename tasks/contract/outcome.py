@@ -14,7 +14,8 @@ LATE_NODES = "late_nodes"
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Whoever reads an outcome may rely on every field: those with a default are written too.
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class OutcomeOperation(_Shape):
@@ -40,7 +41,7 @@ class OutcomeError(_Shape):
 class Outcome(_Shape):
     """How a request ended. Times are UTC, ISO 8601 with milliseconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="Outcome of a scale-out request")
+    model_config = ConfigDict(title="Outcome of a scale-out request")
 
     version: Literal[1] = 1
     request_id: str

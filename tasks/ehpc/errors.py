@@ -15,7 +15,7 @@ class EhpcError(Exception):
     def __init__(self, message: str, *, ret_code: int | None = None, http_status: int | None = None) -> None:
         self.ret_code = ret_code
         self.http_status = http_status
-        super().__init__(_printable(message))
+        super().__init__(printable(message))
 
 
 class NotSent(EhpcError):  # noqa: N818
@@ -159,6 +159,7 @@ def _over_quota(words: str) -> type[EhpcError]:
     return Shortage if about_resources and not about_calls else QuotaExhausted
 
 
-def _printable(message: str) -> str:
-    text = "".join(char if char.isprintable() else " " for char in message)
-    return text if len(text) <= MOST_CHARS else f"{text[: MOST_CHARS - 1]}…"
+def printable(text: str) -> str:
+    """`text` of the provider's, fit for a log, a page and an outcome."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return shown if len(shown) <= MOST_CHARS else f"{shown[: MOST_CHARS - 1]}…"

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from tasks.ehpc.errors import printable
 
 NODE_PREFIX = "cln-"
 
@@ -24,6 +25,9 @@ KNOWN_AS_GOING = frozenset({"pending", "working"})
 
 
 def _text(value: Any) -> Any:
+    """Nothing is decided by such a field, but it is shown: short, and without control characters."""
+    if isinstance(value, str):
+        return printable(value)
     return "" if value is None else value
 
 
@@ -59,12 +63,12 @@ class OperationRow(_Reply):
     """One job of the operation log."""
 
     job_id: Id
-    status_text: str = Field(alias="status")
+    status_text: Annotated[str, AfterValidator(printable)] = Field(alias="status")
     job_action: Text = ""
     create_time: Time = None
     status_time: Time = None
     error_codes: Text = ""
-    resource_ids: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    resource_ids: Annotated[tuple[Id, ...], BeforeValidator(_words)] = ()
 
     @property
     def status(self) -> JobStatus:

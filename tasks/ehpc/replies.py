@@ -16,6 +16,7 @@ from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
 MOST_BYTES = 8 * 1024 * 1024
 JOB_ID = re.compile(r"[!-~]{1,128}")
 CODE = re.compile(r"-?[0-9]{1,9}")
+MOST_CODE = 999_999_999
 TOO_MANY_REQUESTS = 429
 
 P = TypeVar("P", bound=BaseModel)
@@ -36,7 +37,9 @@ def add_nodes_answer(reply: Reply) -> JobAccepted:
     content = _content(reply)
     job_id = content.get("job_id")
     if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
-        raise InDoubt("the provider answered 0 without a job_id", ret_code=0, http_status=reply.http_status)
+        missing = "a job_id that can be used" if job_id else "a job_id"
+        message = f"the provider answered 0 without {missing}"
+        raise InDoubt(message, ret_code=0, http_status=reply.http_status)
     return JobAccepted(job_id)
 
 
@@ -97,7 +100,7 @@ def _ret_code(value: Any) -> int | None:
         return None
     if isinstance(value, str):
         return int(value) if CODE.fullmatch(value) else None
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and abs(value) <= MOST_CODE else None
 
 
 def _not_json(reply: Reply) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
 import os
 import threading
 from collections.abc import Coroutine
@@ -40,26 +39,22 @@ class EventLoopThread:
             raise
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Start `coroutine` in the loop without waiting for it."""
-        loop = self._running_loop()
-        context = contextvars.copy_context()
-
-        async def in_context() -> T:
-            return await asyncio.get_running_loop().create_task(coroutine, context=context)
-
-        return asyncio.run_coroutine_threadsafe(in_context(), loop)
+        """Start `coroutine` in the loop, with the caller's context variables, without waiting for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
-        """Cancel what still runs, wait for it, and end the thread. The next call starts a new one."""
+        """Cancel what still runs, wait for it, and end the thread. The next call starts a new one.
+
+        Takes at most twice `timeout_s`: what swallows its cancellation is left behind, and so is a thread
+        whose loop is blocked, because a process that is told to stop must come to its end.
+        """
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is None or thread is None or self._pid != os.getpid():
             return
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout_s)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout_s)
-        loop.close()
+        asyncio.run_coroutine_threadsafe(_end(timeout_s), loop)
+        thread.join(2 * timeout_s)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -75,11 +70,17 @@ class EventLoopThread:
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
-    loop.run_forever()
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
-async def _cancel_all() -> None:
+async def _end(timeout_s: float) -> None:
+    """Stop the loop that this runs in once its tasks have ended, or after `timeout_s`."""
     others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in others:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    if others:
+        await asyncio.wait(others, timeout=timeout_s)
+    asyncio.get_running_loop().stop()

@@ -157,6 +157,7 @@ MUTANTS = (
         "tasks/lifecycle/settlement.py",
         "sent_at + self.signature_ttl_ms + MOST_SKEW_MS",
         "sent_at + MOST_SKEW_MS",
+        (SETTLEMENT, HISTORIES),
     ),
     Mutant(
         "absence: the provider's clock may differ",

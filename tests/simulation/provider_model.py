@@ -35,6 +35,7 @@ class Sending:
     left_at: int
     answer: asyncio.Future[JobAccepted]
     fate: str = "fine"
+    arrives_at: int = 0
     arrived: bool = False
     reply: JobAccepted | EhpcError | None = None
     job_id: str | None = None
@@ -73,6 +74,7 @@ class Provider:
             left_at=world.clock.now_ms(),
             answer=world.loop.create_future(),
             fate=world.fate_of_sending(),
+            arrives_at=world.clock.now_ms() + world.choose([0, 0, 0, 0, 20_000, 45_000, 58_000, 70_000]),
         )
         self.sendings.append(sending)
         world.say(f"{process.name} sends {sending.operation_id} ({sending.fate})")

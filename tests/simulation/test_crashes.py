@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import redis
 
 from tests.simulation.world import World
@@ -29,6 +30,7 @@ def test_nothing_goes_wrong_without_faults(server: redis.Redis) -> None:
     assert run(server, [], small=False) > 20
 
 
+@pytest.mark.timeout(600)
 def test_a_crash_at_any_point_loses_nothing_and_buys_nothing_twice(server: redis.Redis) -> None:
     point = 1
     while run(server, [point], small=False) >= point:
@@ -36,6 +38,7 @@ def test_a_crash_at_any_point_loses_nothing_and_buys_nothing_twice(server: redis
     assert point > 50
 
 
+@pytest.mark.timeout(600)
 def test_a_crash_during_the_recovery_from_any_crash_does_no_harm_either(server: redis.Redis) -> None:
     first = 1
     runs = 0

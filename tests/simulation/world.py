@@ -338,7 +338,11 @@ class World:
         self.parked = [parked for parked in self.parked if not parked.future.done()]
         ready += [_resume(self, parked) for parked in self.parked if parked.process.runs]
         ready += [self._timer(timer) for timer in self.timers if timer[0] <= now]
-        ready += [self._network(sending) for sending in self.provider.sendings if not sending.over]
+        ready += [
+            self._network(sending)
+            for sending in self.provider.sendings
+            if not sending.over and sending.arrives_at <= now
+        ]
         runs = [worker for worker in self.workers if worker.runs]
         if runs:
             ready += [
@@ -368,6 +372,7 @@ class World:
             for sending in self.provider.sendings
             if not sending.answer.done()
         ]
+        moments += [sending.arrives_at for sending in self.provider.sendings if not sending.over]
         moments += [worker.stopped_until for worker in self.workers if worker.stopped_until > now]
         due = cast("Any", self.server.zrange("scaleout:due", 0, 0, withscores=True))
         if due:

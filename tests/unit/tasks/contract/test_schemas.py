@@ -108,6 +108,14 @@ def test_every_field_of_an_outcome_is_part_of_its_schema() -> None:
     assert set(outcome_schema()["properties"]) == set(Outcome.model_fields) == set(ENDED)
 
 
+def test_every_field_of_an_outcome_may_be_relied_on_for_each_is_always_written() -> None:
+    schema = outcome_schema()
+
+    for shape in (schema, *schema["$defs"].values()):
+        assert set(shape["required"]) == set(shape["properties"])
+        assert shape["additionalProperties"] is False
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -255,6 +257,47 @@ def test_stopping_lets_what_is_cancelled_clean_up_first(loop: EventLoopThread) -
     loop.stop(timeout_s=LONG_S)
 
     assert cleaned == ["done"]
+
+
+def test_stopping_ends_the_thread_even_if_a_task_swallows_its_cancellation(loop: EventLoopThread) -> None:
+    begun = threading.Event()
+
+    async def stubborn() -> None:
+        begun.set()
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(LONG_S)
+
+    loop.submit(stubborn())
+    assert begun.wait(LONG_S)
+    thread, inner = loop.run(where(), timeout_s=LONG_S)
+
+    loop.stop(timeout_s=0.2)
+    thread.join(LONG_S)
+
+    assert not thread.is_alive()
+    assert inner.is_closed()
+
+
+def test_stopping_does_not_wait_for_ever_for_a_loop_that_is_blocked(loop: EventLoopThread) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    async def block() -> None:
+        begun.set()
+        release.wait(LONG_S)
+
+    thread, inner = loop.run(where(), timeout_s=LONG_S)
+    loop.submit(block())
+    assert begun.wait(LONG_S)
+    began = time.monotonic()
+
+    loop.stop(timeout_s=0.1)
+
+    assert time.monotonic() - began < LONG_S / 2
+    release.set()
+    thread.join(LONG_S)
+    assert not thread.is_alive()
+    assert inner.is_closed()
 
 
 def test_after_a_stop_the_next_call_starts_another_loop(loop: EventLoopThread) -> None:
