@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
 from tasks.ehpc.errors import printable
 
 NODE_PREFIX = "cln-"

@@ -90,7 +90,10 @@ def test_code_0_with_an_unusable_job_id_is_in_doubt(job_id: object) -> None:
 
 @pytest.mark.parametrize("job_id", ["j-\ud800", "j-\x00", "j-\x1b[2J"], ids=ascii)
 def test_code_0_with_a_job_id_of_control_characters_or_half_characters_is_in_doubt(job_id: str) -> None:
-    assert type(error_of(add_nodes_answer, reply({"ret_code": 0, "job_id": job_id}))) is InDoubt
+    error = error_of(add_nodes_answer, reply({"ret_code": 0, "job_id": job_id}))
+
+    assert type(error) is InDoubt
+    assert str(error) == "the provider answered 0 without a job_id that can be used"
 
 
 def test_code_0_without_a_job_id_is_in_doubt() -> None:
@@ -202,6 +205,8 @@ def test_json_that_is_no_object_is_in_doubt(decode: Callable[[Reply], object], c
         {"ret_code": True},
         {"ret_code": []},
         {"ret_code": {}},
+        {"ret_code": 10**9},
+        {"ret_code": -(10**100)},
         {"RET_CODE": 0},
     ],
     ids=repr,
@@ -428,8 +433,13 @@ def test_a_time_without_a_zone_is_utc_and_another_zone_is_kept() -> None:
         ("resource_ids", 7),
         ("resource_ids", {"ehpc-a": 1}),
         ("resource_ids", ["ehpc-a", None]),
+        ("job_id", "j-\x1b[2J"),
+        ("job_id", "j-\ud800"),
+        ("resource_ids", "ehpc-a cln-\x01"),
+        ("resource_ids", "ehpc-a cln-\ud800"),
+        ("resource_ids", ["cln- 1"]),
     ],
-    ids=repr,
+    ids=ascii,
 )
 def test_a_row_that_cannot_be_read_leaves_the_listing_open_and_is_named(field: str, value: object) -> None:
     error = error_of(operations_answer, operations(ROW, {**ROW, field: value}))
@@ -439,12 +449,28 @@ def test_a_row_that_cannot_be_read_leaves_the_listing_open_and_is_named(field: s
     assert f"job_set.1.{field}" in str(error)
 
 
+def test_text_that_only_is_shown_leaves_a_row_readable_and_is_made_fit_to_be_shown() -> None:
+    row = row_of(job_action="a\x1b[2J", error_codes="\ud800" + "x" * 1000, status="wor\nking")
+
+    assert row.job_action == "a [2J"
+    assert row.error_codes.startswith(" xx")
+    assert len(row.error_codes) == 300
+    assert (row.status_text, row.status_is_known) == ("wor king", False)
+
+
 @pytest.mark.parametrize("total_count", [-1, "many", 1.5, [], {}], ids=repr)
 def test_a_listing_without_a_usable_total_is_open(total_count: object) -> None:
     error = error_of(operations_answer, operations(ROW, total_count=total_count))
 
     assert type(error) is InDoubt
     assert "total_count" in str(error)
+
+
+@pytest.mark.parametrize("node_id", ["cln-\x00", "cln-\ud800", "cln 1", "", None], ids=ascii)
+def test_a_node_with_an_unusable_id_leaves_the_listing_open(node_id: object) -> None:
+    content = {"ret_code": 0, "total_count": 1, "hpc_app_nodes_set": [{"node_id": node_id}]}
+
+    assert type(error_of(nodes_answer, reply(content))) is InDoubt
 
 
 @pytest.mark.parametrize("rows", [None, {}, "j-1", 7, [None], ["j-1"], [[]]], ids=repr)
