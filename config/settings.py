@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
@@ -15,6 +15,7 @@ PREFIX = "SCALEOUT_"
 FILE_SUFFIX = "_FILE"
 URLS_WITH_PASSWORDS = frozenset({"redis_url", "broker_url", "result_backend"})
 REDIS_SCHEMES = ("redis", "rediss")
+MAX_VALUE_CHARS = 160
 
 
 class SettingsError(ValueError):
@@ -27,6 +28,12 @@ def _parsed(text: str) -> URL | None:
         return URL(text)
     except ValueError:
         return None
+
+
+def _passwords(text: str) -> list[str]:
+    """From both places where the Redis client looks; all of a text that is no URL."""
+    url = _parsed(text)
+    return [text] if url is None else [url.password or "", url.query.get("password", "")]
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -75,8 +82,10 @@ def read_secret_files(settings: type[BaseSettings]) -> tuple[dict[str, str], dic
             continue
         try:
             values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            problems[name] = f"{variable}={path!r} cannot be read: {error}"
+        except OSError as error:
+            problems[name] = f"{variable}{_shown(path)} cannot be read: {error.strerror}"
+        except ValueError:
+            problems[name] = f"{variable}{_shown(path)} cannot be read: it is no UTF-8 text"
     return values, problems
 
 
@@ -119,13 +128,13 @@ class LedgerSettings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Every secret text, for the logs' redaction: keys whole, URLs by their passwords."""
-        found = []
+        found: list[str] = []
         for name in secret_names(type(self)):
             value = getattr(self, name)
             if value is None:
                 continue
             text = value.get_secret_value()
-            found.append(URL(text).password or "" if name in URLS_WITH_PASSWORDS else text)
+            found += _passwords(text) if name in URLS_WITH_PASSWORDS else [text]
         return [text for text in found if text]
 
     @classmethod
@@ -166,14 +175,15 @@ class Settings(LedgerSettings):
         "HpcClusterAddClusterNodes", min_length=1, description="The log's name for the jobs of addNodes"
     )
 
-    @model_validator(mode="after")
-    def _lease_outlasts_a_call(self) -> Self:
-        if self.submit_lease_s <= self.http_timeout_s:
+    @field_validator("submit_lease_s")
+    @classmethod
+    def _outlasts_a_call(cls, value: float, info: ValidationInfo) -> float:
+        timeout = info.data.get("http_timeout_s")
+        if timeout is not None and value <= timeout:
             raise ValueError(
-                f"{PREFIX}SUBMIT_LEASE_S={self.submit_lease_s:g} must be longer than "
-                f"{PREFIX}HTTP_TIMEOUT_S={self.http_timeout_s:g}: a call must end before its lease"
+                f"must be longer than {PREFIX}HTTP_TIMEOUT_S={timeout:g}: a call must end before its lease"
             )
-        return self
+        return value
 
 
 S = TypeVar("S", bound="LedgerSettings")
@@ -186,22 +196,23 @@ def _problem(error: Mapping[str, Any]) -> str:
     name = f"{PREFIX}{str(error['loc'][0]).upper()}"
     if error["type"] == "missing":
         return f"{name} is missing: set it, or {name}{FILE_SUFFIX} to a file that holds it"
-    value = error.get("input")
-    hidden = isinstance(value, SecretStr) or name.endswith(_SECRET_ENDINGS) or _may_hold_a_secret(value)
-    shown = "" if hidden else f"={value!r}"
-    return f"{name}{shown}: {message}"
+    hidden = _field_of(error) in _SECRET_FIELDS
+    return f"{name}{'' if hidden else _shown(error.get('input'))}: {message}"
 
 
 def _field_of(error: Mapping[str, Any]) -> str:
     return str(error["loc"][0]) if error["loc"] else ""
 
 
-def _may_hold_a_secret(value: Any) -> bool:
-    """An URL with a user or a query, whichever setting it was meant for."""
-    return isinstance(value, str) and any(sign in value for sign in "@?")
+def _shown(value: Any) -> str:
+    """`=value`, cut where it is long; nothing for a URL with a user or a query, wherever it was put."""
+    if isinstance(value, SecretStr) or (isinstance(value, str) and any(sign in value for sign in "@?")):
+        return ""
+    text = repr(value)
+    return f"={text}" if len(text) <= MAX_VALUE_CHARS else f"={text[: MAX_VALUE_CHARS - 1]}…"
 
 
-_SECRET_ENDINGS = tuple(name.upper() for name in secret_names(Settings))
+_SECRET_FIELDS = frozenset(secret_names(Settings))
 
 
 def load(kind: type[S], **given: Any) -> S:
@@ -226,5 +237,5 @@ def load(kind: type[S], **given: Any) -> S:
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Names that start with our prefix and mean nothing to us: most often a typing error."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    known |= {f"{PREFIX}{name.upper()}{FILE_SUFFIX}" for name in secret_names(Settings)}
+    known |= {f"{PREFIX}{name.upper()}{FILE_SUFFIX}" for name in _SECRET_FIELDS}
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)

@@ -24,6 +24,8 @@ def check_addresses(texts: Sequence[str]) -> None:
             continue
         if "%" in text:
             wrong.append(text)
+        if isinstance(address, ipaddress.IPv6Address):
+            address = address.ipv4_mapped or address
         twice = twice or address in seen
         seen.add(address)
     if wrong:

@@ -21,10 +21,10 @@ from pydantic import (
 )
 
 from tasks.contract.field_checks import check_addresses, check_plain_json
+from tasks.contract.problem_texts import sentences, text_of
 
 MAX_NODES_PER_REQUEST = 10_000
 MAX_NODES_PER_OPERATION = 99  # EHPC API, addNodes: node_count is "1" to "99"
-MAX_PROBLEMS = 50
 MAX_DEADLINE_S = 7 * 86_400
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -173,7 +173,7 @@ def content_fingerprint(content: Any) -> str:
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=repr)
     except (TypeError, ValueError, RecursionError):
-        text = _text_of(content)
+        text = text_of(content)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -183,42 +183,13 @@ def parse_request(fields: Mapping[str, Any]) -> ScaleOutRequest:
     Raises InvalidRequest with every problem at once.
     """
     try:
-        return ScaleOutRequest.model_validate(dict(fields))
+        return ScaleOutRequest.model_validate({_readable(name): value for name, value in fields.items()})
     except ValidationError as error:
-        problems = [_sentence(dict(item)) for item in error.errors(include_url=False)]
-        more = len(problems) - MAX_PROBLEMS
-        raise InvalidRequest(
-            [*problems[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
-        ) from None
+        raise InvalidRequest(sentences(error)) from None
     except RecursionError:
         raise InvalidRequest(["a field is nested too deeply"]) from None
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    where = ".".join(_printable(str(part)[:64]) for part in error["loc"])
-    if not where:
-        return message
-    match error["type"]:
-        case "missing":
-            return f"{where} is missing"
-        case "extra_forbidden":
-            return f"{where} is not a field of a request"
-        case _:
-            return f"{where}={_short(error.get('input'))}: {message}"
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _text_of(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - a value that cannot be shown must not hide what is wrong with it
-        return f"<{type(value).__name__}>"
-
-
-def _short(value: Any) -> str:
-    text = _text_of(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+def _readable(name: Any) -> Any:
+    """A name with half a character in it would keep pydantic from looking at the other fields."""
+    return name.encode("utf-8", "replace").decode() if isinstance(name, str) else name

@@ -17,8 +17,8 @@ T = TypeVar("T")
 def with_ledger(command: Callable[[Ledger, LedgerSettings], Awaitable[T]]) -> T:
     """Raises SettingsError, or redis.RedisError if the server cannot be reached."""
     settings = load(LedgerSettings)
-    # A command's own words are its output; of the log only what is wrong belongs on the terminal.
-    configure_logging(log_format="console", level="WARNING", secrets=settings.secrets())
+    # A command says itself what it has done; of the log only what is wrong belongs on the terminal.
+    configure_logging(log_format="console", level="ERROR", secrets=settings.secrets())
 
     async def run() -> T:
         ledger = await open_ledger(settings)

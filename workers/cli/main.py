@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -216,6 +217,12 @@ def reference(root: Path) -> None:
 
 def main() -> None:
     """Entry of the `scaleout` command: an expected failure is one line on stderr, never a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a terminal's encoding cannot show is shown by its number.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if not all(map(_is_text, sys.argv)):
+        sys.stderr.write("scaleout: an argument is not text in the terminal's encoding\n")
+        sys.exit(2)
     try:
         app()
     except KeyboardInterrupt:
@@ -229,6 +236,11 @@ def main() -> None:
         text, code = explanation
         sys.stderr.write(f"scaleout: {text}\n")
         sys.exit(code)
+
+
+def _is_text(argument: str) -> bool:
+    """Bytes that could not be decoded come as lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in argument)
 
 
 if __name__ == "__main__":

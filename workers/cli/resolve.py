@@ -31,6 +31,8 @@ def resolve_held(
         say("scaleout: --adopt and --never-happened contradict each other: give one of them")
         return Exit.USAGE
     found = with_ledger(lambda ledger, _: _held(ledger, name))
+    if not found and as_json:
+        print_json([])
     if found is None:
         say(f"scaleout: no operation or request {name} is known here")
         return Exit.NO_SUCH_REQUEST

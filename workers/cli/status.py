@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from workers.cli.exit_codes import Exit, for_state
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, print_table, say
 
-LOOK_EVERY_MS = 1_000
+LOOK_EVERY_S = 1.0
 
 
 async def _read(ledger: Ledger, request_id: str) -> dict[str, Any] | None:
@@ -46,10 +47,10 @@ def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool)
             if (found["state"], found["why"]) != said:
                 said = (found["state"], found["why"])
                 say(f"{request_id} {found['state']}: {found['why']}")
-            left_ms = LOOK_EVERY_MS if deadline is None else round((deadline - time.monotonic()) * 1000)
-            if left_ms <= 0:
+            left_s = math.inf if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
                 return found
-            await ledger.next_outcome(last, min(left_ms, LOOK_EVERY_MS))
+            await ledger.next_outcome(last, round(min(left_s, LOOK_EVERY_S) * 1000))
 
     found = with_ledger(wait)
     if found is None:

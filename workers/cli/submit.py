@@ -53,9 +53,14 @@ def submit_request(
 
 
 def _already_over(outcome: dict[str, Any], *, as_json: bool) -> Exit:
-    print_outcome(outcome, as_json=as_json)
-    error = outcome.get("error") or {}
-    return Exit.USAGE if error.get("kind") == "conflict" else for_state(outcome["status"])
+    error = outcome["error"] or {}
+    if error.get("kind") != "conflict":
+        print_outcome(outcome, as_json=as_json)
+        return for_state(outcome["status"])
+    if as_json:
+        print_json(outcome)
+    say(f"scaleout: {error['message']}")
+    return Exit.USAGE
 
 
 def _parse(fields: Mapping[str, Any], resource_conf: str | None) -> ScaleOutRequest:
@@ -67,6 +72,8 @@ def _parse(fields: Mapping[str, Any], resource_conf: str | None) -> ScaleOutRequ
             given["resource_conf"] = json.loads(resource_conf)
         except ValueError as error:
             problems.append(f"resource_conf is not JSON: {error}")
+        except RecursionError:
+            problems.append("resource_conf is nested too deeply")
     try:
         form = parse_request(given)
     except InvalidRequest as error:

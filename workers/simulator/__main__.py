@@ -48,13 +48,22 @@ def parse(arguments: Sequence[str]) -> SimulatorOptions:
     parser.add_argument("--secret-access-key-file", type=Path, help="file that holds the key")
     given = vars(parser.parse_args(arguments))
     path: Path | None = given.pop("secret_access_key_file")
-    if path is not None:
-        given["secret_access_key"] = path.read_text(encoding="utf-8").strip()
-    return SimulatorOptions(**given)
+    try:
+        if path is not None:
+            given["secret_access_key"] = path.read_text(encoding="utf-8").strip()
+        options = SimulatorOptions(**given)
+        options.check()
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    serve_forever(parse(arguments if arguments is not None else sys.argv[1:]))
+    options = parse(arguments if arguments is not None else sys.argv[1:])
+    try:
+        serve_forever(options)
+    except OSError as error:
+        sys.exit(f"scaleout simulator: {error}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 
 @dataclass(slots=True)
@@ -26,6 +26,18 @@ class SimulatorOptions:
     signature_encoded_twice: bool = True
     clock_skew_s: float = 0.0
     seed: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError for an option that no simulator could go by."""
+        shown = get_args(get_type_hints(SimulatorOptions)["node_ids_in_log"])
+        if self.node_ids_in_log not in shown:
+            raise ValueError(f"node_ids_in_log {self.node_ids_in_log!r} is none of {', '.join(shown)}")
+        try:
+            first, last = self.duration_range_s()
+        except ValueError:
+            first, last = 1.0, 0.0
+        if not 0 <= first <= last:
+            raise ValueError(f"job_duration_s {self.job_duration_s!r} is neither like 3 nor like 2-6")
 
     def duration_range_s(self) -> tuple[float, float]:
         """`job_duration_s` as `3` or `2-6`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from config.settings import (
     PREFIX,
@@ -253,6 +254,15 @@ def test_a_file_that_is_no_text_is_named_and_not_shown(put: Set, tmp_path: Path)
     assert "hunter2" not in text
 
 
+def test_a_secret_url_in_the_place_of_its_file_is_not_shown(put: Set) -> None:
+    put(REDIS_URL_FILE="redis://:hunter2@host/0")
+
+    text = problem(LedgerSettings)
+
+    assert text.startswith("SCALEOUT_REDIS_URL_FILE cannot be read: ")
+    assert "hunter2" not in text
+
+
 def test_an_empty_file_is_no_secret(put: Set, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("\n")
     put(ACCESS_KEY_ID="id", SECRET_ACCESS_KEY_FILE=str(tmp_path / "secret"))
@@ -305,6 +315,19 @@ def test_what_logs_have_to_hide_is_the_keys_and_the_passwords_of_urls(put: Set) 
 
     assert load(Settings).secrets() == ["p@ss", "the id", "the key"]
     assert load(LedgerSettings).secrets() == ["p@ss"]
+
+
+def test_a_password_in_the_query_of_a_url_is_hidden_too_for_the_redis_client_takes_it_from_there(
+    put: Set,
+) -> None:
+    put(REDIS_URL="redis://host/0?password=hunter2")
+
+    assert load(LedgerSettings).secrets() == ["hunter2"]
+
+
+@pytest.mark.parametrize("url", ["redis://[hunter2", "redis://:hunter2@host:port/0"])
+def test_of_a_url_that_cannot_be_read_logs_have_to_hide_all(url: str) -> None:
+    assert LedgerSettings.model_construct(redis_url=SecretStr(url)).secrets() == [url]
 
 
 @pytest.mark.parametrize("key", ["hunter2://x", "ab://[hunter2"])
@@ -386,9 +409,34 @@ def test_a_lease_that_a_call_may_outlast_is_refused_by_the_names_of_both(
     put(SUBMIT_LEASE_S=lease, HTTP_TIMEOUT_S=timeout)
 
     assert problem() == (
-        f"wrong settings: SCALEOUT_SUBMIT_LEASE_S={lease} must be longer than "
+        f"wrong settings: SCALEOUT_SUBMIT_LEASE_S={lease!r}: must be longer than "
         f"SCALEOUT_HTTP_TIMEOUT_S={timeout}: a call must end before its lease"
     )
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_call_that_may_outlast_the_default_lease_is_refused_too(put: Set) -> None:
+    put(HTTP_TIMEOUT_S="60")
+
+    assert problem().startswith("wrong settings: SCALEOUT_SUBMIT_LEASE_S=45.0: must be longer than ")
+
+
+def test_a_lease_that_is_too_short_is_named_together_with_other_wrong_settings(
+    put: Set, tmp_path: Path
+) -> None:
+    put(SECRET_ACCESS_KEY_FILE=str(tmp_path / "missing"), QUOTA_CALLS="many", SUBMIT_LEASE_S="5")
+
+    said = problem()
+
+    named = ["SECRET_ACCESS_KEY_FILE", "ACCESS_KEY_ID", "QUOTA_CALLS", "SUBMIT_LEASE_S"]
+    assert [name for name in named if f"SCALEOUT_{name}" not in said] == []
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_wrong_value_that_is_long_is_cut(put: Set) -> None:
+    put(QUOTA_CALLS="9" * 100_000)
+
+    assert len(problem()) < 400
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "BROKER_URL", "RESULT_BACKEND"])

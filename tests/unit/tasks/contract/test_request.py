@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -301,9 +302,21 @@ def test_an_address_that_is_named_twice_is_refused() -> None:
     assert problem.endswith("names an address twice")
 
 
-@pytest.mark.parametrize("ips", [["::1", "0:0:0:0:0:0:0:1"], ["fd00::a", "FD00::A"]], ids=repr)
+@pytest.mark.parametrize(
+    "ips",
+    [["::1", "0:0:0:0:0:0:0:1"], ["fd00::a", "FD00::A"], ["10.0.0.1", "::ffff:10.0.0.1"]],
+    ids=repr,
+)
 def test_an_address_that_is_named_twice_in_two_spellings_is_refused(ips: list[str]) -> None:
-    problems(private_ips=ips)
+    (problem,) = problems(private_ips=ips)
+
+    assert problem.endswith("names an address twice")
+
+
+def test_all_that_is_wrong_with_several_addresses_is_named_at_once() -> None:
+    (problem,) = problems(node_count=4, private_ips=["10.0.0.1", "host", "10.0.0.1", "fe80::1%eth0"])
+
+    assert problem.endswith("not addresses: 'host', 'fe80::1%eth0', and names an address twice")
 
 
 @pytest.mark.parametrize(
@@ -440,13 +453,25 @@ def test_a_cluster_id_that_cannot_even_be_looked_at_is_named_with_the_other_prob
 def test_a_request_with_thousands_of_problems_does_not_give_thousands_of_sentences(
     fields: dict[str, Any],
 ) -> None:
-    assert len(problems(**fields)) < 200
+    told = problems(**fields)
+
+    assert len(told) == 51
+    assert re.fullmatch(r"and \d+ more", told[-1])
 
 
 def test_what_is_told_of_an_unknown_field_is_printable() -> None:
     (problem,) = problems(**{"a\nb\x1b[31m": 1})
 
-    assert problem.isprintable()
+    assert problem == "a?b?[31m is not a field of a request"
+
+
+def test_an_unknown_field_with_half_a_character_is_named_with_the_other_problems() -> None:
+    assert problems(**{"a\ud800": 1}, zone="")[0].startswith("zone=")
+    assert problems(**{"a\ud800": 1}, zone="")[1:] == ["a? is not a field of a request"]
+
+
+def test_of_an_unknown_field_with_a_long_name_the_start_is_shown() -> None:
+    assert problems(**{"x" * 100_000: 1}) == [f"{'x' * 64} is not a field of a request"]
 
 
 def test_a_request_cannot_be_changed_afterwards() -> None:
