@@ -18,7 +18,7 @@ from tasks.ledger.records import (
     Verdict,
     give,
 )
-from tasks.lifecycle.request_end import report_late_nodes, write_request
+from tasks.lifecycle.request_end import expire_request, report_late_nodes, write_request
 
 A_DAY_MS = 86_400_000
 
@@ -296,7 +296,11 @@ def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, no
 
 
 def _drop(changes: Changes, request: Request, operation: Operation, now: int) -> None:
-    write_request(changes, without_share(request, operation), now)
+    left = without_share(request, operation)
+    if left.ended or left.cancelled or left.deadline_at > now:
+        write_request(changes, left, now)
+    else:
+        expire_request(changes, left, now)
 
 
 def _open_gate(changes: Changes, operation: Operation, cluster: Cluster, now: int) -> None:

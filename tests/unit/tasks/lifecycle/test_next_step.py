@@ -146,10 +146,6 @@ def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_nee
             EXPIRED,
             "timed_out",
             id="expired",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a request that is dropped at its deadline ends as failed, without an error",
-            ),
         ),
     ],
 )
@@ -198,7 +194,6 @@ def test_an_operation_that_nobody_wants_is_abandoned_and_opens_the_gate() -> Non
     assert told(changes, "operation_abandoned").level == "info"
 
 
-@pytest.mark.xfail(strict=True, reason="a request that is dropped at its deadline ends as failed")
 def test_a_request_whose_operation_is_abandoned_at_its_deadline_has_timed_out() -> None:
     planned = operation(state=State.PLANNED)
     expired = served(planned, **EXPIRED)
