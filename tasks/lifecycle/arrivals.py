@@ -24,13 +24,11 @@ def nodes_that_came(operation: Operation, verdict: Verdict, rows: Sequence[NodeR
     """
     since = operation.sent_at or operation.planned_at
     named = set(verdict.node_ids)
-    made = set(nodes_made(rows, operation.node_role, since, verdict.ended_at))
-    came = [
-        row.node_id
-        for row in rows
-        if row.status not in GONE and (row.node_id in named or row.node_id in made)
-    ]
-    return came[: operation.node_count]
+    there = [row for row in rows if row.status not in GONE]
+    sure = [row.node_id for row in there if row.node_id in named]
+    made = nodes_made(there, operation.node_role, since, verdict.ended_at)
+    # What the log names goes before what was merely made about that time.
+    return [*sure, *(node_id for node_id in made if node_id not in named)][: operation.node_count]
 
 
 def nodes_made(rows: Sequence[NodeRow], role: str, since: int, until: int) -> list[str]:

@@ -142,11 +142,8 @@ def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_nee
     ("more", "status"),
     [
         pytest.param(CANCELLED, "cancelled", id="cancelled"),
-        pytest.param(
-            EXPIRED,
-            "timed_out",
-            id="expired",
-        ),
+        pytest.param(EXPIRED, "timed_out", id="expired"),
+        pytest.param({**CANCELLED, **EXPIRED}, "cancelled", id="cancelled and expired"),
     ],
 )
 def test_what_is_not_wanted_any_more_is_not_sent_and_its_request_ends(
@@ -175,6 +172,18 @@ def test_what_a_request_has_in_other_operations_stays_when_it_is_dropped_from_th
     assert ended.shares == (other,)
     assert ended.status == "cancelled"
     assert ended.nodes_added == 4
+
+
+def test_a_large_request_that_is_dropped_at_its_deadline_leaves_demand_with_what_it_has() -> None:
+    planned = operation({"r-1": 99}, State.PLANNED)
+    done = share("op-0", 99, State.SUCCEEDED, nodes_added=99)
+    large = request("r-1", 250, wanted=52, shares=(done, share("op-1", 99, State.PLANNED)), **EXPIRED)
+
+    changes = next_step.abandon(planned, by_id(large), cluster(), NOW)
+
+    ended = written(changes, large)
+    assert (ended.status, ended.wanted, ended.nodes_added) == ("timed_out", 0, 99)
+    assert changes.demand == [("ehpc-a", large.pool, "r-1", None)]
 
 
 def test_an_operation_that_nobody_wants_is_abandoned_and_opens_the_gate() -> None:

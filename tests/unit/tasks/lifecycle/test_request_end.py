@@ -8,13 +8,11 @@ import pytest
 
 from tasks.contract.outcome import OutcomeStatus
 from tasks.ledger.changes import Changes
-from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Refusal, Request, Share, State
 from tasks.lifecycle.request_end import (
     CANCELLED,
     DEADLINE,
     cancel_request,
-    deadline_of,
     end_request,
     enter_demand,
     expire_request,
@@ -334,7 +332,3 @@ def test_a_request_waits_again_at_the_place_of_its_first_arrival() -> None:
     enter_demand(changes, back)
 
     assert changes.demand == [("ehpc-a", back.pool, "r-1", back.accepted_at)]
-
-
-def test_a_request_is_looked_at_under_its_own_name() -> None:
-    assert deadline_of(request("r-7")) == Due(DueKind.REQUEST, "r-7")
