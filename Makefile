@@ -49,7 +49,7 @@ reference: $(READY)  ## write what the documentation takes from the code: schema
 	$(BIN)/scaleout reference .
 
 simulate: $(READY)  ## random histories; SEEDS=1-300 says which
-	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/simulation/test_random_histories.py
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -s tests/simulation/test_random_histories.py
 
 mutants: $(READY)  ## switch each safeguard off in turn: the bench must notice every time
 	$(BIN)/python -m tests.simulation.mutants

@@ -12,6 +12,7 @@ import random
 import pytest
 import redis
 
+from tests.simulation.tally import Tally
 from tests.simulation.world import WILD, World
 
 SEEDS = os.environ.get("SEEDS", "1-300")
@@ -22,7 +23,7 @@ def seeds() -> range:
     return range(int(first), int(last or first) + 1)
 
 
-async def live(server: redis.Redis, seed: int) -> World:
+async def live(server: redis.Redis, seed: int, tally: Tally) -> None:
     """One history: a few clusters, many small requests, some large, some that nobody can fulfil in time."""
     rng = random.Random(seed)
     world = World(
@@ -43,12 +44,18 @@ async def live(server: redis.Redis, seed: int) -> World:
             deadline_s=rng.choice([60, 600, 7200]),
             node_role=rng.choice(["compute", "compute", "login"]),
         )
-    await world.run()
-    return world
+    try:
+        await world.run()
+    finally:
+        tally.add(world)
 
 
 @pytest.mark.timeout(0)
 def test_no_history_breaks_a_promise(server: redis.Redis) -> None:
-    for seed in seeds():
-        server.flushall()
-        asyncio.run(live(server, seed))
+    tally = Tally()
+    try:
+        for seed in seeds():
+            server.flushall()
+            asyncio.run(live(server, seed, tally))
+    finally:
+        print(tally.table())  # noqa: T201 - `make simulate` shows it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -193,6 +194,8 @@ class World:
         self.cancelled_at: dict[str, int] = {}
         self.dirty = False
         self.faults_over = False
+        self.faults: Counter[str] = Counter()
+        self.ever_held = 0
         self.fates: list[str] = []
         self.skew_s = 0.0
         self.tasks: set[asyncio.Task[None]] = set()
@@ -226,6 +229,7 @@ class World:
         happens = probability > 0 and self.rng.random() < probability
         if happens:
             self.say(what)
+            self.faults[what] += 1
         return happens
 
     def dies_here(self, label: str) -> bool:
@@ -247,7 +251,22 @@ class World:
             return "fine"
         fates = self.chances.fates
         left = 1 - sum(fates.values())
-        return self.rng.choices(["fine", *fates], [left, *fates.values()])[0]
+        fate = self.rng.choices(["fine", *fates], [left, *fates.values()])[0]
+        if fate != "fine":
+            self.faults[f"addNodes: {fate}"] += 1
+        return fate
+
+    def lost(self) -> int:
+        """Requests that were accepted and have no outcome."""
+        return sum(
+            not self.server.exists(f"scaleout:outcome:{request_id}")
+            for request_id in set(self.accepted.values())
+        )
+
+    def bought_twice(self) -> int:
+        """Operations that made more than one job."""
+        jobs = Counter(sending.operation_id for sending in self.provider.sendings if sending.job_id)
+        return sum(count > 1 for count in jobs.values())
 
     def tell(self, task_id: str, outcome: Mapping[str, Any]) -> None:
         status = str(outcome["status"])
@@ -290,6 +309,7 @@ class World:
             ]
             if not held:
                 break
+            self.ever_held += 1
             await self._decide(held[0])
             await self._go_on()
         self.invariants.check_end()
