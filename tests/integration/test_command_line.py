@@ -431,13 +431,23 @@ def test_what_has_not_ended_is_listed_oldest_first(env: dict[str, str]) -> None:
 def test_interrupted_while_waiting_is_the_shells_own_exit_code(env: dict[str, str]) -> None:
     scaleout(env, "submit", "--request-id", "r", "--cluster", "ehpc-a", *ONE_NODE)
     waiting = subprocess.Popen(
-        [*COMMAND, "wait", "r"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "wait", "r"],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests run in the background of a shell inherit an ignored SIGINT, and would pass it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    with waiting:
+    try:
         assert waiting.stderr is not None
         assert "waiting" in waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
         out, err = waiting.communicate(timeout=30)
+    finally:
+        waiting.kill()
+        waiting.communicate()
 
     assert (waiting.returncode, out, "Traceback" in err) == (130, "", False)
 
