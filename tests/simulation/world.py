@@ -28,6 +28,7 @@ from tasks.lifecycle.sweeping import Sweeper
 from tasks.quota.governor import Governor
 from tasks.runtime.clock import HandClock
 from tests.simulation.invariants import Invariants
+from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending, SimulatedApi
 from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
 
@@ -295,6 +296,10 @@ class World:
 
     async def run(self) -> None:
         """Until nothing is left to be done; then faults are over, a person decides, and it is all checked."""
+        with drawn_from(self.seed):
+            await self._run()
+
+    async def _run(self) -> None:
         await self._go_on()
         self.faults_over = True
         for worker in self.workers:
