@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks.ledger.records import ENDED, Operation, Request, State
 
@@ -18,9 +18,30 @@ class Broken(AssertionError):  # noqa: N818 - says what happened
     """A promise is broken; the text has the history that led to it."""
 
 
+# One round trip for all that a check looks at: a search makes some hundred checks a history.
+READ_ALL = """
+local rows = {}
+for _, kind in ipairs({'operation', 'request'}) do
+  local names = redis.call('KEYS', 'scaleout:' .. kind .. ':*')
+  table.sort(names)
+  for _, name in ipairs(names) do
+    rows[#rows + 1] = kind
+    rows[#rows + 1] = redis.call('HGET', name, 'content') or ''
+  end
+end
+return {rows, redis.call('ZRANGE', 'scaleout:due', 0, 0, 'WITHSCORES')}
+"""
+MODELS: dict[str, type[Operation | Request]] = {"operation": Operation, "request": Request}
+
+
 class Invariants:
+    """`next_due`: when (ms) the ledger's first entry is due, as of the last reading."""
+
     def __init__(self, world: World) -> None:
         self._world = world
+        self._read_all = world.server.register_script(READ_ALL)
+        self._parsed: dict[str, Operation | Request] = {}
+        self.next_due: int | None = None
         self._ended: dict[str, str] = {}
         self._jobs: dict[str, str] = {}
         self._outcomes: dict[str, str] = {}
@@ -33,20 +54,19 @@ class Invariants:
 
     def read(self) -> None:
         """Read the whole ledger."""
-        server = self._world.server
-        self.operations = {
-            record.operation_id: record for record in self._records(server, "operation", Operation)
-        }
-        self.requests = {record.request_id: record for record in self._records(server, "request", Request)}
-
-    @staticmethod
-    def _records(server: Any, kind: str, model: Any) -> list[Any]:
-        keys = sorted(server.keys(f"scaleout:{kind}:*"))
-        with server.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.hget(key, "content")
-            contents = pipe.execute()
-        return [model.model_validate_json(content) for content in contents if content]
+        rows, due = self._read_all()
+        self.next_due = int(float(due[1])) if due else None
+        before, self._parsed = self._parsed, {}
+        self.operations, self.requests = {}, {}
+        for kind, content in zip(rows[::2], rows[1::2], strict=True):
+            if not content:
+                continue
+            record = before.get(content) or MODELS[kind].model_validate_json(content)
+            self._parsed[content] = record
+            if isinstance(record, Operation):
+                self.operations[record.operation_id] = record
+            else:
+                self.requests[record.request_id] = record
 
     def operation_being_sent(self, zone: str, body: bytes, sent_at: datetime) -> str:
         """The operation whose sending is leaving a worker just now: it has to be written already."""

@@ -85,6 +85,8 @@ class Process:
         """A command to Redis. `again`: the client library may send it a second time, as it does scripts."""
         await self.turn(label)
         world = self.world
+        if world.server_away_until > world.clock.now_ms():
+            raise redis.ConnectionError("the server is away")
         if world.chance("redis fails"):
             raise redis.ConnectionError("the connection broke before the command was sent")
         result = effect()

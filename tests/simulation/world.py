@@ -46,6 +46,7 @@ class Chances:
     crash: float = 0.0
     stop: float = 0.0
     redis_fails: float = 0.0
+    outage: float = 0.0
     sends_twice: float = 0.0
     connection_refused: float = 0.0
     read_fails: float = 0.0
@@ -63,6 +64,7 @@ WILD = Chances(
     crash=0.004,
     stop=0.004,
     redis_fails=0.004,
+    outage=0.0015,
     sends_twice=0.05,
     connection_refused=0.03,
     read_fails=0.05,
@@ -194,6 +196,7 @@ class World:
         self.told: dict[str, str] = {}
         self.cancelled_at: dict[str, int] = {}
         self.dirty = False
+        self.server_away_until = 0
         self.faults_over = False
         self.faults: Counter[str] = Counter()
         self.ever_held = 0
@@ -302,6 +305,7 @@ class World:
     async def _run(self) -> None:
         await self._go_on()
         self.faults_over = True
+        self.server_away_until = 0
         for worker in self.workers:
             worker.stopped_until = 0
         await self._go_on()
@@ -349,6 +353,8 @@ class World:
         if alive and self.chance("stop"):
             worker = self.rng.choice(alive)
             worker.stopped_until = self.clock.now_ms() + self.rng.randrange(1_000, 120_000)
+        if self.chance("outage"):
+            self.server_away_until = self.clock.now_ms() + self.rng.randrange(1_000, 90_000)
         if self.chance("time passes"):
             self._advance(self.rng.choice([10, 200, 1_500, 12_000, 50_000]))
         if self.accepted and self.chance("cancel"):
@@ -369,14 +375,15 @@ class World:
             if not sending.over and sending.arrives_at <= now
         ]
         runs = [worker for worker in self.workers if worker.runs]
-        if runs:
+        # The broker is the same server: while that is away, no message arrives.
+        if runs and self.server_away_until <= now:
             ready += [
                 self._message(message, self.choose(runs))
                 for message in self.messages
                 if not message.done and not message.under_way
             ]
-            due = self.server.zrange("scaleout:due", 0, 0, withscores=True)
-            if due and cast("Any", due)[0][1] <= now:
+            due = self.invariants.next_due
+            if due is not None and due <= now:
                 ready += [self._tick(worker) for worker in runs if worker.next_tick <= now]
         ready += [
             self._timeout(sending)
@@ -399,9 +406,10 @@ class World:
         ]
         moments += [sending.arrives_at for sending in self.provider.sendings if not sending.over]
         moments += [worker.stopped_until for worker in self.workers if worker.stopped_until > now]
-        due = cast("Any", self.server.zrange("scaleout:due", 0, 0, withscores=True))
-        if due:
-            moments.append(int(due[0][1]))
+        moments += [self.server_away_until] if self.server_away_until > now else []
+        due = self.invariants.next_due
+        if due is not None:
+            moments.append(due)
             moments += [worker.next_tick for worker in self.workers if worker.next_tick > now]
         if not moments:
             return None
