@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tasks.contract.outcome import Outcome
 from tasks.ledger.due import Due
 from tasks.ledger.records import Record
 
 Level = Literal["debug", "info", "warning", "error"]
+
+R = TypeVar("R", bound=Record)
 
 
 class Committed(Enum):
@@ -61,3 +63,16 @@ class Changes:
 
     def tell(self, event: Event) -> None:
         self.events.append(event)
+
+    def written(self, record: R) -> R:
+        """`record` as it stands once this has been written to it, or as it is."""
+        same = [put for put in self.puts if type(put) is type(record) and put.identity == record.identity]
+        if not same:
+            return record
+        return same[-1].model_copy(update={"version": record.version + len(same)})
+
+    def soonest_due(self) -> int | None:
+        """When (ms) the first of the entries that this writes is due."""
+        moments = [at for at in self.due.values() if at is not None]
+        moments += [*self.sooner.values(), *self.ended_at.values()]
+        return min(moments, default=None)

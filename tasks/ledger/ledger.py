@@ -16,6 +16,7 @@ from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
+from tasks.ledger.scene import Scene
 from tasks.ledger.step_encoding import StepEncoding
 from tasks.runtime.clock import Clock
 from tasks.runtime.redis_scripts import Script
@@ -55,8 +56,10 @@ class Ledger:
         self._claim = Script(redis, LUA / "claim_due.lua")
         self._join = Script(redis, LUA / "join.lua")
         self._ring = Script(redis, LUA / "ring.lua")
-        self.epoch = Epoch()
         self._idle = Script(redis, LUA / "idle.lua")
+        self._waiting = Script(redis, LUA / "waiting.lua")
+        self.epoch = Epoch()
+        self._next_due_ms: int | None = None
 
     async def learn_time(self) -> None:
         """Ask the server for its time; needed once, before anything that uses the clock."""
@@ -75,6 +78,7 @@ class Ledger:
         word, now, *seen = await self._commit(keys, [*args, *known])
         self.clock.observe(int(now))
         self.epoch.observe(*seen)
+        self._expect(changes.soonest_due())
         return Committed[word]
 
     async def accept(self) -> None:
@@ -92,11 +96,22 @@ class Ledger:
 
     async def claim_due(self, limit: int, lease_s: float) -> list[Due]:
         """Take at most `limit` due entries, leased to the caller for `lease_s`."""
+        # What is written from now on, while the answer is on its way, has to be looked at all the same.
+        self._next_due_ms = None
         keys = [self.keys.due, self.keys.answered, self.keys.answers]
         args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_ANSWERS_MS, limit, round(lease_s * 1000)]
-        now, *entries = await self._claim(keys, args)
+        now, following, *entries = await self._claim(keys, args)
         self.clock.observe(int(now))
+        self._expect(None if int(following) < 0 else int(following))
         return [Due.parse(entry) for entry in entries]
+
+    def expects_due(self) -> bool:
+        """Whether anything is due by now, as far as this process knows without asking."""
+        return self._next_due_ms is not None and self._next_due_ms <= self.clock.now_ms()
+
+    def _expect(self, at: int | None) -> None:
+        if at is not None:
+            self._next_due_ms = at if self._next_due_ms is None else min(at, self._next_due_ms)
 
     async def join(
         self, request_id: str, fingerprint: str | None, task_id: str | None
@@ -149,26 +164,56 @@ class Ledger:
         return {record.operation_id: record for record in found if record is not None}
 
     async def cluster(self, cluster_id: str) -> Cluster:
-        fresh = Cluster(cluster_id=cluster_id)
-        return await self._one_or(Cluster, self.keys.cluster(cluster_id), fresh)
+        return await self._one_or(self.keys.cluster(cluster_id), Cluster(cluster_id=cluster_id))
 
     async def zone(self, zone: str) -> Zone:
-        return await self._one_or(Zone, self.keys.zone(zone), Zone(zone=zone))
+        return await self._one_or(self.keys.zone(zone), Zone(zone=zone))
 
     async def account(self) -> Account:
-        return await self._one_or(Account, self.keys.account, Account())
+        return await self._one_or(self.keys.account, Account())
 
-    async def demand(self, cluster_id: str) -> dict[str, list[Request]]:
-        """The first waiting requests of each pool of the cluster, in order of arrival."""
-        pools = sorted(await cast("Any", self.redis.smembers(self.keys.pools(cluster_id))))
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for pool in pools:
-                pipe.zrange(self.keys.demand(cluster_id, pool), 0, PLANNED_FROM_POOL - 1)
-            waiting = await pipe.execute()
-        found = await self.requests(request_id for ids in waiting for request_id in ids)
+    async def demand(self, cluster_id: str) -> tuple[Cluster, Account, dict[str, list[Request]]]:
+        """The cluster, the account, and each pool's first waiting requests, in order of arrival."""
+        names = self.keys
+        cluster, account, *pools = await self._waiting(
+            [names.cluster(cluster_id), names.account, names.pools(cluster_id)],
+            [names.demand(cluster_id, ""), names.request(""), PLANNED_FROM_POOL],
+        )
+        return (
+            _load_or(Cluster(cluster_id=cluster_id), *cluster),
+            _load_or(Account(), *account),
+            {pool: [_load(Request, *row) for row in waiting] for pool, *waiting in pools},
+        )
+
+    async def scene(self, operation_id: str) -> Scene | None:
+        """The operation with the records that its steps touch, or None if it is gone."""
+        return (await self.scenes([operation_id])).get(operation_id)
+
+    async def scenes(self, operation_ids: Iterable[str]) -> dict[str, Scene]:
+        """The scenes of the operations that are there, in two round trips for all of them."""
+        operations = await self.operations(operation_ids)
+        if not operations:
+            return {}
+        names = self.keys
+        clusters = sorted({operation.cluster_id for operation in operations.values()})
+        requests = sorted({name for operation in operations.values() for name in operation.request_ids})
+        keys = [names.account, *map(names.cluster, clusters), *map(names.request, requests)]
+        first, *rows = await self._rows(keys)
+        account = _load_or(Account(), *first)
+        found = dict(zip(clusters, rows, strict=False))
+        asking = {
+            name: _load(Request, version, content)
+            for name, (version, content) in zip(requests, rows[len(clusters) :], strict=True)
+            if content is not None
+        }
         return {
-            pool: [found[request_id] for request_id in ids if request_id in found]
-            for pool, ids in zip(pools, waiting, strict=True)
+            name: Scene(
+                operation,
+                {asked: asking[asked] for asked in operation.request_ids if asked in asking},
+                _load_or(Cluster(cluster_id=operation.cluster_id), *found[operation.cluster_id]),
+                account,
+            )
+            for name, operation in operations.items()
         }
 
     async def running(self, zone: str) -> dict[str, tuple[str, int]]:
@@ -248,19 +293,30 @@ class Ledger:
         (record,) = await self._many(kind, [key])
         return record
 
-    async def _one_or(self, kind: type[R], key: str, fresh: R) -> R:
-        version, content = await cast("Any", self.redis.hmget(key, ["version", "content"]))
-        if content is None:
-            return fresh.model_copy(update={"version": int(version or 0)})
-        return _load(kind, version, content)
+    async def _one_or(self, key: str, fresh: R) -> R:
+        ((version, content),) = await self._rows([key])
+        return _load_or(fresh, version, content)
 
     async def _many(self, kind: type[R], keys: Sequence[str]) -> list[R | None]:
+        rows = await self._rows(keys)
+        return [None if content is None else _load(kind, version, content) for version, content in rows]
+
+    async def _rows(self, keys: Sequence[str]) -> list[tuple[Any, Any]]:
+        """Version and content of each record, in one round trip."""
+        if len(keys) == 1:
+            return [tuple(await cast("Any", self.redis.hmget(keys[0], ["version", "content"])))]
         async with self.redis.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.hmget(key, ["version", "content"])
-            rows: list[tuple[str, str | None]] = await pipe.execute()
-        return [None if content is None else _load(kind, version, content) for version, content in rows]
+            return [tuple(row) for row in await pipe.execute()]
 
 
 def _load(kind: type[R], version: str, content: str) -> R:
     return kind.model_validate_json(content).model_copy(update={"version": int(version)})
+
+
+def _load_or(fresh: R, version: str | None, content: str | None) -> R:
+    """The record, or `fresh` if nothing but its version is there yet."""
+    if content is None:
+        return fresh.model_copy(update={"version": int(version or 0)})
+    return _load(type(fresh), str(version), content)

@@ -39,6 +39,11 @@ class Record(BaseModel):
 
     version: int = 0
 
+    @property
+    def identity(self) -> str:
+        """What tells it from other records of its kind."""
+        raise NotImplementedError
+
     def content(self) -> str:
         return self.model_dump_json(exclude={"version"}, exclude_defaults=True)
 
@@ -88,6 +93,10 @@ class Request(Record):
     last_refusal: Refusal | None = None
     status: OutcomeStatus | None = None
     finished_at: int | None = None
+
+    @property
+    def identity(self) -> str:
+        return self.request_id
 
     @property
     def form(self) -> ScaleOutRequest:
@@ -151,12 +160,16 @@ class Candidate(BaseModel):
 
 
 class Verdict(BaseModel):
-    """How the operation log says a job ended, kept until it is known which nodes came."""
+    """How the operation log says a job ended, kept until it is known which nodes came.
+
+    `started_at` and `ended_at` are the provider's times, as far as the log gives them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     successful: bool
     ended_at: int
+    started_at: int | None = None
     error_codes: str = ""
     node_ids: tuple[str, ...] = ()
 
@@ -189,6 +202,10 @@ class Operation(Record):
     finished_at: int | None = None
 
     @property
+    def identity(self) -> str:
+        return self.operation_id
+
+    @property
     def node_count(self) -> int:
         return sum(allocation.node_count for allocation in self.allocations)
 
@@ -215,6 +232,10 @@ class Cluster(Record):
     streak: int = 0
     waits_for: Refusal | None = None
 
+    @property
+    def identity(self) -> str:
+        return self.cluster_id
+
 
 class Account(Record):
     """Whether the provider refuses the account, and when that is tried again."""
@@ -223,6 +244,10 @@ class Account(Record):
     not_before: int = 0
     streak: int = 0
     refusal: Refusal | None = None
+
+    @property
+    def identity(self) -> str:
+        return ""
 
 
 class Zone(Record):
@@ -235,6 +260,10 @@ class Zone(Record):
     action_seen: bool = False
     failures: int = 0
     missing: dict[str, int] = {}
+
+    @property
+    def identity(self) -> str:
+        return self.zone
 
 
 def give(allocations: Sequence[Allocation], nodes: int) -> list[int]:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from tasks.ehpc.errors import AccountRefused, EhpcError, QuotaExhausted
 from tasks.ehpc.models import NodeRow, OperationRow
 from tasks.ledger.changes import Changes
-from tasks.ledger.records import Refusal
+from tasks.ledger.records import Account, Refusal
 from tasks.lifecycle.backoff import backoff_ms
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.refusal import pause_account
@@ -60,9 +60,7 @@ async def counted(m: Machinery, grant: Grant, call: str, answer: Awaitable[T]) -
                 await m.governor.window_is_open()
         return reply
     finally:
-        # The answer is worth more than its count: uncounted, the call merely counts for longer.
-        with suppress(RedisError):
-            await m.governor.ended([call])
+        m.governor.ended([call])
 
 
 async def read_refused(m: Machinery, error: EhpcError, tries: int) -> MustWait:
@@ -91,11 +89,11 @@ async def _pause(m: Machinery, refusal: Refusal) -> int:
     return until
 
 
-async def account_is_accepted(m: Machinery) -> None:
-    """The provider has answered a signed call: the account is not refused any more."""
-    account = await m.ledger.account()
-    if account.refused_since is None:
+async def account_is_accepted(m: Machinery, known: Account) -> None:
+    """The provider has answered a signed call: an account that was `known` to be refused is so no more."""
+    if known.refused_since is None:
         return
+    account = await m.ledger.account()
     changes = Changes()
     update = {"refused_since": None, "not_before": 0, "streak": 0, "refusal": None}
     changes.put(account.model_copy(update=update))

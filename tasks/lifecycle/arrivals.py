@@ -9,6 +9,7 @@ from tasks.ledger.records import Operation, Verdict
 
 GONE = frozenset({"deleted", "deleting", "ceased", "terminated"})
 CLOCK_MARGIN_MS = 5_000
+WHOLE_SECOND_MS = 1_000
 
 
 def needs_listing(operation: Operation, verdict: Verdict) -> bool:
@@ -22,7 +23,9 @@ def nodes_that_came(operation: Operation, verdict: Verdict, rows: Sequence[NodeR
     While the job ran nobody else could change the cluster (EHPC API, error 1400), so nodes of its role that
     were made in that time are its own, whether the log names them or not.
     """
-    since = operation.sent_at or operation.planned_at
+    sent_at = operation.sent_at or operation.planned_at
+    # The job may have started long after it was sent, and another have ended in between.
+    since = sent_at - CLOCK_MARGIN_MS if verdict.started_at is None else verdict.started_at
     named = set(verdict.node_ids)
     there = [row for row in rows if row.status not in GONE]
     sure = [row.node_id for row in there if row.node_id in named]
@@ -32,11 +35,11 @@ def nodes_that_came(operation: Operation, verdict: Verdict, rows: Sequence[NodeR
 
 
 def nodes_made(rows: Sequence[NodeRow], role: str, since: int, until: int) -> list[str]:
-    """Ids of the nodes of `role` made between `since` and `until` (ms), as far as clocks agree."""
+    """Ids of the nodes of `role` made from `since` to the end of the second of `until` (ms)."""
     return [
         row.node_id
         for row in rows
         if row.role == role
         and row.create_time is not None
-        and since - CLOCK_MARGIN_MS <= row.create_time.timestamp() * 1000 <= until + CLOCK_MARGIN_MS
+        and since <= row.create_time.timestamp() * 1000 < until + WHOLE_SECOND_MS
     ]

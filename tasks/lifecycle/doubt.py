@@ -11,7 +11,7 @@ from tasks.ledger.changes import Changes
 from tasks.ledger.records import Operation, Request, State
 from tasks.lifecycle import next_step
 from tasks.lifecycle.api_calls import MustWait, list_cluster_jobs, list_cluster_nodes, read_refused, reserve
-from tasks.lifecycle.arrivals import nodes_made
+from tasks.lifecycle.arrivals import CLOCK_MARGIN_MS, nodes_made
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.refusal import refuse
 from tasks.lifecycle.settlement import (
@@ -124,9 +124,12 @@ async def _judged(
 async def _nodes_made(m: Machinery, operation: Operation, job: OperationRow, listed_at: int) -> int:
     """How many nodes of the operation's role were made while `job` ran."""
     rows = await list_cluster_nodes(m, operation.zone, operation.cluster_id, CallClass.SETTLE)
-    since = operation.sent_at if job.create_time is None else round(job.create_time.timestamp() * 1000)
-    until = listed_at if job.status_time is None else round(job.status_time.timestamp() * 1000)
-    return len(nodes_made(rows, operation.node_role, since or 0, until))
+    sent_at, shown_at = operation.sent_at or 0, listed_at + CLOCK_MARGIN_MS
+    since = (
+        sent_at - CLOCK_MARGIN_MS if job.create_time is None else round(job.create_time.timestamp() * 1000)
+    )
+    until = shown_at if job.status_time is None else round(job.status_time.timestamp() * 1000)
+    return len(nodes_made(rows, operation.node_role, since, until))
 
 
 async def _absent(m: Machinery, operation: Operation, requests: Sequence[Request]) -> Changes:

@@ -13,6 +13,7 @@ from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.records import State, Verdict, Zone
 from tasks.lifecycle import next_step
 from tasks.lifecycle.api_calls import MustWait, account_is_accepted, counted, moment, read_refused, reserve
+from tasks.lifecycle.arrivals import CLOCK_MARGIN_MS
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import finish_job
 from tasks.lifecycle.poll_cadence import Pressure, interval_s
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 START_MARGIN_MS = 5_000
 SINGLE_LOOKUPS = 20
-FINISHED_AT_ONCE = 16
+FINISHED_AT_ONCE = 32
 
 Running = dict[str, tuple[str, int]]
 
@@ -60,7 +61,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         await _note(m, record.model_copy(update={"failures": record.failures + 1}), record)
         await _rest(m, zone, until)
         return
-    await account_is_accepted(m)
+    await account_is_accepted(m, await m.ledger.account())
     finished = await _finish_seen(m, running, look)
     missing = await _hold_unseen(m, running, missing)
     _warn_of_what_is_odd(m, zone, look)
@@ -140,22 +141,22 @@ async def _look_up_missing(
 
 
 async def _finish_seen(m: Machinery, running: Running, look: Look) -> int:
-    ended = [row for row in look.seen.values() if row.status is not JobStatus.PENDING]
-    limit = asyncio.Semaphore(FINISHED_AT_ONCE)
-
-    async def finish(row: OperationRow) -> None:
-        async with limit:
-            await finish_job(m, running[row.job_id][0], _verdict(m, row))
-
-    await asyncio.gather(*(finish(row) for row in ended))
+    ended = {running[row.job_id][0]: row for row in look.seen.values() if row.status is not JobStatus.PENDING}
+    names = list(ended)
+    for first in range(0, len(names), FINISHED_AT_ONCE):
+        scenes = await m.ledger.scenes(names[first : first + FINISHED_AT_ONCE])
+        await asyncio.gather(
+            *(finish_job(m, scene, _verdict(m, ended[name])) for name, scene in scenes.items())
+        )
     return len(ended)
 
 
 def _verdict(m: Machinery, row: OperationRow) -> Verdict:
-    ended_at = m.clock.now_ms() if row.status_time is None else round(row.status_time.timestamp() * 1000)
+    ours = m.clock.now_ms() + CLOCK_MARGIN_MS
     return Verdict(
         successful=row.status is JobStatus.SUCCESSFUL,
-        ended_at=ended_at,
+        started_at=None if row.create_time is None else round(row.create_time.timestamp() * 1000),
+        ended_at=ours if row.status_time is None else round(row.status_time.timestamp() * 1000),
         error_codes=row.error_codes,
         node_ids=row.node_ids,
     )

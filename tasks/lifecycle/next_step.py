@@ -58,7 +58,7 @@ def submitting(
     sent_at: int,
     now: int,
     lease_ms: int,
-) -> tuple[Operation, Changes]:
+) -> Changes:
     """Written before the sending: whoever finds this later knows that it may have been sent."""
     sending = operation.model_copy(
         update={
@@ -79,7 +79,7 @@ def submitting(
             changes.put(_with_share(request, operation, state=State.SUBMITTING, submitted_at=sent_at))
         else:
             _drop(changes, request, operation, now)
-    return sending.model_copy(update={"version": operation.version + 1}), changes
+    return changes
 
 
 def abandon(operation: Operation, requests: Mapping[str, Request], cluster: Cluster, now: int) -> Changes:
@@ -188,13 +188,13 @@ def hold(operation: Operation, requests: Sequence[Request], *, because: str, now
     return changes
 
 
-def job_ended(operation: Operation, verdict: Verdict) -> Changes:
+def job_ended(operation: Operation, verdict: Verdict, now: int) -> Changes:
     """The log says how the job ended, but not which nodes came: listNodes has to be asked."""
     changes = Changes()
     changes.put(operation.model_copy(update={"verdict": verdict}))
     assert operation.job_id is not None  # noqa: S101 - only an operation with a job has a verdict
     changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
-    changes.due[_due(operation)] = verdict.ended_at
+    changes.due[_due(operation)] = now
     return changes
 
 

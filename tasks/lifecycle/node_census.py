@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasks.ehpc.errors import EhpcError
 from tasks.ledger.changes import Changes
 from tasks.ledger.records import Operation, State, Verdict
+from tasks.ledger.scene import Scene
 from tasks.lifecycle import next_step
 from tasks.lifecycle.api_calls import MustWait, list_cluster_nodes, read_refused
 from tasks.lifecycle.arrivals import needs_listing, nodes_that_came
 from tasks.lifecycle.machinery import Machinery
 
 
-async def finish_job(m: Machinery, operation_id: str, verdict: Verdict) -> None:
+async def finish_job(m: Machinery, scene: Scene, verdict: Verdict) -> None:
     """The log has shown the end of a job: finish its operation, or have its nodes counted first."""
+    known: Scene | None = scene
 
     async def build() -> Changes | None:
-        operation = await m.ledger.operation(operation_id)
-        if operation is None or operation.state is not State.RUNNING or operation.verdict is not None:
+        nonlocal known
+        current, known = known or await m.ledger.scene(scene.operation.operation_id), None
+        if current is None or current.operation.state is not State.RUNNING:
+            return None
+        operation = current.operation
+        if operation.verdict is not None:
             return None
         if needs_listing(operation, verdict):
-            return next_step.job_ended(operation, verdict.model_copy(update={"ended_at": _end(m, verdict)}))
-        node_ids = verdict.node_ids[: operation.node_count]
-        return await _finished(m, operation, verdict, operation.node_count, node_ids)
+            return next_step.job_ended(operation, verdict, m.clock.now_ms())
+        return _finished(m, current, verdict, operation.node_count, verdict.node_ids[: operation.node_count])
 
     await m.commit_current(build)
 
@@ -39,35 +46,25 @@ async def count_nodes(m: Machinery, operation: Operation) -> None:
         return
 
     async def build() -> Changes | None:
-        current = await m.ledger.operation(operation.operation_id)
-        if current is None or current.state is not State.RUNNING or current.verdict is None:
+        scene = await m.ledger.scene(operation.operation_id)
+        if scene is None or scene.operation.state is not State.RUNNING or scene.operation.verdict is None:
             return None
-        came = nodes_that_came(current, current.verdict, rows)
-        return await _finished(m, current, current.verdict, len(came), came)
+        verdict = scene.operation.verdict
+        came = nodes_that_came(scene.operation, verdict, rows)
+        return _finished(m, scene, verdict, len(came), came)
 
     await m.commit_current(build)
 
 
-async def _finished(
-    m: Machinery,
-    operation: Operation,
-    verdict: Verdict,
-    nodes_added: int,
-    node_ids: tuple[str, ...] | list[str],
+def _finished(
+    m: Machinery, scene: Scene, verdict: Verdict, nodes_added: int, node_ids: Sequence[str]
 ) -> Changes:
-    requests = list((await m.ledger.requests(operation.request_ids)).values())
-    cluster = await m.ledger.cluster(operation.cluster_id)
     return next_step.finish(
-        operation,
-        requests,
-        cluster,
+        scene.operation,
+        scene.served,
+        scene.cluster,
         verdict,
         nodes_added=nodes_added,
         node_ids=node_ids,
         now=m.clock.now_ms(),
     )
-
-
-def _end(m: Machinery, verdict: Verdict) -> int:
-    """Never in the future: the provider's clock is not the ledger's."""
-    return min(verdict.ended_at, m.clock.now_ms())

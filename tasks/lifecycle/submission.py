@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from redis.exceptions import RedisError
@@ -12,7 +12,8 @@ from tasks.ehpc.actions import add_nodes_body
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent
 from tasks.ehpc.models import JobAccepted
 from tasks.ledger.changes import Changes, Committed
-from tasks.ledger.records import Account, Cluster, Doubt, Operation, Refusal, Request, State
+from tasks.ledger.records import Cluster, Doubt, Operation, Refusal, Request, State
+from tasks.ledger.scene import Scene
 from tasks.lifecycle import next_step
 from tasks.lifecycle.api_calls import (
     MustWait,
@@ -23,7 +24,7 @@ from tasks.lifecycle.api_calls import (
     read_refused,
     reserve,
 )
-from tasks.lifecycle.machinery import Contention, Machinery
+from tasks.lifecycle.machinery import MOST_CONTENTION, Contention, Machinery
 from tasks.lifecycle.refusal import refuse
 from tasks.quota.governor import CallClass, Grant
 
@@ -39,9 +40,11 @@ LEDGER_LOST = Refusal(
 UNDECIDED = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD})
 
 
-async def submit(m: Machinery, operation: Operation) -> None:
+async def submit(m: Machinery, scene: Scene) -> None:
     """Take a `planned` operation as far as it goes now."""
-    if await _nobody_wants(m, operation):
+    operation = scene.operation
+    if not next_step.still_wanted(operation, scene.requests, m.clock.now_ms()):
+        await _abandon(m, operation)
         return
     try:
         grant = await reserve(m, CallClass.SUBMIT, 2)
@@ -50,7 +53,7 @@ async def submit(m: Machinery, operation: Operation) -> None:
         return
     listing, sending = Grant(grant.calls[:1], grant.probe), Grant(grant.calls[1:])
     try:
-        sent = await _prepare(m, operation, listing)
+        sent = await _prepare(m, scene, listing)
     except MustWait as wait:
         await m.governor.unused(sending.calls)
         await _wait(m, operation, wait)
@@ -61,56 +64,67 @@ async def submit(m: Machinery, operation: Operation) -> None:
     await _send(m, sent, sending)
 
 
-async def _nobody_wants(m: Machinery, operation: Operation) -> bool:
-    requests = await m.ledger.requests(operation.request_ids)
-    now = m.clock.now_ms()
-    if next_step.still_wanted(operation, requests, now):
-        return False
-    cluster = await m.ledger.cluster(operation.cluster_id)
-    word = await m.commit(next_step.abandon(operation, requests, cluster, now))
-    return word is Committed.OK
+async def _abandon(m: Machinery, operation: Operation) -> None:
+    async def build() -> Changes | None:
+        scene = await m.ledger.scene(operation.operation_id)
+        if scene is None or scene.operation.version != operation.version:
+            return None
+        return next_step.abandon(scene.operation, scene.requests, scene.cluster, m.clock.now_ms())
+
+    await m.commit_current(build)
 
 
 async def _wait(m: Machinery, operation: Operation, wait: MustWait) -> None:
     await m.commit(next_step.try_again(operation, at=wait.until, reason=wait.refusal))
 
 
-async def _prepare(m: Machinery, operation: Operation, listing: Grant) -> Operation | None:
+async def _prepare(m: Machinery, scene: Scene, listing: Grant) -> Scene | None:
     """Baseline, and the operation written as `submitting`; None if somebody else has taken it on."""
-    settings = m.settings
-    margin_s = settings.signature_ttl_s + settings.log_lag_s
-    cluster = await m.ledger.cluster(operation.cluster_id)
-    since = min(m.clock.now_ms(), cluster.doubt_since or m.clock.now_ms()) - round(margin_s * 1000)
+    operation = scene.operation
+    margin_ms = round((m.settings.signature_ttl_s + m.settings.log_lag_s) * 1000)
+    since = min(m.clock.now_ms(), scene.cluster.doubt_since or m.clock.now_ms()) - margin_ms
     try:
         baseline = await list_cluster_jobs(
             m, operation.zone, operation.cluster_id, since, CallClass.SUBMIT, listing
         )
     except EhpcError as error:
         raise await read_refused(m, error, operation.tries) from error
-    await account_is_accepted(m)
+    await account_is_accepted(m, scene.account)
     _refuse_to_send_by_a_wrong_clock(m, operation)
+    return await _written_as_submitting(m, scene, [row.job_id for row in baseline], since)
 
-    requests = await m.ledger.requests(operation.request_ids)
-    now = m.clock.now_ms()
-    wanted = next_step.still_wanted(operation, requests, now)
-    if not wanted:
-        await _nobody_wants(m, operation)
-        return None
-    sending, changes = next_step.submitting(
-        operation,
-        requests,
-        wanted,
-        baseline=[row.job_id for row in baseline],
-        listed_since=since,
-        body=_body(operation, requests[wanted[0].request_id], sum(part.node_count for part in wanted)),
-        sent_at=now // 1000 * 1000,
-        now=now,
-        lease_ms=m.lease_ms,
-    )
-    word = await m.commit(changes)
-    if word is Committed.LOST:
-        raise MustWait(m.clock.now_ms() + LOST_AGAIN_MS, LEDGER_LOST)
-    return sending if word is Committed.OK else None
+
+async def _written_as_submitting(
+    m: Machinery, scene: Scene, baseline: Sequence[str], since: int
+) -> Scene | None:
+    for _ in range(MOST_CONTENTION):
+        operation, now = scene.operation, m.clock.now_ms()
+        wanted = next_step.still_wanted(operation, scene.requests, now)
+        if not wanted:
+            await _abandon(m, operation)
+            return None
+        changes = next_step.submitting(
+            operation,
+            scene.requests,
+            wanted,
+            baseline=baseline,
+            listed_since=since,
+            body=_body(operation, scene.requests[wanted[0].request_id], sum(p.node_count for p in wanted)),
+            sent_at=now // 1000 * 1000,
+            now=now,
+            lease_ms=m.lease_ms,
+        )
+        word = await m.commit(changes)
+        if word is Committed.OK:
+            return scene.after(changes)
+        if word is Committed.LOST:
+            raise MustWait(m.clock.now_ms() + LOST_AGAIN_MS, LEDGER_LOST)
+        # A request may have been cancelled; but an operation that has moved on is somebody else's now.
+        current = await m.ledger.scene(operation.operation_id)
+        if current is None or current.operation.version != operation.version:
+            return None
+        scene = current
+    return None
 
 
 def _refuse_to_send_by_a_wrong_clock(m: Machinery, operation: Operation) -> None:
@@ -138,8 +152,9 @@ def _body(operation: Operation, first: Request, node_count: int) -> bytes:
     )
 
 
-async def _send(m: Machinery, operation: Operation, sending: Grant) -> None:
+async def _send(m: Machinery, scene: Scene, sending: Grant) -> None:
     """From here on it may have been sent: whatever happens is written down, or found by the lease."""
+    operation = scene.operation
     body, sent_at = operation.body, operation.sent_at
     if body is None or sent_at is None:
         raise ValueError(f"operation {operation.operation_id} is {operation.state} without a body to send")
@@ -154,27 +169,28 @@ async def _send(m: Machinery, operation: Operation, sending: Grant) -> None:
     except asyncio.CancelledError:
         await asyncio.shield(record_answer(m, operation.operation_id, InDoubt("the worker was stopped")))
         raise
-    await record_answer(m, operation.operation_id, answer)
+    await record_answer(m, operation.operation_id, answer, scene)
 
 
-async def record_answer(m: Machinery, operation_id: str, answer: JobAccepted | EhpcError) -> None:
+async def record_answer(
+    m: Machinery, operation_id: str, answer: JobAccepted | EhpcError, scene: Scene | None = None
+) -> None:
     """Write the provider's answer down, whatever state the operation has drifted to meanwhile.
 
     A definite answer decides as long as the operation has not ended. An unclear one only moves an
-    operation that is still `submitting`.
+    operation that is still `submitting`. `scene`: as this process last wrote it, which spares a reading.
     """
+    known = scene
 
     async def build() -> Changes | None:
-        operation = await m.ledger.operation(operation_id)
-        if operation is None:
+        nonlocal known
+        current, known = known or await m.ledger.scene(operation_id), None
+        if current is None:
             log.error("answer_without_operation", operation_id=operation_id, answer=str(answer))
             return None
-        requests = list((await m.ledger.requests(operation.request_ids)).values())
-        cluster = await m.ledger.cluster(operation.cluster_id)
-        if operation.state not in UNDECIDED:
-            return _contradiction(operation, cluster, answer, m.clock.now_ms())
-        account = await m.ledger.account()
-        return decide(m, operation, requests, cluster, account, answer)
+        if current.operation.state not in UNDECIDED:
+            return _contradiction(current.operation, current.cluster, answer, m.clock.now_ms())
+        return decide(m, current, answer)
 
     await _until_written(m, build)
 
@@ -193,24 +209,21 @@ async def _until_written(m: Machinery, build: Callable[[], Awaitable[Changes | N
             return
 
 
-def decide(
-    m: Machinery,
-    operation: Operation,
-    requests: list[Request],
-    cluster: Cluster,
-    account: Account,
-    answer: JobAccepted | EhpcError,
-) -> Changes | None:
-    now = m.clock.now_ms()
+def decide(m: Machinery, scene: Scene, answer: JobAccepted | EhpcError) -> Changes | None:
+    operation, now = scene.operation, m.clock.now_ms()
     if isinstance(answer, JobAccepted):
         look_at = now + round(m.settings.poll_interval_s * 1000)
-        return next_step.started(operation, requests, cluster, job_id=answer.job_id, look_at=look_at)
+        return next_step.started(
+            operation, scene.served, scene.cluster, job_id=answer.job_id, look_at=look_at
+        )
     if not isinstance(answer, InDoubt):
-        return refuse(operation, requests, cluster, account, answer, now=now, waiting=m.waiting)
+        return refuse(
+            operation, scene.served, scene.cluster, scene.account, answer, now=now, waiting=m.waiting
+        )
     if operation.state is not State.SUBMITTING:
         return None
     what = Doubt(since=now, reason=str(answer), http_status=answer.http_status, ret_code=answer.ret_code)
-    return next_step.doubt(operation, requests, cluster, what)
+    return next_step.doubt(operation, scene.served, scene.cluster, what)
 
 
 def _contradiction(

@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from tasks.ledger.changes import Changes
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Operation, State
+from tasks.ledger.scene import Scene
 from tasks.lifecycle.doubt import lease_ran_out, settle
 from tasks.lifecycle.following import follow_zone
 from tasks.lifecycle.machinery import Machinery
@@ -40,6 +41,7 @@ class Sweeper:
         self._deliver = deliver
         self._working: set[asyncio.Task[None]] = set()
         self._passing = asyncio.Lock()
+        self._publishing = asyncio.Lock()
         self._again = False
         self._stopping = False
 
@@ -68,9 +70,9 @@ class Sweeper:
 
     async def plan(self, cluster_id: str) -> None:
         """Plan a cluster now, and send what was planned."""
-        operation = await self._plan(cluster_id)
-        if operation is not None:
-            await submit(self._m, operation)
+        scene = await self._plan(cluster_id)
+        if scene is not None:
+            await submit(self._m, scene)
 
     async def drain(self, timeout_s: float) -> None:
         """Take on nothing more, and give what is under way `timeout_s` to come to its end."""
@@ -111,7 +113,8 @@ class Sweeper:
         task = asyncio.current_task()
         if task is not None:
             self._working.discard(task)
-        await self.sweep()
+        if self._m.ledger.expects_due():
+            await self.sweep()
 
     async def _work(self, due: Due) -> None:
         match due.kind:
@@ -124,7 +127,14 @@ class Sweeper:
             case DueKind.REQUEST:
                 await self._deadline(due)
             case DueKind.OUTBOX:
-                await publish_outbox(self._m, self._deliver)
+                await self._publish()
+
+    async def _publish(self) -> None:
+        """Whoever publishes already goes on until the outbox is empty: a second one would tell all twice."""
+        if self._publishing.locked():
+            return
+        async with self._publishing:
+            await publish_outbox(self._m, self._deliver)
 
     async def _operation(self, due: Due) -> None:
         operation = await self._m.ledger.operation(due.name)
@@ -133,7 +143,9 @@ class Sweeper:
             return
         match operation.state:
             case State.PLANNED:
-                await submit(self._m, operation)
+                scene = await self._m.ledger.scene(due.name)
+                if scene is not None and scene.operation.version == operation.version:
+                    await submit(self._m, scene)
             case State.SUBMITTING:
                 await lease_ran_out(self._m, operation)
             case State.IN_DOUBT:
@@ -143,30 +155,30 @@ class Sweeper:
             case _:
                 await self._forget(due, operation)
 
-    async def _plan(self, cluster_id: str) -> Operation | None:
-        m, plan = self._m, Plan(Changes())
+    async def _plan(self, cluster_id: str) -> Scene | None:
+        m, plan, scene = self._m, Plan(Changes()), None
 
         async def build() -> Changes:
-            nonlocal plan
-            # The cluster first: its version tells whether demand has come since.
-            cluster = await m.ledger.cluster(cluster_id)
-            account = await m.ledger.account()
+            nonlocal plan, scene
+            cluster, account, demand = await m.ledger.demand(cluster_id)
             plan = plan_cluster(
                 cluster,
                 account,
-                await m.ledger.demand(cluster_id),
+                demand,
                 now=m.clock.now_ms(),
                 coalesce_ms=round(m.settings.coalesce_window_s * 1000),
                 lease_ms=m.lease_ms,
                 probe_ms=round(m.settings.retry_backoff_s * 1000),
                 operation_id=f"op-{secrets.token_hex(8)}",
             )
+            waiting = {request.request_id: request for requests in demand.values() for request in requests}
+            if plan.operation is not None:
+                asking = {name: waiting[name] for name in plan.operation.request_ids}
+                scene = Scene(plan.operation, asking, cluster, account)
             return plan.changes
 
         await m.commit_current(build)
-        if plan.operation is None:
-            return None
-        return plan.operation.model_copy(update={"version": 1})
+        return scene.after(plan.changes) if plan.operation is not None and scene is not None else None
 
     async def _deadline(self, due: Due) -> None:
         m = self._m

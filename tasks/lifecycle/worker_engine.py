@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from celery import current_app
 
 from config.settings import Settings, load
+from tasks.lifecycle.async_results import resolve
 from tasks.lifecycle.engine import Engine, open_engine
+from tasks.lifecycle.publication import Told
 from tasks.runtime.process import Process
 
 DRAIN_MARGIN_S = 5.0
@@ -49,19 +51,21 @@ def close(drain_s: float) -> None:
     _process.close(lambda engine: engine.close(drain_s=drain_s), timeout_s=drain_s + DRAIN_MARGIN_S)
 
 
-async def tell_producer(task_id: str, outcome: dict[str, Any]) -> None:
-    """Resolve the `AsyncResult` that a producer waits for; Celery's backend blocks, so in a thread."""
-    await asyncio.to_thread(_store_result, task_id, outcome)
+async def tell_producers(outcomes: Sequence[Told]) -> None:
+    """Resolve the `AsyncResult`s that producers wait for."""
+    await asyncio.to_thread(_resolve, outcomes)
 
 
-def _store_result(task_id: str, outcome: dict[str, Any]) -> None:
-    current_app.backend.mark_as_done(task_id, outcome)
+def _resolve(outcomes: Sequence[Told]) -> None:
+    resolve(current_app.backend, outcomes)
     dispatcher = _consumer.event_dispatcher if _consumer is not None else None
-    if dispatcher is not None and dispatcher.enabled:
+    if dispatcher is None or not dispatcher.enabled:
+        return
+    for task_id, outcome in outcomes:
         dispatcher.send(
             "task-succeeded", uuid=task_id, result=repr(outcome["status"]), runtime=outcome["duration_s"]
         )
 
 
 async def _open() -> Engine:
-    return await open_engine(load(Settings), tell_producer)
+    return await open_engine(load(Settings), tell_producers)

@@ -8,7 +8,7 @@ counted more calls in a window than we have.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,8 @@ from tasks.runtime.redis_scripts import Script
 
 LUA = Path(__file__).parent / "lua"
 PROBES_PER_WINDOW = 20
+MOST_ENDED_AT_ONCE = 500
+CLOCK_MARGIN_MS = 250  # this process knows the server's time only as of its last answer
 
 
 class CallClass(Enum):
@@ -68,6 +70,7 @@ class Governor:
         self._lasting_ms = round(lasting_s * 1000)
         self._calls = f"{prefix}:quota:calls"
         self._full = f"{prefix}:quota:full"
+        self._ended: dict[str, int] = {}
         self._reserve = Script(redis, LUA / "reserve.lua")
 
     async def reserve(self, call_class: CallClass, calls: int = 1) -> Grant | Wait:
@@ -75,18 +78,27 @@ class Governor:
         ids = tuple(uuid.uuid4().hex for _ in range(calls))
         most = max(int(self._limit * call_class.value), min(calls, self._limit))
         probe_ms = self._window_ms // PROBES_PER_WINDOW
-        args = [self._clock.for_script(), self._window_ms, most, self._lasting_ms, probe_ms, *ids]
-        word, now, again = await self._reserve([self._calls, self._full], args)
+        ended = dict(list(self._ended.items())[:MOST_ENDED_AT_ONCE])
+        counted = [part for call, at in ended.items() for part in (call, at)]
+        args = [self._clock.for_script(), self._window_ms, most, self._lasting_ms, probe_ms, len(ids), *ids]
+        word, now, again = await self._reserve([self._calls, self._full], [*args, *counted])
         self._clock.observe(int(now))
+        self._forget_ended(ended)
         if word == "WAIT":
             return Wait(int(again))
         return Grant(ids, probe=word == "PROBE")
 
-    async def ended(self, calls: Sequence[str]) -> None:
-        """The calls have been answered or given up; they count for one window from now."""
-        if calls:
-            now = self._clock.now_ms()
-            await self._redis.zadd(self._calls, dict.fromkeys(calls, now), xx=True)
+    def ended(self, calls: Sequence[str]) -> None:
+        """The calls have been answered or given up; they count for one window from now.
+
+        Told to the server with the next reservation. Until then, and if that never comes, they count for
+        as long as a call can last: never for too short.
+        """
+        self._ended.update(dict.fromkeys(calls, self._clock.now_ms() + CLOCK_MARGIN_MS))
+
+    def _forget_ended(self, told: Mapping[str, int]) -> None:
+        for call in told:
+            self._ended.pop(call, None)
 
     async def unused(self, calls: Sequence[str]) -> None:
         """The calls were granted and not made."""

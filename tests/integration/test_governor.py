@@ -35,7 +35,7 @@ async def test_a_call_counts_from_its_grant_until_one_window_after_its_end(
     last = await governor.reserve(CallClass.SUBMIT)
     assert isinstance(last, Grant)
     clock.advance(20)
-    await governor.ended(last.calls)
+    governor.ended(last.calls)
     clock.advance(3600 - 20 + 30)
     # The 84 that were never heard of count from the end of what a call may last.
     assert await fill(governor, CallClass.SUBMIT, 84) == 84

@@ -72,8 +72,8 @@ MUTANTS = (
     Mutant(
         "an operation is written as submitting before it is sent",
         "tasks/lifecycle/submission.py",
-        "    return sending if word is Committed.OK else None",
-        "    return sending",
+        "        word = await m.commit(changes)\n        if word is Committed.OK:",
+        "        await m.commit(changes)\n        word = Committed.OK\n        if word is Committed.OK:",
     ),
     Mutant(
         "what is signed is the recorded time",
@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         "allocation and body are built anew at the sending",
         "tasks/lifecycle/submission.py",
-        "wanted = next_step.still_wanted(operation, requests, now)",
+        "wanted = next_step.still_wanted(operation, scene.requests, now)",
         "wanted = operation.allocations",
     ),
     Mutant(
@@ -108,7 +108,7 @@ MUTANTS = (
     Mutant(
         "baseline reaches back to the first doubt on the cluster",
         "tasks/lifecycle/submission.py",
-        "min(m.clock.now_ms(), cluster.doubt_since or m.clock.now_ms())",
+        "min(m.clock.now_ms(), scene.cluster.doubt_since or m.clock.now_ms())",
         "m.clock.now_ms()",
     ),
     Mutant(
@@ -222,8 +222,8 @@ MUTANTS = (
     Mutant(
         "quota: a call counts until a window after its reply",
         "tasks/quota/governor.py",
-        "await self._redis.zadd(self._calls, dict.fromkeys(calls, now), xx=True)",
-        "await self._redis.zrem(self._calls, *calls)",
+        "self._clock.now_ms() + CLOCK_MARGIN_MS",
+        "self._clock.now_ms() - self._window_ms",
         (HISTORIES, GOVERNOR),
     ),
     Mutant(

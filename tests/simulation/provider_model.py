@@ -109,6 +109,8 @@ class Provider:
             return refusal(2500, "the API call quota of this hour is used up")
         if sending.fate == "internal error":
             return refusal(5000, "InternalError")
+        if self._changed_in_this_second(json.loads(sending.body)["cluster_id"], now):
+            return refusal(1400, "PermissionDenied, resource is in transition")
         plan = self.cloud.plan_job()
         plan.listed = sending.fate != "never listed"
         plan.odd_status = "scaling" if sending.fate == "odd status" else None
@@ -117,6 +119,12 @@ class Provider:
         job = self.cloud.add_nodes(sending.zone, json.loads(sending.body), plan)
         sending.job_id = job.job_id
         return refusal(5100, "ServerBusy") if sending.fate == "made but busy" else JobAccepted(job.job_id)
+
+    def _changed_in_this_second(self, cluster_id: str, now: float) -> bool:
+        """The log's times are whole seconds: whose a node is that came just then, nobody could tell."""
+        cluster = self.cloud.clusters.get(cluster_id)
+        job = None if cluster is None else cluster.job
+        return job is not None and int(job.ends_at) == int(now)
 
     def give_answer(self, sending: Sending) -> None:
         """The reply reaches the worker, if it still waits."""

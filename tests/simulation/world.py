@@ -138,10 +138,11 @@ class Worker(Process):
         )
         self.sweeper = Sweeper(self.machinery, self._deliver)
 
-    async def _deliver(self, task_id: str, outcome: dict[str, Any]) -> None:
-        await self.turn("deliver")
-        self.world.tell(task_id, outcome)
-        self.point("after deliver")
+    async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        for task_id, outcome in outcomes:
+            await self.turn("deliver")
+            self.world.tell(task_id, outcome)
+            self.point("after deliver")
 
     async def take(self, message: Message) -> None:
         """As the Celery task does: acknowledged late, requeued when the ledger cannot be reached."""

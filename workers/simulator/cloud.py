@@ -158,7 +158,10 @@ class Cloud:
 
     def foreign_job(self, cluster_id: str, zone: str, count: int, action: str) -> Job:
         """A change that somebody makes at the console."""
-        return self.start_job(self._cluster(cluster_id, zone), action, "compute", count, self.plan_job())
+        plan = self.plan_job()
+        if action != ADD_NODES:
+            plan.made = 0
+        return self.start_job(self._cluster(cluster_id, zone), action, "compute", count, plan)
 
     def set_stock(self, cluster_id: str | None, zone: str, nodes: int | None) -> None:
         if cluster_id is None:

@@ -6,21 +6,22 @@
 -- ARGV[3]  how long answers are remembered, ms
 -- ARGV[4]  at most so many entries
 -- ARGV[5]  the lease, ms
--- Answers  {now ms, entry, entry, …}
+-- Answers  {now ms, when the next entry is due ms or -1, entry, entry, …}
 
 local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
 if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
-local before = redis.call('HGET', KEYS[3], ARGV[2])
-if before then
-  local answer = cjson.decode(before)
-  table.insert(answer, 1, now)
-  return answer
+local function answer(entries)
+  local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  return {now, first[2] or -1, unpack(entries)}
 end
 
+local before = redis.call('HGET', KEYS[3], ARGV[2])
+if before then return answer(cjson.decode(before)) end
+
 local entries = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[4])
-if #entries == 0 then return {now} end
+if #entries == 0 then return answer(entries) end
 
 for _, entry in ipairs(entries) do redis.call('ZADD', KEYS[1], now + tonumber(ARGV[5]), entry) end
 
@@ -31,5 +32,4 @@ if #old > 0 then
   redis.call('ZREM', KEYS[2], unpack(old))
   redis.call('HDEL', KEYS[3], unpack(old))
 end
-table.insert(entries, 1, now)
-return entries
+return answer(entries)

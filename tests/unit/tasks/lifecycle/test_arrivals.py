@@ -47,9 +47,9 @@ def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(said: Verdic
     [
         pytest.param(node(1), True, id="made while the job ran"),
         pytest.param(node(1, SENT - 5_000), True, id="made as it was sent, by another clock"),
-        pytest.param(node(1, NOW + 5_000), True, id="made as it ended, by another clock"),
+        pytest.param(node(1, NOW + 999), True, id="made in the second in which it ended"),
         pytest.param(node(1, SENT - 5_001), False, id="made before"),
-        pytest.param(node(1, NOW + 5_001), False, id="made after"),
+        pytest.param(node(1, NOW + 1_000), False, id="made after"),
         pytest.param(node(1, None), False, id="made who knows when"),
         pytest.param(node(1, role="login"), False, id="of another role"),
         pytest.param(node(9, None, role="login"), True, id="named by the log"),
@@ -64,6 +64,12 @@ def test_a_node_is_the_jobs_if_the_log_names_it_or_it_was_made_meanwhile_and_is_
     row: NodeRow, came: bool
 ) -> None:
     assert nodes_that_came(THREE, verdict(9), [row]) == ([row.node_id] if came else [])
+
+
+def test_nodes_that_were_made_before_the_job_started_are_not_its_own_though_it_had_been_sent() -> None:
+    late = Verdict(successful=False, started_at=SENT + 50_000, ended_at=NOW)
+
+    assert nodes_that_came(THREE, late, [node(1, SENT + 49_999), node(2, SENT + 50_000)]) == ["cln-2"]
 
 
 def test_an_operation_that_does_not_say_when_it_was_sent_goes_by_when_it_was_planned() -> None:

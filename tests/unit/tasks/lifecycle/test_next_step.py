@@ -64,7 +64,7 @@ def opens_gate(changes: Changes) -> bool:
     return True
 
 
-def submit(of: Operation, *requests: Request) -> tuple[Operation, Changes]:
+def submit(of: Operation, *requests: Request) -> Changes:
     return next_step.submitting(
         of,
         by_id(*requests),
@@ -121,10 +121,10 @@ def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_nee
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     first, second = served(planned, "r-1", 2), served(planned, "r-2", 3)
 
-    sending, changes = submit(planned, first, second)
+    changes = submit(planned, first, second)
 
     record = written(changes, planned)
-    assert sending == record.model_copy(update={"version": planned.version + 1})
+    assert changes.written(planned) == record.model_copy(update={"version": planned.version + 1})
     assert changes.sends
     assert record.state is State.SUBMITTING
     assert record.baseline == ("j-1", "j-2")
@@ -152,7 +152,8 @@ def test_what_is_not_wanted_any_more_is_not_sent_and_its_request_ends(
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     gone, stays = served(planned, "r-1", 2, **more), served(planned, "r-2", 3)
 
-    sending, changes = submit(planned, gone, stays)
+    changes = submit(planned, gone, stays)
+    sending = changes.written(planned)
 
     assert sending.allocations == (Allocation(request_id="r-2", node_count=3),)
     dropped = written(changes, gone)
@@ -166,7 +167,7 @@ def test_what_a_request_has_in_other_operations_stays_when_it_is_dropped_from_th
     other = share("op-0", 4, State.SUCCEEDED, nodes_added=4)
     gone = request("r-1", 6, wanted=0, cancelled=True, shares=(other, share("op-1", 2, State.PLANNED)))
 
-    _, changes = submit(planned, gone, served(planned, "r-2", 3))
+    changes = submit(planned, gone, served(planned, "r-2", 3))
 
     ended = written(changes, gone)
     assert ended.shares == (other,)
@@ -336,11 +337,11 @@ def test_a_held_operation_keeps_its_gate_and_its_evidence_and_is_not_followed(
 def test_a_job_that_has_ended_is_not_followed_any_more_and_has_its_nodes_counted() -> None:
     running = operation()
 
-    changes = next_step.job_ended(running, FAILED)
+    changes = next_step.job_ended(running, FAILED, NOW)
 
     assert written(changes, running) == running.model_copy(update={"verdict": FAILED})
     assert changes.running == [("jn1a", "j-1", "op-1", None)]
-    assert changes.due == {OPERATION_DUE: FAILED.ended_at}
+    assert changes.due == {OPERATION_DUE: NOW}
     assert not opens_gate(changes)
 
 

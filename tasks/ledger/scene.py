@@ -1,0 +1,38 @@
+"""An operation together with the records that its steps read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.ledger.changes import Changes
+from tasks.ledger.records import Account, Cluster, Operation, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """As it was read, or as it is known to be since this process wrote it.
+
+    It may be out of date at any time: whatever is decided from it is written only if every record still is
+    at the version it has here.
+    """
+
+    operation: Operation
+    requests: Mapping[str, Request]
+    cluster: Cluster
+    account: Account
+
+    def after(self, changes: Changes) -> Scene:
+        """The scene once `changes` are written."""
+        return Scene(
+            changes.written(self.operation),
+            {name: changes.written(request) for name, request in self.requests.items()},
+            changes.written(self.cluster),
+            changes.written(self.account),
+        )
+
+    @property
+    def served(self) -> list[Request]:
+        """The requests that the operation serves, in their order."""
+        names = self.operation.request_ids
+        return [self.requests[name] for name in names if name in self.requests]
