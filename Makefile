@@ -58,10 +58,12 @@ format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(READY)  ## write requirements.lock anew (needs uv)
-	(echo "# Made by 'make lock' from pyproject.toml; every archive is pinned by its hash."; \
-	 uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header --quiet) > requirements.lock.new
-	mv requirements.lock.new requirements.lock
+lock: $(READY)  ## write requirements.lock anew (needs uv); pins stay where they are: UPGRADE=--upgrade moves them
+	tail -n +2 requirements.lock > requirements.lock.new
+	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header --quiet \
+	 $(UPGRADE) --output-file requirements.lock.new > /dev/null
+	(echo "# Made by 'make lock' from pyproject.toml; every archive is pinned by its hash."; cat requirements.lock.new) > requirements.lock
+	rm requirements.lock.new
 
 clean:  ## remove what make has made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -12,8 +13,8 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from config.celery_options import ADD_NODES
-from tasks.ledger.due import Due, DueKind
 from tasks.lifecycle import worker_engine
+from tasks.lifecycle.engine import Engine
 from tasks.lifecycle.intake import Accepted, Ended
 
 SUBMITTED = "SUBMITTED"
@@ -40,23 +41,25 @@ def add_nodes(self: Task, *arguments: Any, **fields: Any) -> dict[str, Any] | st
         try:
             # Before the ledger: from the moment the request is there, its outcome may be told at any time.
             self.update_state(state=SUBMITTED)
-            engine = worker_engine.engine()
-            taken = worker_engine.run(engine.intake.receive(task_id, arguments, fields), timeout_s=TIMEOUT_S)
+            taking = _take_in(worker_engine.engine(), task_id, arguments, fields)
+            taken = worker_engine.run(taking, timeout_s=TIMEOUT_S)
         except (RedisError, OSError) as error:
             log.warning("ledger_unreachable", detail=str(error))
             raise Reject(reason="the ledger cannot be reached", requeue=True) from error
-    match taken:
-        case Ended(outcome):
-            return outcome
-        case Accepted():
-            _plan_at_once(taken)
+    if isinstance(taken, Ended):
+        return taken.outcome
     self.request.ignore_result = True
     return OUTCOME_LATER
 
 
-def _plan_at_once(taken: Accepted) -> None:
-    """With no coalescing window nothing is won by waiting for the next tick."""
-    engine = worker_engine.engine()
-    if taken.new and engine.machinery.settings.coalesce_window_s == 0:
-        due = Due(DueKind.CLUSTER, taken.cluster_id)
-        worker_engine.run(engine.sweeper.plan_soon(due), timeout_s=TIMEOUT_S)
+async def _take_in(
+    engine: Engine, task_id: str, arguments: tuple[Any, ...], fields: Mapping[str, Any]
+) -> Accepted | Ended:
+    """With no coalescing window nothing is won by waiting for the next tick: it is planned at once."""
+    settings = engine.machinery.settings
+    at_once = settings.coalesce_window_s == 0 and engine.sweeper.has_room
+    planner_s = settings.submit_lease_s if at_once else 0.0
+    taken = await engine.intake.receive(task_id, arguments, fields, planner_s=planner_s)
+    if at_once and isinstance(taken, Accepted) and taken.new:
+        engine.sweeper.plan_soon(taken.cluster_id)
+    return taken

@@ -35,6 +35,7 @@ class Event:
 class Changes:
     """Records are written if they are still at the version they were read at. Times in ms.
 
+    `wake`: clusters to be planned from then on, if anybody waits there.
     `sends`: once this is written something will be sent, so it is not written to a ledger with data missing.
     """
 
@@ -42,6 +43,7 @@ class Changes:
     checks: list[Record] = field(default_factory=list)
     due: dict[Due, int | None] = field(default_factory=dict)
     sooner: dict[Due, int] = field(default_factory=dict)
+    wake: dict[str, int] = field(default_factory=dict)
     arrivals: list[tuple[str, str, str, int]] = field(default_factory=list)
     demand: list[tuple[str, str, str, int | None]] = field(default_factory=list)
     empty_pools: list[tuple[str, str]] = field(default_factory=list)
@@ -74,5 +76,5 @@ class Changes:
     def soonest_due(self) -> int | None:
         """When (ms) the first of the entries that this writes is due."""
         moments = [at for at in self.due.values() if at is not None]
-        moments += [*self.sooner.values(), *self.ended_at.values()]
+        moments += [*self.sooner.values(), *self.wake.values(), *self.ended_at.values()]
         return min(moments, default=None)

@@ -15,7 +15,7 @@ from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
-from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
+from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Operation, Record, Request, Zone
 from tasks.ledger.scene import Scene
 from tasks.ledger.step_encoding import StepEncoding
 from tasks.runtime.clock import Clock
@@ -23,7 +23,6 @@ from tasks.runtime.redis_scripts import Script
 
 LUA = Path(__file__).parent / "lua"
 REMEMBER_ANSWERS_MS = 600_000
-PLANNED_FROM_POOL = 128
 
 R = TypeVar("R", bound=Record)
 
@@ -177,7 +176,7 @@ class Ledger:
         names = self.keys
         cluster, account, *pools = await self._waiting(
             [names.cluster(cluster_id), names.account, names.pools(cluster_id)],
-            [names.demand(cluster_id, ""), names.request(""), PLANNED_FROM_POOL],
+            [names.demand(cluster_id, ""), names.request(""), READ_OF_A_POOL],
         )
         return (
             _load_or(Cluster(cluster_id=cluster_id), *cluster),

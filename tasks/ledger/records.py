@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from tasks.contract.outcome import OutcomeStatus
 from tasks.contract.request import ScaleOutRequest
 
+READ_OF_A_POOL = 128  # requests; an operation serves at most 99
+
 
 class State(StrEnum):
     """Of an operation; see docs/how-it-works.md for what leads from one to the next."""

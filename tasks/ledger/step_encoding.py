@@ -70,6 +70,9 @@ class StepEncoding:
             self._scored(names.due, str(due), at)
         for due, at in changes.sooner.items():
             self._write("sooner", names.due, at, str(due))
+        for cluster_id, at in changes.wake.items():
+            pools = self._key(names.pools(cluster_id))
+            self._write("wake", names.due, pools, at, str(Due(DueKind.CLUSTER, cluster_id)))
 
     def _indexes(self, changes: Changes) -> None:
         names = self._names

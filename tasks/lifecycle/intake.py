@@ -28,11 +28,10 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request is in the ledger; whoever waits is told when it ends. `plan_at`: when it may be planned."""
+    """The request is in the ledger; whoever waits is told when it ends. `new`: written just now."""
 
     request_id: str
     cluster_id: str
-    plan_at: int
     new: bool
 
 
@@ -52,9 +51,12 @@ class Intake:
         self._deadline_s = deadline_s
 
     async def receive(
-        self, task_id: str, arguments: tuple[Any, ...], fields: Mapping[str, Any]
+        self, task_id: str, arguments: tuple[Any, ...], fields: Mapping[str, Any], *, planner_s: float = 0.0
     ) -> Accepted | Ended:
-        """A Celery message: its outcome, or the promise of one to `task_id`. Never raises for bad input."""
+        """A Celery message: its outcome, or the promise of one to `task_id`. Never raises for bad input.
+
+        `planner_s`: for so long the caller has the planning of the cluster to itself.
+        """
         given = {"request_id": task_id, **fields} if fields.get("request_id") is None else dict(fields)
         problems = []
         if arguments:
@@ -66,9 +68,11 @@ class Intake:
             problems += error.problems
         if request is None or problems:
             return await self._refuse(task_id, given, InvalidRequest(problems))
-        return await self.accept(request, task_id)
+        return await self.accept(request, task_id, planner_s=planner_s)
 
-    async def accept(self, form: ScaleOutRequest, task_id: str | None) -> Accepted | Ended:
+    async def accept(
+        self, form: ScaleOutRequest, task_id: str | None, *, planner_s: float = 0.0
+    ) -> Accepted | Ended:
         """Write a valid request, once. The same id with other content gives a `conflict` outcome."""
         now = self._ledger.clock.now_ms()
         deadline_s = self._deadline_s if form.deadline_s is None else form.deadline_s
@@ -80,19 +84,17 @@ class Intake:
             deadline_at=now + round(deadline_s * 1000),
             wanted=form.node_count,
         )
-        plan_at = now + self._coalesce_ms
         changes = Changes(opened={form.request_id: now})
         changes.put(request)
         changes.arrivals.append((form.cluster_id, pool_of(form), form.request_id, now))
+        plan_at = now + self._coalesce_ms + round(planner_s * 1000)
         changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
         changes.due[Due(DueKind.REQUEST, form.request_id)] = request.deadline_at
         if task_id is not None:
             changes.waiters.append((form.request_id, task_id))
         about = form.model_dump(mode="json", exclude_none=True, exclude={"request_id", "resource_conf"})
         changes.tell(Event("request_accepted", requests=(form.request_id,), fields=about))
-        return await self._write(
-            request, changes, task_id, Accepted(form.request_id, form.cluster_id, plan_at, True)
-        )
+        return await self._write(request, changes, task_id, Accepted(form.request_id, form.cluster_id, True))
 
     async def _refuse(self, task_id: str, given: Mapping[str, Any], error: InvalidRequest) -> Ended:
         """An invalid request ends as it comes, under its own id if that can be used, else the task's."""
@@ -128,7 +130,7 @@ class Intake:
                 return accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
             word, outcome = await self._ledger.join(request.request_id, request.fingerprint, task_id)
             if word is Joined.WAITING and request.asked is not None:
-                return Accepted(request.request_id, request.asked.cluster_id, 0, False)
+                return Accepted(request.request_id, request.asked.cluster_id, False)
             if word is Joined.ENDED and outcome is not None:
                 return Ended(outcome)
             if word is Joined.CONFLICT:

@@ -307,7 +307,7 @@ def _open_gate(changes: Changes, operation: Operation, cluster: Cluster, now: in
     changes.put(cluster.model_copy(update={"gate": None}))
     changes.due[_due(operation)] = None
     changes.held[operation.operation_id] = None
-    changes.due[Due(DueKind.CLUSTER, cluster.cluster_id)] = max(now, cluster.not_before)
+    changes.wake[cluster.cluster_id] = max(now, cluster.not_before)
 
 
 def _set_shares(changes: Changes, operation: Operation, requests: Sequence[Request], state: State) -> None:

@@ -9,6 +9,7 @@ from tasks.contract.request import MAX_NODES_PER_OPERATION
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import (
+    READ_OF_A_POOL,
     Account,
     Allocation,
     Cluster,
@@ -82,6 +83,8 @@ def plan_cluster(
     changes.due[Due(DueKind.OPERATION, operation_id)] = now + lease_ms
     for request, nodes in first.taken:
         _allocate(changes, request, operation_id, nodes)
+    if _takes_all(first, demand[first.pool]):
+        changes.empty_pools.append((cluster.cluster_id, first.pool))
     changes.tell(
         Event(
             "operation_planned",
@@ -162,6 +165,13 @@ def _allocate(changes: Changes, request: Request, operation_id: str, nodes: int)
     changes.put(request.model_copy(update={"wanted": left, "shares": (*request.shares, share)}))
     if left == 0:
         leave_demand(changes, request)
+
+
+def _takes_all(candidate: _Candidate, waiting: Sequence[Request]) -> bool:
+    """Whether nobody is left in the pool; behind as many as were read there may be more."""
+    left = {request.request_id for request in waiting}
+    left -= {request.request_id for request, nodes in candidate.taken if nodes == request.wanted}
+    return not left and len(waiting) < READ_OF_A_POOL
 
 
 def _forget_empty_pools(changes: Changes, cluster: Cluster, demand: Mapping[str, Sequence[Request]]) -> None:

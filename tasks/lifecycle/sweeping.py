@@ -63,10 +63,14 @@ class Sweeper:
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
-    async def plan_soon(self, due: Due) -> None:
-        """Plan a cluster in the background, now, if there is room; else its due entry brings it up."""
-        if len(self._working) < AT_ONCE and not self._stopping:
-            self.start(self._work(due), due)
+    @property
+    def has_room(self) -> bool:
+        return len(self._working) < AT_ONCE and not self._stopping
+
+    def plan_soon(self, cluster_id: str) -> None:
+        """Plan a cluster in the background, now."""
+        due = Due(DueKind.CLUSTER, cluster_id)
+        self.start(self._work(due), due)
 
     async def plan(self, cluster_id: str) -> None:
         """Plan a cluster now, and send what was planned."""

@@ -8,7 +8,7 @@ counted more calls in a window than we have.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,7 +20,6 @@ from tasks.runtime.redis_scripts import Script
 
 LUA = Path(__file__).parent / "lua"
 PROBES_PER_WINDOW = 20
-MOST_ENDED_AT_ONCE = 500
 CLOCK_MARGIN_MS = 250  # this process knows the server's time only as of its last answer
 
 
@@ -78,12 +77,15 @@ class Governor:
         ids = tuple(uuid.uuid4().hex for _ in range(calls))
         most = max(int(self._limit * call_class.value), min(calls, self._limit))
         probe_ms = self._window_ms // PROBES_PER_WINDOW
-        ended = dict(list(self._ended.items())[:MOST_ENDED_AT_ONCE])
+        ended, self._ended = self._ended, {}
         counted = [part for call, at in ended.items() for part in (call, at)]
         args = [self._clock.for_script(), self._window_ms, most, self._lasting_ms, probe_ms, len(ids), *ids]
-        word, now, again = await self._reserve([self._calls, self._full], [*args, *counted])
+        try:
+            word, now, again = await self._reserve([self._calls, self._full], [*args, *counted])
+        except BaseException:
+            self._ended = {**ended, **self._ended}
+            raise
         self._clock.observe(int(now))
-        self._forget_ended(ended)
         if word == "WAIT":
             return Wait(int(again))
         return Grant(ids, probe=word == "PROBE")
@@ -95,10 +97,6 @@ class Governor:
         as long as a call can last: never for too short.
         """
         self._ended.update(dict.fromkeys(calls, self._clock.now_ms() + CLOCK_MARGIN_MS))
-
-    def _forget_ended(self, told: Mapping[str, int]) -> None:
-        for call in told:
-            self._ended.pop(call, None)
 
     async def unused(self, calls: Sequence[str]) -> None:
         """The calls were granted and not made."""

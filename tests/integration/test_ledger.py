@@ -33,11 +33,12 @@ async def test_an_accepted_request_is_in_the_ledger_with_its_demand_and_its_dead
 ) -> None:
     answer = await intake.accept(form(), "task-1")
 
-    assert answer == Accepted("r-1", "ehpc-a", clock.now_ms() + 1000, new=True)
+    assert answer == Accepted("r-1", "ehpc-a", new=True)
     request = await ledger.request("r-1")
     assert request is not None
     assert request.wanted == 2
     assert [r.request_id for rs in (await ledger.demand("ehpc-a"))[2].values() for r in rs] == ["r-1"]
+    assert await ledger.claim_due(10, 45) == []
     clock.advance(1)
     assert await ledger.claim_due(10, 45) == [Due(DueKind.CLUSTER, "ehpc-a")]
     clock.advance(7199)
@@ -137,6 +138,33 @@ async def test_a_commit_sent_twice_by_the_client_library_is_applied_once_and_ans
     assert await ledger.commit(changes) is Committed.OK
 
     assert server.hget("scaleout:cluster:ehpc-a", "version") == "1"
+
+
+async def test_a_cluster_is_woken_only_for_somebody_who_waits_there(
+    intake: Intake, ledger: Ledger, clock: HandClock, server: redis.Redis
+) -> None:
+    await ledger.commit(Changes(due={Due(DueKind.CLUSTER, "ehpc-b"): 1}))
+    await intake.accept(form(), None)
+    woken = clock.now_ms() + 5_000
+
+    await ledger.commit(Changes(wake={"ehpc-a": woken, "ehpc-b": woken}))
+
+    assert server.zscore("scaleout:due", "cluster:ehpc-a") == woken
+    assert server.zscore("scaleout:due", "cluster:ehpc-b") is None
+
+
+async def test_a_process_knows_when_something_is_due_by_what_it_has_written_and_claimed(
+    intake: Intake, ledger: Ledger, clock: HandClock
+) -> None:
+    assert not ledger.expects_due()
+    await intake.accept(form(), None)
+    assert not ledger.expects_due()
+    clock.advance(1)
+    assert ledger.expects_due()
+    await ledger.claim_due(10, 45)
+    assert not ledger.expects_due()
+    clock.advance(45)
+    assert ledger.expects_due()
 
 
 async def test_a_claim_sent_twice_gives_the_same_entries_and_leases_no_others(

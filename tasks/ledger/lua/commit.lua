@@ -10,6 +10,7 @@
 --          bump   {i}                        one version further, content untouched
 --          zadd   {i, score, member}         zrem  {i, member}
 --          sooner {i, score, member}         add, or move to an earlier score
+--          wake   {i, pools i, score, member}  add if the set of pools has any, else remove
 --          sadd   {i, member}                srem  {i, member}
 --          rpush  {i, text, most}            append; only the last `most` lines are kept
 --          set    {i, text, ttl_s}
@@ -69,7 +70,14 @@ for _, w in ipairs(step.sooner or {}) do
 end
 for _, w in ipairs(step.sadd or {}) do redis.call('SADD', KEYS[w[1]], w[2]) end
 for _, w in ipairs(step.srem or {}) do redis.call('SREM', KEYS[w[1]], w[2]) end
-for _, w in ipairs(step.rpush or {}) do 
+for _, w in ipairs(step.wake or {}) do
+  if redis.call('SCARD', KEYS[w[2]]) > 0 then
+    redis.call('ZADD', KEYS[w[1]], w[3], w[4])
+  else
+    redis.call('ZREM', KEYS[w[1]], w[4])
+  end
+end
+for _, w in ipairs(step.rpush or {}) do
   redis.call('RPUSH', KEYS[w[1]], w[2])
   redis.call('LTRIM', KEYS[w[1]], -w[3], -1)
 end

@@ -22,7 +22,6 @@ from tasks.ledger.records import (
 from tasks.lifecycle import next_step
 from tests.unit.tasks.lifecycle.records import (
     AN_HOUR,
-    CLUSTER_DUE,
     NOW,
     OPERATION_DUE,
     SENT,
@@ -56,9 +55,9 @@ def by_id(*requests: Request) -> dict[str, Request]:
 def opens_gate(changes: Changes) -> bool:
     """Whether the step opens the gate; then it also says when the cluster may be planned."""
     if not is_written(changes, cluster()) or written(changes, cluster()).gate is not None:
-        assert CLUSTER_DUE not in changes.due
+        assert "ehpc-a" not in changes.wake
         return False
-    assert changes.due[CLUSTER_DUE] is not None
+    assert changes.wake["ehpc-a"] is not None
     assert changes.due[OPERATION_DUE] is None
     assert changes.held["op-1"] is None
     return True
@@ -389,7 +388,7 @@ def test_the_gate_opens_in_the_step_that_ends_the_operation(state: State, not_be
 
     assert written(changes, running).state is state
     assert opens_gate(changes)
-    assert changes.due[CLUSTER_DUE] == at
+    assert changes.wake == {"ehpc-a": at}
 
 
 def test_a_failed_job_gives_what_came_to_the_first_and_says_what_the_others_lack() -> None:

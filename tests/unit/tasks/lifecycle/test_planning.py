@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.ledger.due import Due, DueKind
-from tasks.ledger.records import Account, Cluster, Refusal, Request, State
+from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Refusal, Request, State
 from tasks.lifecycle.planning import Plan, plan_cluster
 from tests.unit.tasks.lifecycle.records import (
     AN_HOUR,
@@ -348,7 +348,22 @@ def test_what_nobody_wants_any_more_is_not_planned(more: dict[str, Any]) -> None
 def test_empty_pools_are_forgotten_and_others_are_not(gate: str | None) -> None:
     made = plan(request(), of=cluster(gate=gate), empty_pools=["p-1", "p-2"])
 
-    assert made.changes.empty_pools == [("ehpc-a", "p-1"), ("ehpc-a", "p-2")]
+    assert made.changes.empty_pools[:2] == [("ehpc-a", "p-1"), ("ehpc-a", "p-2")]
+
+
+def test_a_pool_is_forgotten_with_the_last_of_its_demand() -> None:
+    asking = request(nodes=99)
+
+    made = plan(asking)
+
+    assert made.changes.empty_pools == [("ehpc-a", asking.pool)]
+
+
+def test_a_pool_is_not_forgotten_while_somebody_may_wait_there() -> None:
+    assert plan(request("r-1", nodes=99), request("r-2")).changes.empty_pools == []
+    assert plan(request("r-1", nodes=120)).changes.empty_pools == []
+    many = [request(f"r-{number}") for number in range(READ_OF_A_POOL)]
+    assert plan(*many).changes.empty_pools == []
 
 
 @st.composite
