@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -11,44 +10,33 @@ from tasks.ehpc.errors import EhpcError
 from tasks.ehpc.models import JobStatus, OperationRow
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.records import State, Verdict, Zone
+from tasks.ledger.scene import Scene
 from tasks.lifecycle import next_step
-from tasks.lifecycle.api_calls import MustWait, account_is_accepted, counted, moment, read_refused, reserve
+from tasks.lifecycle.api_calls import MustWait, account_is_accepted, read_refused
 from tasks.lifecycle.arrivals import CLOCK_MARGIN_MS
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import finish_job
-from tasks.lifecycle.poll_cadence import Pressure, interval_s
-from tasks.quota.governor import CallClass
+from tasks.lifecycle.poll_cadence import interval_s
+from tasks.lifecycle.zone_look import Look, Running, list_running, look_up_missing
 
 log = structlog.get_logger(__name__)
 
-START_MARGIN_MS = 5_000
-SINGLE_LOOKUPS = 20
 FINISHED_AT_ONCE = 32
-
-Running = dict[str, tuple[str, int]]
-
-
-@dataclass(slots=True)
-class Look:
-    """What one look at a zone has shown of its running jobs."""
-
-    seen: dict[str, OperationRow] = field(default_factory=dict)
-    pages: int = 0
-    complete: bool = False
 
 
 async def follow_zone(m: Machinery, zone: str) -> None:
     """Look at the zone's log, finish what has ended, and say when to look again."""
     running = await m.ledger.running(zone)
     if not running:
+        await m.governor.following(zone, 0)
         await m.ledger.rest_zone(zone, m.clock.now_ms())
         return
     started_at = m.clock.now_ms()
     record = await m.ledger.zone(zone)
     look = Look()
     try:
-        await _list_running(m, zone, running, look)
-        missing = await _look_up_missing(m, zone, running, record, look)
+        await list_running(m, zone, running, look)
+        missing = await look_up_missing(m, zone, running, record, look)
         failures = 0
     except MustWait as wait:
         await _finish_seen(m, running, look)
@@ -68,9 +56,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     ours = any(row.job_action == m.settings.add_nodes_job_action for row in look.seen.values())
     update = {"failures": failures, "missing": missing, "action_seen": record.action_seen or ours}
     await _note(m, record.model_copy(update=update), record)
-    usage = await m.governor.usage()
-    pressure = Pressure(usage.limit - usage.used, usage.limit, m.settings.quota_period_s)
-    next_s = interval_s(m.settings.poll_interval_s, look.pages, pressure)
+    next_s = interval_s(m.settings.poll_interval_s, await m.governor.following(zone, look.pages))
     await _rest(m, zone, started_at + round(next_s * 1000))
     log.info(
         "sweep_finished",
@@ -93,51 +79,6 @@ def _warn_of_what_is_odd(m: Machinery, zone: str, look: Look) -> None:
         if not row.status_is_known:
             about = f"{row.job_id} {row.status_text}"
             m.warn_once("unknown_job_status", about, zone=zone, job_id=row.job_id, status=row.status_text)
-
-
-async def _list_running(m: Machinery, zone: str, running: Running, look: Look) -> None:
-    """Newest first, from the oldest running job on, until all are seen or the listing ends."""
-    oldest = min(sent_at for _, sent_at in running.values())
-    offset, total = 0, 1
-    while offset < total and len(look.seen) < len(running):
-        grant = await reserve(m, CallClass.FOLLOW)
-        call = m.api.list_operations(
-            zone,
-            start_time=moment(oldest - START_MARGIN_MS),
-            offset=offset,
-            newest_first=True,
-            at=moment(m.clock.now_ms()),
-        )
-        page = await counted(m, grant, grant.calls[0], call)
-        look.pages += 1
-        look.seen.update((row.job_id, row) for row in page.rows if row.job_id in running)
-        offset, total = offset + len(page.rows), page.total_count
-        if not page.rows:
-            break
-    look.complete = offset >= total
-
-
-async def _look_up_missing(
-    m: Machinery, zone: str, running: Running, record: Zone, look: Look
-) -> dict[str, int]:
-    """Single look-ups for jobs that the listings have not shown for longer than the log's lag."""
-    now = m.clock.now_ms()
-    lag_ms = round(m.settings.log_lag_s * 1000)
-    missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in look.seen}
-    overdue = [job_id for job_id, since in missing.items() if now - since > lag_ms]
-    for job_id in overdue[:SINGLE_LOOKUPS]:
-        grant = await reserve(m, CallClass.FOLLOW)
-        call = m.api.list_operations(
-            zone, job_ids=job_id, offset=0, newest_first=True, at=moment(m.clock.now_ms())
-        )
-        page = await counted(m, grant, grant.calls[0], call)
-        look.pages += 1
-        for row in page.rows:
-            if row.job_id == job_id:
-                look.seen[job_id] = row
-                del missing[job_id]
-                break
-    return missing
 
 
 async def _finish_seen(m: Machinery, running: Running, look: Look) -> int:
@@ -164,29 +105,28 @@ def _verdict(m: Machinery, row: OperationRow) -> Verdict:
 
 async def _hold_unseen(m: Machinery, running: Running, missing: dict[str, int]) -> dict[str, int]:
     """Absence is never failure; but a job unseen for longer than its requests' deadlines is held."""
-    now = m.clock.now_ms()
-    left = dict(missing)
-    for job_id, since in missing.items():
-        # No deadline is shorter than what the log may lag.
-        if now - since <= m.settings.log_lag_s * 1000:
-            continue
-        operation_id = running[job_id][0]
-        if await _hold_if_overdue(m, operation_id, since):
-            del left[job_id]
+    # No deadline is shorter than what the log may lag.
+    seen_after = m.clock.now_ms() - m.settings.log_lag_s * 1000
+    unseen = {running[job_id][0]: job_id for job_id, since in missing.items() if since < seen_after}
+    left, names = dict(missing), list(unseen)
+    for first in range(0, len(names), FINISHED_AT_ONCE):
+        batch = names[first : first + FINISHED_AT_ONCE]
+        scenes = await m.ledger.scenes(batch)
+        for name in batch:
+            if await _hold_if_overdue(m, scenes.get(name), missing[unseen[name]]):
+                del left[unseen[name]]
     return left
 
 
-async def _hold_if_overdue(m: Machinery, operation_id: str, since: int) -> bool:
-    operation = await m.ledger.operation(operation_id)
-    if operation is None or operation.state is not State.RUNNING:
+async def _hold_if_overdue(m: Machinery, scene: Scene | None, since: int) -> bool:
+    if scene is None or scene.operation.state is not State.RUNNING:
         return True
-    requests = list((await m.ledger.requests(operation.request_ids)).values())
-    longest = max((request.deadline_at - request.accepted_at for request in requests), default=0)
+    longest = max((request.deadline_at - request.accepted_at for request in scene.served), default=0)
     now = m.clock.now_ms()
     if now - since <= longest:
         return False
-    because = f"job {operation.job_id} has been in no listing for {round((now - since) / 1000)} s"
-    word = await m.commit(next_step.hold(operation, requests, because=because, now=now))
+    because = f"job {scene.operation.job_id} has been in no listing for {round((now - since) / 1000)} s"
+    word = await m.commit(next_step.hold(scene.operation, scene.served, because=because, now=now))
     return word is Committed.OK
 
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from tasks.quota.governor import CallClass, Following
+
+WITH_ROOM_FOR_SUBMISSIONS = 0.82
+GUARANTEED = 0.40
 
 
-@dataclass(frozen=True, slots=True)
-class Pressure:
-    """What is left of the quota: `free` calls of `limit` in a window of `window_s`."""
+def interval_s(poll_interval_s: float, following: Following) -> float:
+    """Seconds between two looks at a zone, the same for all zones.
 
-    free: int
-    limit: int
-    window_s: float
-
-
-def interval_s(poll_interval_s: float, pages: int, pressure: Pressure) -> float:
-    """Seconds until the next look at a zone that took `pages` calls.
-
-    With half of the window free there is no pressure and it is `poll_interval_s`. Below that, looks are
-    spread so that what is free lasts a whole window.
+    Never below `poll_interval_s`. If looks so frequent would take more than following's calls, they are
+    spread evenly over the window: that is the soonest that a job's end can be seen on average.
     """
-    if pressure.free * 2 >= pressure.limit:
+    if not math.isfinite(following.window_s):
         return poll_interval_s
-    if pressure.free <= 0:
-        return max(poll_interval_s, pressure.window_s / 20)
-    spread = pressure.window_s * max(pages, 1) / pressure.free
-    return (
-        max(poll_interval_s, min(spread, pressure.window_s / 20))
-        if math.isfinite(spread)
-        else poll_interval_s
-    )
+    return max(poll_interval_s, following.window_s * max(following.pages, 1) / calls_of_a_window(following))
+
+
+def calls_of_a_window(following: Following) -> float:
+    """How many calls a window following may take.
+
+    It stays so far below what submissions are granted up to that a new one finds room at once, and gives
+    way as they take more; but not below its guaranteed share as long as the window has that.
+    """
+    limit, others = following.limit, following.others
+    shared = WITH_ROOM_FOR_SUBMISSIONS * limit - others
+    guaranteed = min(GUARANTEED * limit, CallClass.FOLLOW.value * limit - others)
+    return max(shared, guaranteed, 1.0)

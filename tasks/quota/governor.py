@@ -8,7 +8,7 @@ counted more calls in a window than we have.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,6 +34,9 @@ class CallClass(Enum):
     FOLLOW = 0.98
 
 
+NUMBERS = {call_class: number for number, call_class in enumerate(CallClass, start=1)}
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Calls that may be made; a `probe` finds out whether a window said to be full is so still."""
@@ -51,9 +54,25 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    used: int
+    """Calls that count in the window now, by class; `full_until_ms`: until when the provider refuses more."""
+
+    by_class: Mapping[CallClass, int]
     limit: int
     full_until_ms: int | None
+
+    @property
+    def used(self) -> int:
+        return sum(self.by_class.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What following has to share: the calls of the others, and the pages of one look at every zone."""
+
+    others: int
+    pages: int
+    limit: int
+    window_s: float
 
 
 class Governor:
@@ -67,21 +86,22 @@ class Governor:
         self._limit = limit
         self._window_ms = round(window_s * 1000)
         self._lasting_ms = round(lasting_s * 1000)
-        self._calls = f"{prefix}:quota:calls"
+        self._calls = {number: f"{prefix}:quota:calls:{number}" for number in NUMBERS.values()}
         self._full = f"{prefix}:quota:full"
+        self._pages = f"{prefix}:quota:pages"
         self._ended: dict[str, int] = {}
         self._reserve = Script(redis, LUA / "reserve.lua")
 
     async def reserve(self, call_class: CallClass, calls: int = 1) -> Grant | Wait:
         """Reserve `calls` calls, all or none."""
-        ids = tuple(uuid.uuid4().hex for _ in range(calls))
-        most = max(int(self._limit * call_class.value), min(calls, self._limit))
+        ids = tuple(f"{NUMBERS[call_class]}:{uuid.uuid4().hex}" for _ in range(calls))
+        most = max(self.most(call_class), min(calls, self._limit))
         probe_ms = self._window_ms // PROBES_PER_WINDOW
         ended, self._ended = self._ended, {}
         counted = [part for call, at in ended.items() for part in (call, at)]
         args = [self._clock.for_script(), self._window_ms, most, self._lasting_ms, probe_ms, len(ids), *ids]
         try:
-            word, now, again = await self._reserve([self._calls, self._full], [*args, *counted])
+            word, now, again = await self._reserve([*self._calls.values(), self._full], [*args, *counted])
         except BaseException:
             self._ended = {**ended, **self._ended}
             raise
@@ -89,6 +109,10 @@ class Governor:
         if word == "WAIT":
             return Wait(int(again))
         return Grant(ids, probe=word == "PROBE")
+
+    def most(self, call_class: CallClass) -> int:
+        """Up to how many calls in the window this class is granted more."""
+        return int(self._limit * call_class.value)
 
     def ended(self, calls: Sequence[str]) -> None:
         """The calls have been answered or given up; they count for one window from now.
@@ -99,9 +123,9 @@ class Governor:
         self._ended.update(dict.fromkeys(calls, self._clock.now_ms() + CLOCK_MARGIN_MS))
 
     async def unused(self, calls: Sequence[str]) -> None:
-        """The calls were granted and not made."""
+        """The calls were granted and not made. All are of one class."""
         if calls:
-            await self._redis.zrem(self._calls, *calls)
+            await self._redis.zrem(self._calls[int(calls[0][0])], *calls)
 
     async def window_is_full(self, retry_after_s: float | None) -> int:
         """The provider has refused a call for the quota; gives until when the window counts as full, ms.
@@ -119,9 +143,49 @@ class Governor:
         """A call was let through: the window is not full, whatever was said before."""
         await self._redis.delete(self._full)
 
+    async def following(self, zone: str, pages: int) -> Following:
+        """One look at `zone` takes `pages` calls, 0 if nothing runs there; what all zones share."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            if pages:
+                pipe.hset(self._pages, zone, str(pages))
+            else:
+                pipe.hdel(self._pages, zone)
+            pipe.hvals(self._pages)
+            for call_class in (CallClass.SUBMIT, CallClass.SETTLE):
+                pipe.zcount(self._calls[NUMBERS[call_class]], self._begin(), "+inf")
+            _, of_zones, submitting, settling = await pipe.execute()
+        return Following(
+            others=int(submitting) + int(settling),
+            pages=sum(map(int, of_zones)),
+            limit=self._limit,
+            window_s=self._window_ms / 1000,
+        )
+
     async def usage(self) -> Usage:
-        now = self._clock.now_ms()
-        used = await self._redis.zcount(self._calls, now - self._window_ms, "+inf")
-        until = await self._redis.hget(self._full, "until")
-        full_until = int(until) if until and int(until) > now else None
-        return Usage(int(used), self._limit, full_until)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(self._full, "until")
+            for key in self._calls.values():
+                pipe.zcount(key, self._begin(), "+inf")
+            until, *counts = await pipe.execute()
+        full_until = int(until) if until and int(until) > self._clock.now_ms() else None
+        return Usage(dict(zip(CallClass, map(int, counts), strict=True)), self._limit, full_until)
+
+    async def next_free_ms(self, call_class: CallClass) -> int:
+        """When the next call of this class may be made, if no other is made before."""
+        usage = await self.usage()
+        if usage.full_until_ms is not None:
+            probe = int(await self._redis.hget(self._full, "probe") or 0)
+            return max(self._clock.now_ms(), min(usage.full_until_ms, probe))
+        over = usage.used + 1 - self.most(call_class)
+        if over <= 0:
+            return self._clock.now_ms()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in self._calls.values():
+                pipe.zrange(
+                    key, f"({self._begin()}", "+inf", byscore=True, withscores=True, offset=0, num=over
+                )
+            leaving = sorted(score for rows in await pipe.execute() for _, score in rows)
+        return int(leaving[over - 1]) + self._window_ms + 1
+
+    def _begin(self) -> str:
+        return str(self._clock.now_ms() - self._window_ms)

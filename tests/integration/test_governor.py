@@ -89,10 +89,70 @@ async def test_a_retry_after_is_kept_to(governor: Governor, clock: HandClock) ->
     assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
 
 
+async def test_it_says_when_the_next_call_of_each_class_is_free(governor: Governor, clock: HandClock) -> None:
+    began = clock.now_ms()
+    await fill(governor, CallClass.SUBMIT, 40)
+    clock.advance(10)
+    await fill(governor, CallClass.SUBMIT)
+    await fill(governor, CallClass.SETTLE, 4)
+
+    assert await governor.next_free_ms(CallClass.FOLLOW) == clock.now_ms()
+    assert await governor.next_free_ms(CallClass.SUBMIT) == began + (30 + 3600) * 1000 + 1
+    clock.advance((await governor.next_free_ms(CallClass.SUBMIT) - clock.now_ms()) / 1000)
+    assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
+
+
+async def test_when_the_provider_calls_the_window_full_the_next_call_is_the_probe(
+    governor: Governor, clock: HandClock
+) -> None:
+    await governor.window_is_full(None)
+
+    assert await governor.next_free_ms(CallClass.SUBMIT) == clock.now_ms() + 180_000
+
+
+async def test_usage_tells_the_classes_apart(governor: Governor) -> None:
+    await fill(governor, CallClass.SUBMIT, 3)
+    await fill(governor, CallClass.FOLLOW, 2)
+
+    usage = await governor.usage()
+
+    assert usage.by_class == {CallClass.SUBMIT: 3, CallClass.SETTLE: 0, CallClass.FOLLOW: 2}
+    assert usage.used == 5
+
+
+async def test_following_shares_its_calls_among_the_pages_of_all_zones(governor: Governor) -> None:
+    await fill(governor, CallClass.SUBMIT, 3)
+    await governor.following("jn1a", 4)
+
+    assert (await governor.following("jn1b", 2)).pages == 6
+    assert (await governor.following("jn1a", 0)).pages == 2
+    assert (await governor.following("jn1b", 3)).others == 3
+
+
+async def test_ends_that_could_not_be_told_are_told_with_the_next_reservation(
+    governor: Governor, clock: HandClock, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = await governor.reserve(CallClass.FOLLOW)
+    assert isinstance(grant, Grant)
+    governor.ended(grant.calls)
+
+    async def away(*_: object) -> None:
+        raise redis.ConnectionError("away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(governor, "_reserve", away)
+        with pytest.raises(redis.ConnectionError):
+            await governor.reserve(CallClass.FOLLOW)
+    await governor.reserve(CallClass.FOLLOW)
+
+    ends = server.zscore("scaleout:quota:calls:3", grant.calls[0])
+    assert ends == clock.now_ms() + 250
+
+
 async def test_the_same_reservation_sent_twice_is_granted_once(
     governor: Governor, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "one-call"})())
     assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
     assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
-    assert server.zcard("scaleout:quota:calls") == 1
+    assert server.zcard("scaleout:quota:calls:1") == 1

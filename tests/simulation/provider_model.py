@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.steps import Process
     from tests.simulation.world import World
 
-JOBS_OF_A_PAGE = 3  # fewer than are asked for, so that listings have pages
+JOBS_OF_A_PAGE = 3  # unless the world says otherwise: fewer than are asked for, so that listings have pages
 NODES_OF_A_PAGE = 100
 
 
@@ -57,6 +57,8 @@ class Provider:
         self.cloud = Cloud(options, lambda: world.clock.now_ms() / 1000)
         self.quota = CallQuota(quota_calls, quota_period_s)
         self.sendings: list[Sending] = []
+        self.jobs_of_a_page = JOBS_OF_A_PAGE
+        self.looks: list[tuple[int, int]] = []
 
     def call(self) -> None:
         """A call has arrived. Raises what the provider says when the account's calls are used up."""
@@ -209,7 +211,9 @@ class SimulatedApi:
     ) -> OperationPage:
         await self._read("list operations")
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
-        rows = (jobs[::-1] if newest_first else jobs)[offset : offset + JOBS_OF_A_PAGE]
+        if resource_ids is None and job_ids is None:
+            self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
+        rows = (jobs[::-1] if newest_first else jobs)[offset : offset + self._provider.jobs_of_a_page]
         page = OperationPage.model_validate(
             {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs)}
         )

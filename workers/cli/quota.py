@@ -8,6 +8,7 @@ from config.settings import LedgerSettings, Settings, load
 from tasks.contract.outcome import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.engine import open_governor
+from tasks.quota.governor import CallClass
 from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, print_table, say
@@ -17,7 +18,8 @@ def show_quota(*, as_json: bool) -> Exit:
     settings = load(Settings)
 
     async def read(ledger: Ledger, _: LedgerSettings) -> dict[str, Any]:
-        usage = await open_governor(settings, ledger).usage()
+        governor = open_governor(settings, ledger)
+        usage = await governor.usage()
         full = usage.full_until_ms
         return {
             "limit": usage.limit,
@@ -25,13 +27,24 @@ def show_quota(*, as_json: bool) -> Exit:
             "used": usage.used,
             "left": max(0, usage.limit - usage.used),
             "full_until": None if full is None else timestamp(full),
+            "by_class": {
+                call_class.name.lower(): {
+                    "used": usage.by_class[call_class],
+                    "granted_up_to": governor.most(call_class),
+                    "next_free_at": timestamp(await governor.next_free_ms(call_class)),
+                }
+                for call_class in CallClass
+            },
         }
 
     found = with_ledger(read)
     if as_json:
         print_json(found)
-    else:
-        print_table(None, tuple(found), [tuple(found.values())])
+        return Exit.SUCCEEDED
+    columns = ("calls for", "used", "granted while the window has used less than", "next one free at")
+    rows = [(name, *of_class.values()) for name, of_class in found["by_class"].items()]
+    print_table(None, columns, rows)
+    say(f"{found['used']} of {found['limit']} calls in {found['period_s']:g} s, {found['left']} left")
     if found["full_until"]:
         say(f"the provider has refused a call for its quota; nothing is sent until {found['full_until']}")
     return Exit.SUCCEEDED

@@ -1,14 +1,16 @@
 -- Grant API calls while the window has room for calls of this class.
 --
--- KEYS     1 calls (zset: call id, by the time it ends or is given up, ms), 2 full (hash: until, probe)
+-- KEYS     1, 2, 3 calls of each class (zset: call id, by the time it ends or is given up, ms),
+--          4 full (hash: until, probe)
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
 -- ARGV[2]  the window, ms
--- ARGV[3]  the most calls of the window that this class may use
+-- ARGV[3]  the most calls of the window, of all classes, that this class may use
 -- ARGV[4]  how long a call may take at most, ms
 -- ARGV[5]  when the window counts as full: how long until one call may try again, ms
 -- ARGV[6]  how many calls
 -- ARGV[7…] the calls' ids, granted all or none; the same ids sent twice are granted once;
 --          then calls that have ended: id, when, id, when, …
+--          An id begins with the number of its class.
 -- Answers  {word, now ms, when to ask again ms}: GRANTED, PROBE (though the window counts as full), WAIT
 
 local time = redis.call('TIME')
@@ -18,28 +20,37 @@ local window, most, lasting = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARG
 local wanted = tonumber(ARGV[6])
 local last = 6 + wanted
 
-for i = last + 1, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'XX', ARGV[i + 1], ARGV[i]) end
+local function calls_of(id) return KEYS[tonumber(string.sub(id, 1, 1))] end
 
-if redis.call('ZSCORE', KEYS[1], ARGV[7]) then return {'GRANTED', now, now} end
+for i = last + 1, #ARGV, 2 do redis.call('ZADD', calls_of(ARGV[i]), 'XX', ARGV[i + 1], ARGV[i]) end
 
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window)
-local used = redis.call('ZCARD', KEYS[1])
+if redis.call('ZSCORE', calls_of(ARGV[7]), ARGV[7]) then return {'GRANTED', now, now} end
+
+local used = 0
+for class = 1, 3 do
+  redis.call('ZREMRANGEBYSCORE', KEYS[class], '-inf', now - window)
+  used = used + redis.call('ZCARD', KEYS[class])
+end
 if used + wanted > most then
+  -- The one that has to leave the window before there is room.
   local over = used + wanted - most
-  local first = redis.call('ZRANGE', KEYS[1], over - 1, over - 1, 'WITHSCORES')
-  local free = now + window
-  if #first > 0 then free = tonumber(first[2]) + window + 1 end
-  return {'WAIT', now, free}
+  local leaving = {}
+  for class = 1, 3 do
+    local first = redis.call('ZRANGE', KEYS[class], 0, over - 1, 'WITHSCORES')
+    for i = 2, #first, 2 do leaving[#leaving + 1] = tonumber(first[i]) end
+  end
+  table.sort(leaving)
+  return {'WAIT', now, leaving[over] and leaving[over] + window + 1 or now + window}
 end
 
 local word = 'GRANTED'
-local until_ms = tonumber(redis.call('HGET', KEYS[2], 'until') or 0)
+local until_ms = tonumber(redis.call('HGET', KEYS[4], 'until') or 0)
 if until_ms > now then
-  local probe = tonumber(redis.call('HGET', KEYS[2], 'probe') or 0)
+  local probe = tonumber(redis.call('HGET', KEYS[4], 'probe') or 0)
   if probe > now then return {'WAIT', now, math.min(until_ms, probe)} end
   word = 'PROBE'
-  redis.call('HSET', KEYS[2], 'probe', now + tonumber(ARGV[5]))
+  redis.call('HSET', KEYS[4], 'probe', now + tonumber(ARGV[5]))
 end
 
-for i = 7, last do redis.call('ZADD', KEYS[1], now + lasting, ARGV[i]) end
+for i = 7, last do redis.call('ZADD', calls_of(ARGV[i]), now + lasting, ARGV[i]) end
 return {word, now, now}

@@ -7,52 +7,55 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.lifecycle.poll_cadence import Pressure, interval_s
+from tasks.lifecycle.poll_cadence import calls_of_a_window, interval_s
+from tasks.quota.governor import CallClass, Following
+
+
+def following(*, others: int = 0, pages: int = 1, window_s: float = 3600) -> Following:
+    return Following(others=others, pages=pages, limit=2000, window_s=window_s)
 
 
 def test_without_pressure_it_is_the_setting() -> None:
-    assert interval_s(5.0, 3, Pressure(free=1000, limit=2000, window_s=3600)) == 5.0
+    assert interval_s(5.0, following(pages=2)) == 5.0
 
 
-def test_with_nothing_free_it_is_a_twentieth_of_the_window() -> None:
-    assert interval_s(5.0, 1, Pressure(free=0, limit=2000, window_s=3600)) == 180.0
+def test_under_pressure_looks_are_spread_evenly_over_the_calls_of_a_window() -> None:
+    assert interval_s(5.0, following(pages=20)) == 3600 * 20 / 1640
 
 
-def test_under_pressure_what_is_free_lasts_a_window() -> None:
-    assert interval_s(5.0, 2, Pressure(free=400, limit=2000, window_s=3600)) == 18.0
+def test_all_zones_pages_share_the_calls() -> None:
+    assert interval_s(1.0, following(pages=40)) == 2 * interval_s(1.0, following(pages=20))
+
+
+def test_it_gives_way_to_submissions_down_to_its_guaranteed_share() -> None:
+    assert calls_of_a_window(following(others=0)) == 1640
+    assert calls_of_a_window(following(others=400)) == 1240
+    assert calls_of_a_window(following(others=900)) == 800
+    assert calls_of_a_window(following(others=1700)) == 260
+
+
+def test_a_window_that_others_have_used_up_still_lets_it_look_once_in_a_window() -> None:
+    assert interval_s(5.0, following(others=1960)) == 3600
 
 
 @given(
+    others=st.integers(0, 1960),
+    pages=st.integers(1, 500),
     poll=st.floats(0.1, 60),
-    pages=st.integers(0, 100),
-    free=st.integers(-10, 2000),
     window=st.floats(1, 10_000),
 )
-def test_it_stays_between_the_setting_and_a_twentieth_of_the_window(
-    poll: float, pages: int, free: int, window: float
+def test_a_window_of_looks_and_what_the_others_have_used_stay_within_what_following_is_granted(
+    others: int, pages: int, poll: float, window: float
 ) -> None:
-    interval = interval_s(poll, pages, Pressure(free, 2000, window))
+    interval = interval_s(poll, following(others=others, pages=pages, window_s=window))
 
-    assert poll <= interval <= max(poll, window / 20)
-
-
-@given(pages=st.integers(0, 100), free=st.integers(1, 999), window=st.floats(1, 10_000))
-def test_under_pressure_the_looks_of_a_window_cost_no_more_than_what_is_free(
-    pages: int, free: int, window: float
-) -> None:
-    interval = interval_s(0.1, pages, Pressure(free, 2000, window))
-
-    # A twentieth of the window is waited at most, whatever that costs: by then other calls are free again.
-    affordable = free / max(pages, 1)
-    assert window / interval <= max(affordable, 20) * 1.000_001
+    assert interval >= poll
+    assert pages * window / interval <= max(1, CallClass.FOLLOW.value * 2000 - others) * 1.000_001
 
 
-@given(pages=st.integers(1, 100), free=st.integers(-10, 2000))
-def test_the_less_is_free_the_longer_it_is(pages: int, free: int) -> None:
-    less, more = (interval_s(5.0, pages, Pressure(left, 2000, 3600)) for left in (free, free + 1))
-
-    assert less >= more
+def test_with_no_work_of_others_a_submission_always_finds_room() -> None:
+    assert calls_of_a_window(following(others=0)) + 2 < CallClass.SUBMIT.value * 2000
 
 
 def test_a_quota_without_an_end_of_its_window_is_no_reason_not_to_look() -> None:
-    assert interval_s(5.0, 1, Pressure(free=1, limit=2000, window_s=math.inf)) == 5.0
+    assert interval_s(5.0, following(window_s=math.inf)) == 5.0
