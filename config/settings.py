@@ -167,6 +167,9 @@ class Settings(LedgerSettings):
     signature_ttl_s: Seconds = Field(60.0, description="How long the provider accepts a signature")
     log_lag_s: SecondsOrNone = Field(10.0, description="How late a job may appear in the operation log")
     submit_lease_s: Seconds = Field(45.0, description="How long one worker has a piece of work for itself")
+    submissions_at_once: int = Field(
+        64, ge=1, le=1024, description="On how many clusters one worker sends at the same time"
+    )
     retry_backoff_s: Seconds = Field(5.0, le=300, description="First wait after a refusal; doubles, to 300")
     policy_file: Path | None = Field(None, description="Limits and schedules")
     signed_path_slash: bool = Field(True, description="Whether the signed path ends in a slash")

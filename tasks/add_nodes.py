@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from config.celery_options import ADD_NODES
+from tasks.ledger.due import Lane
 from tasks.lifecycle import worker_engine
 from tasks.lifecycle.engine import Engine
 from tasks.lifecycle.intake import Accepted, Ended
@@ -57,7 +58,7 @@ async def _take_in(
 ) -> Accepted | Ended:
     """With no coalescing window nothing is won by waiting for the next tick: it is planned at once."""
     settings = engine.machinery.settings
-    at_once = settings.coalesce_window_s == 0 and engine.sweeper.has_room
+    at_once = settings.coalesce_window_s == 0 and engine.sweeper.has_room(Lane.SUBMISSIONS)
     planner_s = settings.submit_lease_s if at_once else 0.0
     taken = await engine.intake.receive(task_id, arguments, fields, planner_s=planner_s)
     if at_once and isinstance(taken, Accepted) and taken.new:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Literal, TypeVar
 
 from tasks.contract.outcome import Outcome
-from tasks.ledger.due import Due
+from tasks.ledger.due import OUTBOX, Due, Lane
 from tasks.ledger.records import Record
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -73,8 +73,9 @@ class Changes:
             return record
         return same[-1].model_copy(update={"version": record.version + len(same)})
 
-    def soonest_due(self) -> int | None:
-        """When (ms) the first of the entries that this writes is due."""
-        moments = [at for at in self.due.values() if at is not None]
-        moments += [*self.sooner.values(), *self.wake.values(), *self.ended_at.values()]
-        return min(moments, default=None)
+    def soonest_due(self) -> dict[Lane, int]:
+        """When (ms) the first of the entries that this writes is due, by lane."""
+        moments = [(due.lane, at) for due, at in (*self.due.items(), *self.sooner.items()) if at is not None]
+        moments += [(Lane.SUBMISSIONS, at) for at in self.wake.values()]
+        moments += [(OUTBOX.lane, at) for at in self.ended_at.values()]
+        return {lane: min(at for of, at in moments if of is lane) for lane, _ in moments}

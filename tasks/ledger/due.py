@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class Lane(StrEnum):
+    """The due set has two parts, so that a crowd of new submissions keeps nobody from what is running."""
+
+    SUBMISSIONS = "submissions"
+    ALL_ELSE = "all-else"
+
+
 class DueKind(StrEnum):
+    """What an entry is about. CLUSTER: to be planned; SUBMISSION: an operation that was not sent yet."""
+
     CLUSTER = "cluster"
+    SUBMISSION = "submission"
     OPERATION = "operation"
     ZONE = "zone"
     REQUEST = "request"
@@ -23,6 +33,11 @@ class Due:
     def parse(cls, member: str) -> Due:
         kind, _, name = member.partition(":")
         return cls(DueKind(kind), name)
+
+    @property
+    def lane(self) -> Lane:
+        new = self.kind in (DueKind.CLUSTER, DueKind.SUBMISSION)
+        return Lane.SUBMISSIONS if new else Lane.ALL_ELSE
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"

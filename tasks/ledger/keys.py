@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tasks.ledger.due import Lane
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -60,10 +62,13 @@ class Keys:
         """Sorted set of `task_id request_id`: outcomes that waiting producers have yet to be told."""
         return f"{self.prefix}:outbox"
 
-    @property
-    def due(self) -> str:
+    def due(self, lane: Lane) -> str:
         """Sorted set of what has to be looked at next, by when."""
-        return f"{self.prefix}:due"
+        return f"{self.prefix}:due:{lane}"
+
+    def rest(self, lane: Lane) -> str:
+        """Until when (ms) nothing of the lane is looked at, e.g. because there are no API calls for it."""
+        return f"{self.prefix}:rest:{lane}"
 
     @property
     def open(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from redis.asyncio import Redis
 
 from tasks.ledger.changes import Changes, Committed
-from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
 from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Operation, Record, Request, Zone
@@ -58,7 +58,7 @@ class Ledger:
         self._idle = Script(redis, LUA / "idle.lua")
         self._waiting = Script(redis, LUA / "waiting.lua")
         self.epoch = Epoch()
-        self._next_due_ms: int | None = None
+        self._next_due_ms: dict[Lane, int] = {}
 
     async def learn_time(self) -> None:
         """Ask the server for its time; needed once, before anything that uses the clock."""
@@ -77,7 +77,8 @@ class Ledger:
         word, now, *seen = await self._commit(keys, [*args, *known])
         self.clock.observe(int(now))
         self.epoch.observe(*seen)
-        self._expect(changes.soonest_due())
+        for lane, at in changes.soonest_due().items():
+            self._expect(lane, at)
         return Committed[word]
 
     async def accept(self) -> None:
@@ -93,24 +94,34 @@ class Ledger:
         since = await cast("Any", self.redis.hget(self.keys.epoch, "lost"))
         return None if since is None else int(since)
 
-    async def claim_due(self, limit: int, lease_s: float) -> list[Due]:
+    async def claim_due(self, lane: Lane, limit: int, lease_s: float) -> list[Due]:
         """Take at most `limit` due entries, leased to the caller for `lease_s`."""
         # What is written from now on, while the answer is on its way, has to be looked at all the same.
-        self._next_due_ms = None
-        keys = [self.keys.due, self.keys.answered, self.keys.answers]
+        self._next_due_ms.pop(lane, None)
+        keys = [self.keys.due(lane), self.keys.answered, self.keys.answers, self.keys.rest(lane)]
         args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_ANSWERS_MS, limit, round(lease_s * 1000)]
         now, following, *entries = await self._claim(keys, args)
         self.clock.observe(int(now))
-        self._expect(None if int(following) < 0 else int(following))
+        if int(following) >= 0:
+            self._expect(lane, int(following))
         return [Due.parse(entry) for entry in entries]
 
-    def expects_due(self) -> bool:
-        """Whether anything is due by now, as far as this process knows without asking."""
-        return self._next_due_ms is not None and self._next_due_ms <= self.clock.now_ms()
+    def expects_due(self, lane: Lane) -> bool:
+        """Whether anything of the lane is due by now, as far as this process knows without asking."""
+        at = self._next_due_ms.get(lane)
+        return at is not None and at <= self.clock.now_ms()
 
-    def _expect(self, at: int | None) -> None:
-        if at is not None:
-            self._next_due_ms = at if self._next_due_ms is None else min(at, self._next_due_ms)
+    def _expect(self, lane: Lane, at: int) -> None:
+        self._next_due_ms[lane] = min(at, self._next_due_ms.get(lane, at))
+
+    async def rest_submissions(self, until_ms: int) -> None:
+        """Nobody plans or sends before `until_ms`: there are no API calls for it."""
+        key = self.keys.rest(Lane.SUBMISSIONS)
+        await self.redis.set(key, until_ms, px=max(1, until_ms - self.clock.now_ms()))
+
+    async def submissions_rest_until(self) -> int | None:
+        until = await self.redis.get(self.keys.rest(Lane.SUBMISSIONS))
+        return int(until) if until and int(until) > self.clock.now_ms() else None
 
     async def join(
         self, request_id: str, fingerprint: str | None, task_id: str | None
@@ -126,7 +137,8 @@ class Ledger:
 
     async def ring(self, under_way_s: float) -> bool:
         """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`."""
-        keys = [self.keys.due, self.keys.doorbell, self.keys.epoch]
+        lanes = [key for lane in Lane for key in (self.keys.due(lane), self.keys.rest(lane))]
+        keys = [self.keys.doorbell, self.keys.epoch, *lanes]
         answer, now, *seen = await self._ring(keys, [self.clock.for_script(), round(under_way_s * 1000)])
         self.clock.observe(int(now))
         if not self.epoch.agrees(*seen):
@@ -140,10 +152,11 @@ class Ledger:
 
     async def rest_zone(self, zone: str, next_ms: int) -> None:
         """Look at the zone again at `next_ms`, or not at all if nothing runs there any more."""
-        await self._idle([self.keys.due, self.keys.running(zone)], [str(Due(DueKind.ZONE, zone)), next_ms])
+        due = Due(DueKind.ZONE, zone)
+        await self._idle([self.keys.due(due.lane), self.keys.running(zone)], [str(due), next_ms])
 
     async def rest_outbox(self, next_ms: int) -> None:
-        await self._idle([self.keys.due, self.keys.outbox], [str(OUTBOX), next_ms])
+        await self._idle([self.keys.due(OUTBOX.lane), self.keys.outbox], [str(OUTBOX), next_ms])
 
     async def request(self, request_id: str) -> Request | None:
         return await self._one(Request, self.keys.request(request_id))
@@ -273,11 +286,13 @@ class Ledger:
 
     async def overdue_s(self) -> float:
         """For how long the oldest due entry has waited, in seconds."""
-        first = await self.redis.zrange(self.keys.due, 0, 0, withscores=True)
-        if not first:
-            return 0.0
-        _, score = cast("tuple[str, float]", first[0])
-        return max(0.0, (self.clock.now_ms() - score) / 1000)
+        now, waited = self.clock.now_ms(), 0.0
+        for lane in Lane:
+            until = int(await self.redis.get(self.keys.rest(lane)) or 0)
+            first = await self.redis.zrange(self.keys.due(lane), 0, 0, withscores=True)
+            for _, score in cast("list[tuple[str, float]]", first):
+                waited = max(waited, (now - max(score, until)) / 1000)
+        return waited
 
     async def last_outcome_id(self) -> str:
         """Where the outcome stream ends now."""

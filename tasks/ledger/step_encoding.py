@@ -67,12 +67,13 @@ class StepEncoding:
         for cluster_id, pool in changes.empty_pools:
             self._write("srem", names.pools(cluster_id), pool)
         for due, at in changes.due.items():
-            self._scored(names.due, str(due), at)
+            self._scored(names.due(due.lane), str(due), at)
         for due, at in changes.sooner.items():
-            self._write("sooner", names.due, at, str(due))
+            self._write("sooner", names.due(due.lane), at, str(due))
         for cluster_id, at in changes.wake.items():
             pools = self._key(names.pools(cluster_id))
-            self._write("wake", names.due, pools, at, str(Due(DueKind.CLUSTER, cluster_id)))
+            due = Due(DueKind.CLUSTER, cluster_id)
+            self._write("wake", names.due(due.lane), pools, at, str(due))
 
     def _indexes(self, changes: Changes) -> None:
         names = self._names
@@ -96,9 +97,10 @@ class StepEncoding:
         self._write("zrem", names.open, request_id)
         self._write("zadd", names.ended, at, request_id)
         self._write("trim", names.ended, at - self._ttl_s * 1000)
-        self._write("zrem", names.due, str(Due(DueKind.REQUEST, request_id)))
+        deadline = Due(DueKind.REQUEST, request_id)
+        self._write("zrem", names.due(deadline.lane), str(deadline))
         waiters, outbox, due = (
-            self._key(name) for name in (names.waiters(request_id), names.outbox, names.due)
+            self._key(name) for name in (names.waiters(request_id), names.outbox, names.due(OUTBOX.lane))
         )
         self._step.setdefault("tell", []).append([waiters, outbox, due, request_id, at, str(OUTBOX)])
 

@@ -72,7 +72,8 @@ def submitting(
     )
     changes = Changes(sends=True)
     changes.put(sending)
-    changes.due[_due(operation)] = now + lease_ms
+    changes.due[_due(operation)] = None
+    changes.due[_due(sending)] = now + lease_ms
     kept = set(sending.request_ids)
     for request in requests.values():
         if request.request_id in kept:
@@ -331,4 +332,5 @@ def _with_share(request: Request, operation: Operation, **update: object) -> Req
 
 
 def _due(operation: Operation) -> Due:
-    return Due(DueKind.OPERATION, operation.operation_id)
+    kind = DueKind.SUBMISSION if operation.state is State.PLANNED else DueKind.OPERATION
+    return Due(kind, operation.operation_id)

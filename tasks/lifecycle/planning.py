@@ -80,7 +80,7 @@ def plan_cluster(
     operation = _operation(operation_id, cluster, first, now)
     changes.checks.remove(cluster)
     changes.put(operation, cluster.model_copy(update={"gate": operation_id}))
-    changes.due[Due(DueKind.OPERATION, operation_id)] = now + lease_ms
+    changes.due[Due(DueKind.SUBMISSION, operation_id)] = now + lease_ms
     for request, nodes in first.taken:
         _allocate(changes, request, operation_id, nodes)
     if _takes_all(first, demand[first.pool]):

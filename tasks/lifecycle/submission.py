@@ -49,6 +49,8 @@ async def submit(m: Machinery, scene: Scene) -> None:
     try:
         grant = await reserve(m, CallClass.SUBMIT, 2)
     except MustWait as wait:
+        # Nor are there calls for any other submission: nobody plans or sends until then.
+        await m.ledger.rest_submissions(wait.until)
         await _wait(m, operation, wait)
         return
     listing, sending = Grant(grant.calls[:1], grant.probe), Grant(grant.calls[1:])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from tasks.ledger.changes import Changes
-from tasks.ledger.due import Due, DueKind
+from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.records import Operation, State
 from tasks.ledger.scene import Scene
 from tasks.lifecycle.doubt import lease_ran_out, settle
@@ -39,33 +39,39 @@ class Sweeper:
     def __init__(self, machinery: Machinery, deliver: Deliver) -> None:
         self._m = machinery
         self._deliver = deliver
-        self._working: set[asyncio.Task[None]] = set()
+        self._working: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
+        self._most = {Lane.SUBMISSIONS: machinery.settings.submissions_at_once, Lane.ALL_ELSE: AT_ONCE}
         self._passing = asyncio.Lock()
         self._publishing = asyncio.Lock()
-        self._again = False
+        self._to_pass: set[Lane] = set()
         self._stopping = False
 
     async def sweep(self) -> int:
         """Claim and start what is due; gives the number of entries started."""
+        return await self._sweep(Lane)
+
+    async def _sweep(self, lanes: Iterable[Lane]) -> int:
         started = 0
-        self._again = True
+        self._to_pass.update(lanes)
         if self._passing.locked():
             return 0
         async with self._passing:
-            while self._again and not self._stopping:
-                self._again = False
-                started += await self._pass()
+            while self._to_pass and not self._stopping:
+                # What runs goes before what is new.
+                lane = Lane.ALL_ELSE if Lane.ALL_ELSE in self._to_pass else Lane.SUBMISSIONS
+                self._to_pass.remove(lane)
+                started += await self._pass(lane)
         return started
 
     def start(self, work: Coroutine[Any, Any, None], about: Due) -> None:
         """Work in the background, bounded only by the leases; when it is done the due set is swept again."""
+        working = self._working[about.lane]
         task = asyncio.create_task(self._guarded(work, about))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
+        working.add(task)
+        task.add_done_callback(working.discard)
 
-    @property
-    def has_room(self) -> bool:
-        return len(self._working) < AT_ONCE and not self._stopping
+    def has_room(self, lane: Lane) -> bool:
+        return len(self._working[lane]) < self._most[lane] and not self._stopping
 
     def plan_soon(self, cluster_id: str) -> None:
         """Plan a cluster in the background, now."""
@@ -81,18 +87,19 @@ class Sweeper:
     async def drain(self, timeout_s: float) -> None:
         """Take on nothing more, and give what is under way `timeout_s` to come to its end."""
         self._stopping = True
-        if not self._working:
+        working = set().union(*self._working.values())
+        if not working:
             return
-        _, late = await asyncio.wait(self._working, timeout=timeout_s)
+        _, late = await asyncio.wait(working, timeout=timeout_s)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    async def _pass(self) -> int:
+    async def _pass(self, lane: Lane) -> int:
         started = 0
-        while (room := AT_ONCE - len(self._working)) > 0 and not self._stopping:
-            most = min(room, BATCH)
-            entries = await self._m.ledger.claim_due(most, self._m.settings.submit_lease_s)
+        while self.has_room(lane):
+            most = min(self._most[lane] - len(self._working[lane]), BATCH)
+            entries = await self._m.ledger.claim_due(lane, most, self._m.settings.submit_lease_s)
             for due in entries:
                 self.start(self._work(due), due)
             started += len(entries)
@@ -108,22 +115,25 @@ class Sweeper:
             # Its lease brings it up again; nothing that goes wrong with one entry may stop the others.
             log.exception("step_failed", due=str(about))
             return
-        await self._soon()
+        await self._soon(about.lane)
 
-    async def _soon(self) -> None:
+    async def _soon(self, lane: Lane) -> None:
         """What one step makes due is taken up at once, not at the next tick."""
         if self._stopping:
             return
         task = asyncio.current_task()
         if task is not None:
-            self._working.discard(task)
-        if self._m.ledger.expects_due():
-            await self.sweep()
+            self._working[lane].discard(task)
+        expecting = [lane for lane in Lane if self._m.ledger.expects_due(lane)]
+        if expecting:
+            await self._sweep(expecting)
 
     async def _work(self, due: Due) -> None:
         match due.kind:
             case DueKind.CLUSTER:
                 await self.plan(due.name)
+            case DueKind.SUBMISSION:
+                await self._submission(due)
             case DueKind.OPERATION:
                 await self._operation(due)
             case DueKind.ZONE:
@@ -140,16 +150,19 @@ class Sweeper:
         async with self._publishing:
             await publish_outbox(self._m, self._deliver)
 
+    async def _submission(self, due: Due) -> None:
+        scene = await self._m.ledger.scene(due.name)
+        if scene is not None and scene.operation.state is State.PLANNED:
+            await submit(self._m, scene)
+        else:
+            await self._forget(due, scene.operation if scene is not None else None)
+
     async def _operation(self, due: Due) -> None:
         operation = await self._m.ledger.operation(due.name)
         if operation is None:
             await self._forget(due)
             return
         match operation.state:
-            case State.PLANNED:
-                scene = await self._m.ledger.scene(due.name)
-                if scene is not None and scene.operation.version == operation.version:
-                    await submit(self._m, scene)
             case State.SUBMITTING:
                 await lease_ran_out(self._m, operation)
             case State.IN_DOUBT:

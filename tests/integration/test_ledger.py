@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.changes import Changes, Committed, Event
-from tasks.ledger.due import Due, DueKind
+from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.ledger import Joined, Ledger
 from tasks.ledger.records import Cluster, Request
 from tasks.lifecycle.intake import Accepted, Ended, Intake
@@ -38,11 +38,11 @@ async def test_an_accepted_request_is_in_the_ledger_with_its_demand_and_its_dead
     assert request is not None
     assert request.wanted == 2
     assert [r.request_id for rs in (await ledger.demand("ehpc-a"))[2].values() for r in rs] == ["r-1"]
-    assert await ledger.claim_due(10, 45) == []
+    assert await ledger.claim_due(Lane.SUBMISSIONS, 10, 45) == []
     clock.advance(1)
-    assert await ledger.claim_due(10, 45) == [Due(DueKind.CLUSTER, "ehpc-a")]
+    assert await ledger.claim_due(Lane.SUBMISSIONS, 10, 45) == [Due(DueKind.CLUSTER, "ehpc-a")]
     clock.advance(7199)
-    assert Due(DueKind.REQUEST, "r-1") in await ledger.claim_due(10, 45)
+    assert Due(DueKind.REQUEST, "r-1") in await ledger.claim_due(Lane.ALL_ELSE, 10, 45)
 
 
 async def test_the_same_request_twice_is_one_request_with_two_waiting_tasks(
@@ -88,7 +88,7 @@ async def test_an_invalid_request_is_rejected_with_every_problem_and_written_onc
     assert "node_count" in first.outcome["error"]["message"]
     assert json.loads(server.get("scaleout:outcome:task-1") or "") == first.outcome
     assert server.xlen("scaleout:outcomes") == 1
-    assert server.exists("scaleout:due", "scaleout:open") == 0
+    assert server.exists("scaleout:due:submissions", "scaleout:due:all-else", "scaleout:open") == 0
 
 
 async def test_an_invalid_request_keeps_its_own_id_when_that_can_be_used(
@@ -123,7 +123,7 @@ async def test_a_commit_on_a_record_that_has_moved_on_changes_nothing(
     now = await ledger.request("r-1")
     assert now is not None
     assert now.wanted == 1
-    assert server.zscore("scaleout:due", "zone:jn1a") is None
+    assert server.zscore("scaleout:due:all-else", "zone:jn1a") is None
     assert [line["event"] for line in await ledger.history("r-1")] == ["request_accepted"]
 
 
@@ -149,22 +149,22 @@ async def test_a_cluster_is_woken_only_for_somebody_who_waits_there(
 
     await ledger.commit(Changes(wake={"ehpc-a": woken, "ehpc-b": woken}))
 
-    assert server.zscore("scaleout:due", "cluster:ehpc-a") == woken
-    assert server.zscore("scaleout:due", "cluster:ehpc-b") is None
+    assert server.zscore("scaleout:due:submissions", "cluster:ehpc-a") == woken
+    assert server.zscore("scaleout:due:submissions", "cluster:ehpc-b") is None
 
 
 async def test_a_process_knows_when_something_is_due_by_what_it_has_written_and_claimed(
     intake: Intake, ledger: Ledger, clock: HandClock
 ) -> None:
-    assert not ledger.expects_due()
+    assert not ledger.expects_due(Lane.SUBMISSIONS)
     await intake.accept(form(), None)
-    assert not ledger.expects_due()
+    assert not ledger.expects_due(Lane.SUBMISSIONS)
     clock.advance(1)
-    assert ledger.expects_due()
-    await ledger.claim_due(10, 45)
-    assert not ledger.expects_due()
+    assert ledger.expects_due(Lane.SUBMISSIONS)
+    await ledger.claim_due(Lane.SUBMISSIONS, 10, 45)
+    assert not ledger.expects_due(Lane.SUBMISSIONS)
     clock.advance(45)
-    assert ledger.expects_due()
+    assert ledger.expects_due(Lane.SUBMISSIONS)
 
 
 async def test_a_claim_sent_twice_gives_the_same_entries_and_leases_no_others(
@@ -174,14 +174,32 @@ async def test_a_claim_sent_twice_gives_the_same_entries_and_leases_no_others(
     await ledger.commit(changes)
     monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-claim"})())
 
-    first = await ledger.claim_due(2, 45)
-    assert await ledger.claim_due(2, 45) == first
+    first = await ledger.claim_due(Lane.SUBMISSIONS, 2, 45)
+    assert await ledger.claim_due(Lane.SUBMISSIONS, 2, 45) == first
 
     monkeypatch.undo()
-    assert await ledger.claim_due(9, 45) == [Due(DueKind.CLUSTER, "ehpc-2")]
-    assert await ledger.claim_due(9, 45) == []
+    assert await ledger.claim_due(Lane.SUBMISSIONS, 9, 45) == [Due(DueKind.CLUSTER, "ehpc-2")]
+    assert await ledger.claim_due(Lane.SUBMISSIONS, 9, 45) == []
     clock.advance(45)
-    assert len(await ledger.claim_due(9, 45)) == 3
+    assert len(await ledger.claim_due(Lane.SUBMISSIONS, 9, 45)) == 3
+
+
+async def test_while_submissions_rest_nobody_takes_them_or_rings_for_them_and_all_else_goes_on(
+    ledger: Ledger, clock: HandClock
+) -> None:
+    cluster, zone = Due(DueKind.CLUSTER, "ehpc-1"), Due(DueKind.ZONE, "jn1a")
+    await ledger.commit(Changes(due={cluster: 1}))
+    await ledger.rest_submissions(clock.now_ms() + 7_000)
+
+    assert not await ledger.ring(10)
+    assert await ledger.claim_due(Lane.SUBMISSIONS, 9, 45) == []
+    assert await ledger.overdue_s() == 0
+    await ledger.commit(Changes(due={zone: 1}))
+    assert await ledger.ring(10)
+    assert await ledger.claim_due(Lane.ALL_ELSE, 9, 45) == [zone]
+    clock.advance(7)
+    assert ledger.expects_due(Lane.SUBMISSIONS)
+    assert await ledger.claim_due(Lane.SUBMISSIONS, 9, 45) == [cluster]
 
 
 async def test_remembered_answers_are_forgotten_after_ten_minutes(
@@ -229,8 +247,8 @@ async def test_an_ended_request_tells_all_who_wait_and_expires_with_its_outcome(
     assert outcome is not None
     assert outcome["status"] == "timed_out"
     assert (
-        server.zrange("scaleout:due", 0, -1) == ["cluster:ehpc-a", "outbox:all"]
-        or server.zscore("scaleout:due", "request:r-1") is None
+        server.zrange("scaleout:due:all-else", 0, -1) == ["outbox:all"]
+        or server.zscore("scaleout:due:all-else", "request:r-1") is None
     )
 
 
@@ -266,11 +284,11 @@ async def test_a_zone_rests_only_when_nothing_runs_there(
         )
     )
     await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
-    assert server.zscore("scaleout:due", "zone:jn1a") == clock.now_ms() + 5000
+    assert server.zscore("scaleout:due:all-else", "zone:jn1a") == clock.now_ms() + 5000
 
     await ledger.commit(Changes(running=[("jn1a", "j-1", "op-1", None)]))
     await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
-    assert server.zscore("scaleout:due", "zone:jn1a") is None
+    assert server.zscore("scaleout:due:all-else", "zone:jn1a") is None
 
 
 async def test_a_record_comes_back_as_it_was_written(ledger: Ledger, clock: HandClock) -> None:

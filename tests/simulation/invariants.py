@@ -29,7 +29,15 @@ for _, kind in ipairs({'operation', 'request'}) do
     rows[#rows + 1] = redis.call('HGET', name, 'content') or ''
   end
 end
-return {rows, redis.call('ZRANGE', 'scaleout:due', 0, 0, 'WITHSCORES')}
+local due = false
+for _, lane in ipairs({'submissions', 'all-else'}) do
+  local first = redis.call('ZRANGE', 'scaleout:due:' .. lane, 0, 0, 'WITHSCORES')
+  if #first > 0 then
+    local at = math.max(first[2], tonumber(redis.call('GET', 'scaleout:rest:' .. lane) or 0))
+    due = due and math.min(due, at) or at
+  end
+end
+return {rows, due}
 """
 MODELS: dict[str, type[Operation | Request]] = {"operation": Operation, "request": Request}
 
@@ -55,7 +63,7 @@ class Invariants:
     def read(self) -> None:
         """Read the whole ledger."""
         rows, due = self._read_all()
-        self.next_due = int(float(due[1])) if due else None
+        self.next_due = int(due) if due else None
         before, self._parsed = self._parsed, {}
         self.operations, self.requests = {}, {}
         for kind, content in zip(rows[::2], rows[1::2], strict=True):
@@ -158,7 +166,7 @@ class Invariants:
         for key in map(str, world.server.keys("scaleout:cluster:*")):
             content = json.loads(world.server.hget(key, "content") or "{}")
             self.demand(content.get("gate") is None, f"{key} has its gate shut for good")
-        for kind in ("due", "outbox", "held", "open"):
+        for kind in ("due:submissions", "due:all-else", "outbox", "held", "open"):
             left = world.server.zrange(f"scaleout:{kind}", 0, -1)
             self.demand(not left, f"left in {kind}: {left}")
         for task_id, request_id in world.accepted.items():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WRITES = frozenset({"script", "DEL", "ZADD", "ZREM", "HSET"})
+WRITES = frozenset({"script", "DEL", "ZADD", "ZREM", "HSET", "SET"})
 
 
 class Crashed(BaseException):

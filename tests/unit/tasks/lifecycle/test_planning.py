@@ -106,7 +106,7 @@ def test_an_operation_takes_the_gate_and_serves_requests_in_order_of_arrival() -
     assert written(made.changes, operation) == operation
     assert written(made.changes, OPEN).gate == "op-1"
     assert made.changes.checks == []
-    assert made.changes.due == {CLUSTER_DUE: None, Due(DueKind.OPERATION, "op-1"): NOW + LEASE_MS}
+    assert made.changes.due == {CLUSTER_DUE: None, Due(DueKind.SUBMISSION, "op-1"): NOW + LEASE_MS}
     for one in (first, second):
         planned = written(made.changes, one)
         assert planned.wanted == 0
