@@ -19,6 +19,7 @@ AN_HOUR = 3_600_000
 
 CLUSTER_DUE = Due(DueKind.CLUSTER, "ehpc-a")
 OPERATION_DUE = Due(DueKind.OPERATION, "op-1")
+SUBMISSION_DUE = Due(DueKind.SUBMISSION, "op-1")
 ZONE_DUE = Due(DueKind.ZONE, "jn1a")
 
 _ENCODING = StepEncoding(Keys("scaleout"), NOW, 60, 100)

@@ -25,6 +25,7 @@ from tests.unit.tasks.lifecycle.records import (
     NOW,
     OPERATION_DUE,
     SENT,
+    SUBMISSION_DUE,
     ZONE_DUE,
     cluster,
     expires,
@@ -58,7 +59,8 @@ def opens_gate(changes: Changes) -> bool:
         assert "ehpc-a" not in changes.wake
         return False
     assert changes.wake["ehpc-a"] is not None
-    assert changes.due[OPERATION_DUE] is None
+    assert changes.due.get(OPERATION_DUE, changes.due.get(SUBMISSION_DUE)) is None
+    assert {OPERATION_DUE, SUBMISSION_DUE} & changes.due.keys()
     assert changes.held["op-1"] is None
     return True
 
@@ -130,7 +132,7 @@ def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_nee
     assert (record.listed_since, record.sent_at) == (NOW - 70_000, NOW - 250)
     assert record.body == '{"node_count": "5"}'
     assert record.allocations == planned.allocations
-    assert changes.due == {OPERATION_DUE: NOW + LEASE_MS}
+    assert changes.due == {SUBMISSION_DUE: None, OPERATION_DUE: NOW + LEASE_MS}
     for one in (first, second):
         part = share_of(written(changes, one))
         assert (part.state, part.submitted_at) == (State.SUBMITTING, NOW - 250)
@@ -219,7 +221,7 @@ def test_an_operation_that_is_tried_again_keeps_its_state_and_says_what_it_waits
     changes = next_step.try_again(planned, at=NOW + 9, reason=reason)
 
     assert written(changes, planned) == planned.model_copy(update={"tries": 3, "refusal": reason})
-    assert changes.due == {OPERATION_DUE: NOW + 9}
+    assert changes.due == {SUBMISSION_DUE: NOW + 9}
     assert not opens_gate(changes)
 
 
