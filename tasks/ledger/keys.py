@@ -48,6 +48,28 @@ class Keys:
         """Sorted set of `job_id operation_id`: whose each known job of a cluster is, by its sending."""
         return f"{self.prefix}:jobs:{cluster_id}"
 
+    def pause(self, scope: str) -> str:
+        return f"{self.prefix}:pause:{scope}"
+
+    @property
+    def paused(self) -> str:
+        """Sorted set of the scopes that are paused, by since when."""
+        return f"{self.prefix}:paused"
+
+    def parked(self, scope: str) -> str:
+        """Sorted set of the due entries that wait for the end of a pause, by since when."""
+        return f"{self.prefix}:parked:{scope}"
+
+    @property
+    def broken(self) -> str:
+        """Sorted set of the clusters with an open breaker, by since when."""
+        return f"{self.prefix}:broken"
+
+    @property
+    def journal(self) -> str:
+        """List of the last things that stopped the sending, or let it go on."""
+        return f"{self.prefix}:journal"
+
     def history(self, request_id: str) -> str:
         return f"{self.prefix}:history:{request_id}"
 

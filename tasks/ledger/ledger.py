@@ -15,6 +15,7 @@ from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
+from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
 from tasks.ledger.step_encoding import StepEncoding
 from tasks.runtime.clock import Clock
@@ -158,6 +159,23 @@ class Ledger:
     async def account(self) -> Account:
         return await self._one_or(Account, self.keys.account, Account())
 
+    async def pause(self, scope: str) -> Pause:
+        return await self._one_or(Pause, self.keys.pause(scope), Pause(scope=scope))
+
+    async def pauses(self, cluster_id: str) -> Pauses:
+        """What may keep an operation of the cluster from being sent."""
+        names = [self.keys.pause(EVERYTHING), self.keys.pause(cluster_id)]
+        of_everything, of_cluster = await self._many(Pause, names)
+        none = Pauses.none(cluster_id)
+        return Pauses(of_everything or none.of_everything, of_cluster or none.of_cluster)
+
+    async def paused_scopes(self) -> list[str]:
+        return [str(member) for member in await self.redis.zrange(self.keys.paused, 0, -1)]
+
+    async def broken_clusters(self) -> list[str]:
+        """The clusters with an open breaker."""
+        return [str(member) for member in await self.redis.zrange(self.keys.broken, 0, -1)]
+
     async def demand(self, cluster_id: str) -> dict[str, list[Request]]:
         """The first waiting requests of each pool of the cluster, in order of arrival."""
         pools = sorted(await cast("Any", self.redis.smembers(self.keys.pools(cluster_id))))
@@ -223,6 +241,11 @@ class Ledger:
         """When the operation became held (ms), or None if it is not."""
         score = await self.redis.zscore(self.keys.held, operation_id)
         return None if score is None else int(score)
+
+    async def journal(self) -> list[dict[str, Any]]:
+        """What has stopped the sending, or let it go on, latest last."""
+        lines = await cast("Any", self.redis.lrange(self.keys.journal, 0, -1))
+        return [json.loads(line) for line in lines]
 
     async def counter(self, name: str) -> int:
         return int(await cast("Any", self.redis.hget(self.keys.counters, name)) or 0)

@@ -9,10 +9,12 @@ from tasks.contract.outcome import LATE_NODES, Outcome, timestamp
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.keys import Keys
+from tasks.ledger.pauses import Pause
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
 
 MAX_HISTORY_LINE = 4_096
 MAX_HISTORY_LINES = 500
+MAX_JOURNAL_LINES = 1_000
 
 
 class StepEncoding:
@@ -81,6 +83,14 @@ class StepEncoding:
             self._write("trim", names.jobs(cluster_id), before)
         for operation_id, at in changes.held.items():
             self._scored(names.held, operation_id, at)
+        for scope, at in changes.paused.items():
+            self._scored(names.paused, scope, at)
+        for cluster_id, at in changes.broken.items():
+            self._scored(names.broken, cluster_id, at)
+        for scope, due in changes.parked:
+            self._write("zadd", names.parked(scope), self._now_ms, str(due))
+        for scope, at in changes.unparked.items():
+            self._write("move", names.parked(scope), self._key(names.due), at)
         for request_id, at in changes.opened.items():
             self._write("zadd", names.open, at, request_id)
         for request_id, task_id in changes.waiters:
@@ -107,6 +117,9 @@ class StepEncoding:
         line = history_line(event, self._now_ms)
         for request_id in event.requests:
             self._write("rpush", self._names.history(request_id), line, MAX_HISTORY_LINES)
+        if event.noted:
+            self._write("rpush", self._names.journal, line, MAX_JOURNAL_LINES)
+            self._write("count", self._names.counters, event.name)
 
     def _expire(self, record: Record) -> None:
         self._write("expire", self.key_of(record), self._ttl_s)
@@ -139,6 +152,8 @@ class StepEncoding:
                 return self._names.zone(record.zone)
             case Account():
                 return self._names.account
+            case Pause():
+                return self._names.pause(record.scope)
             case _:
                 raise TypeError(f"{type(record).__name__} is no record of the ledger")
 

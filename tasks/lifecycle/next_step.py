@@ -18,6 +18,7 @@ from tasks.ledger.records import (
     Verdict,
     give,
 )
+from tasks.lifecycle import breaker
 from tasks.lifecycle.request_end import expire_request, report_late_nodes, write_request
 
 A_DAY_MS = 86_400_000
@@ -224,6 +225,11 @@ def finish(
     changes.put(done)
     if operation.job_id is not None:
         changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    if verdict.successful:
+        cluster = breaker.succeeded(changes, cluster, operation, requests)
+    else:
+        said = f"job {operation.job_id} failed {verdict.error_codes}".rstrip()
+        cluster = breaker.failed(changes, cluster, operation, requests, said, now)
     _open_gate(changes, operation, cluster, now)
     complete = nodes_added >= operation.node_count
     changes.tell(

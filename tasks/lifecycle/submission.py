@@ -24,6 +24,7 @@ from tasks.lifecycle.api_calls import (
     reserve,
 )
 from tasks.lifecycle.machinery import Contention, Machinery
+from tasks.lifecycle.pause_watch import parked_while_paused
 from tasks.lifecycle.refusal import refuse
 from tasks.quota.governor import CallClass, Grant
 
@@ -41,7 +42,7 @@ UNDECIDED = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD})
 
 async def submit(m: Machinery, operation: Operation) -> None:
     """Take a `planned` operation as far as it goes now."""
-    if await _nobody_wants(m, operation):
+    if await _nobody_wants(m, operation) or await parked_while_paused(m, operation):
         return
     try:
         grant = await reserve(m, CallClass.SUBMIT, 2)
@@ -90,8 +91,12 @@ async def _prepare(m: Machinery, operation: Operation, listing: Grant) -> Operat
     await account_is_accepted(m)
     _refuse_to_send_by_a_wrong_clock(m, operation)
 
+    pauses = await m.ledger.pauses(operation.cluster_id)
     requests = await m.ledger.requests(operation.request_ids)
     now = m.clock.now_ms()
+    if pauses.in_force(now) is not None:
+        await parked_while_paused(m, operation)
+        return None
     wanted = next_step.still_wanted(operation, requests, now)
     if not wanted:
         await _nobody_wants(m, operation)
@@ -107,6 +112,8 @@ async def _prepare(m: Machinery, operation: Operation, listing: Grant) -> Operat
         now=now,
         lease_ms=m.lease_ms,
     )
+    # A pause that is committed before this step wins.
+    changes.checks.extend(pauses.records)
     word = await m.commit(changes)
     if word is Committed.LOST:
         raise MustWait(m.clock.now_ms() + LOST_AGAIN_MS, LEDGER_LOST)

@@ -17,6 +17,7 @@ from tasks.lifecycle.doubt import lease_ran_out, settle
 from tasks.lifecycle.following import follow_zone
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import count_nodes
+from tasks.lifecycle.pause_watch import look_at_pause
 from tasks.lifecycle.planning import Plan, plan_cluster
 from tasks.lifecycle.publication import Deliver, publish_outbox
 from tasks.lifecycle.request_end import expire_request
@@ -125,6 +126,8 @@ class Sweeper:
                 await self._deadline(due)
             case DueKind.OUTBOX:
                 await publish_outbox(self._m, self._deliver)
+            case DueKind.PAUSE:
+                await look_at_pause(self._m, due.name)
 
     async def _operation(self, due: Due) -> None:
         operation = await self._m.ledger.operation(due.name)
@@ -151,6 +154,7 @@ class Sweeper:
             # The cluster first: its version tells whether demand has come since.
             cluster = await m.ledger.cluster(cluster_id)
             account = await m.ledger.account()
+            pauses = await m.ledger.pauses(cluster_id)
             plan = plan_cluster(
                 cluster,
                 account,
@@ -160,6 +164,7 @@ class Sweeper:
                 lease_ms=m.lease_ms,
                 probe_ms=round(m.settings.retry_backoff_s * 1000),
                 operation_id=f"op-{secrets.token_hex(8)}",
+                pauses=pauses,
             )
             return plan.changes
 
