@@ -8,6 +8,7 @@ from typing import Literal
 
 from tasks.contract.outcome import Outcome
 from tasks.ledger.due import Due
+from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.records import Record
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -53,6 +54,7 @@ class Changes:
     ended_at: dict[str, int] = field(default_factory=dict)
     expire: list[Record] = field(default_factory=list)
     held: dict[str, int | None] = field(default_factory=dict)
+    durations: list[tuple[Pool, Duration]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     sends: bool = False
 
