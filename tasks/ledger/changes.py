@@ -8,6 +8,7 @@ from typing import Literal
 
 from tasks.contract.outcome import Outcome
 from tasks.ledger.due import Due
+from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.records import Record
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -61,6 +62,7 @@ class Changes:
     broken: dict[str, int | None] = field(default_factory=dict)
     parked: list[tuple[str, Due]] = field(default_factory=list)
     unparked: dict[str, int] = field(default_factory=dict)
+    durations: list[tuple[Pool, Duration]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     sends: bool = False
 

@@ -70,6 +70,15 @@ class Keys:
         """List of the last things that stopped the sending, or let it go on."""
         return f"{self.prefix}:journal"
 
+    def durations(self, cluster_id: str, pool: str) -> str:
+        """List of how long the last operations of a pool took, as JSON."""
+        return f"{self.prefix}:durations:{cluster_id}:{pool}"
+
+    @property
+    def pools_seen(self) -> str:
+        """Sorted set of the pools that have had an operation, as JSON, by the end of the last one."""
+        return f"{self.prefix}:pools-seen"
+
     def history(self, request_id: str) -> str:
         return f"{self.prefix}:history:{request_id}"
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
@@ -226,6 +227,16 @@ class Ledger:
     async def history(self, request_id: str) -> list[dict[str, Any]]:
         lines = await cast("Any", self.redis.lrange(self.keys.history(request_id), 0, -1))
         return [json.loads(line) for line in lines]
+
+    async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
+        """Of the last operations of a pool, latest last."""
+        lines = await cast("Any", self.redis.lrange(self.keys.durations(cluster_id, pool), 0, -1))
+        return [Duration(**json.loads(line)) for line in lines]
+
+    async def pools_seen(self) -> list[Pool]:
+        """The pools that have had an operation in the last 90 days, latest first."""
+        members = await self.redis.zrange(self.keys.pools_seen, 0, -1, desc=True)
+        return [Pool(**json.loads(str(member))) for member in members]
 
     async def open_requests(self, limit: int) -> list[str]:
         return [str(member) for member in await self.redis.zrange(self.keys.open, 0, limit - 1)]

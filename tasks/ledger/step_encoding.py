@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tasks.contract.outcome import LATE_NODES, Outcome, timestamp
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool
 from tasks.ledger.keys import Keys
 from tasks.ledger.pauses import Pause
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
@@ -35,6 +36,8 @@ class StepEncoding:
         self._records(changes)
         self._queues(changes)
         self._indexes(changes)
+        for pool, duration in changes.durations:
+            self._duration(pool, duration)
         for event in changes.events:
             self._history(event)
         for outcome in changes.outcomes:
@@ -95,6 +98,14 @@ class StepEncoding:
             self._write("zadd", names.open, at, request_id)
         for request_id, task_id in changes.waiters:
             self._write("sadd", names.waiters(request_id), task_id)
+
+    def _duration(self, pool: Pool, duration: Duration) -> None:
+        names = self._names
+        key = names.durations(pool.cluster_id, pool.name)
+        self._write("rpush", key, duration.text(), KEPT)
+        self._write("expire", key, KEPT_S)
+        self._write("zadd", names.pools_seen, duration.at, pool.text())
+        self._write("trim", names.pools_seen, duration.at - KEPT_S * 1000)
 
     def _outcome(self, outcome: Outcome, at: int) -> None:
         names, request_id = self._names, outcome.request_id

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.ledger.changes import Changes, Event, Level
 from tasks.ledger.due import Due, DueKind
+from tasks.ledger.durations import Pool, took
 from tasks.ledger.records import (
     Allocation,
     Candidate,
@@ -242,6 +243,8 @@ def finish(
             error_codes=verdict.error_codes,
         )
     )
+    if requests:
+        changes.durations.append((Pool.of(requests[0]), took(done, now)))
     by_id = {request.request_id: request for request in requests}
     ids = list(node_ids)
     for allocation, part in zip(operation.allocations, give(operation.allocations, nodes_added), strict=True):
