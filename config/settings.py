@@ -113,6 +113,7 @@ class LedgerSettings(BaseSettings):
     )
     outcome_ttl_s: int = Field(7 * 86400, ge=60, le=366 * 86400, description="How long outcomes are kept")
     stream_maxlen: int = Field(100_000, ge=100, description="About how many entries the outcome stream keeps")
+    policy_file: Path | None = Field(None, description="Limits and schedules")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="Lowest level"
@@ -171,7 +172,6 @@ class Settings(LedgerSettings):
         64, ge=1, le=1024, description="On how many clusters one worker sends at the same time"
     )
     retry_backoff_s: Seconds = Field(5.0, le=300, description="First wait after a refusal; doubles, to 300")
-    policy_file: Path | None = Field(None, description="Limits and schedules")
     signed_path_slash: bool = Field(True, description="Whether the signed path ends in a slash")
     signature_encoded_twice: bool = Field(True, description="Whether the signature is percent-encoded twice")
     add_nodes_job_action: str = Field(

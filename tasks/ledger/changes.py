@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from tasks.contract.outcome import Outcome
 from tasks.ledger.due import OUTBOX, Due, Lane
+from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.records import Record
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -23,12 +24,16 @@ class Committed(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. Its log line, its count and its lines of history are all made from this."""
+    """Something that happened. Its log line, its count and its lines of history are all made from this.
+
+    `noted`: it concerns more than single requests, and is counted and kept in the journal.
+    """
 
     name: str
     level: Level = "info"
     requests: tuple[str, ...] = ()
     fields: dict[str, object] = field(default_factory=dict)
+    noted: bool = False
 
 
 @dataclass(slots=True)
@@ -57,6 +62,11 @@ class Changes:
     ended_at: dict[str, int] = field(default_factory=dict)
     expire: list[Record] = field(default_factory=list)
     held: dict[str, int | None] = field(default_factory=dict)
+    paused: dict[str, int | None] = field(default_factory=dict)
+    broken: dict[str, int | None] = field(default_factory=dict)
+    parked: list[tuple[str, Due]] = field(default_factory=list)
+    unparked: dict[str, int] = field(default_factory=dict)
+    durations: list[tuple[Pool, Duration]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     sends: bool = False
 

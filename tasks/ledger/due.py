@@ -22,6 +22,7 @@ class DueKind(StrEnum):
     ZONE = "zone"
     REQUEST = "request"
     OUTBOX = "outbox"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,37 @@ class Keys:
         """Sorted set of `job_id operation_id`: whose each known job of a cluster is, by its sending."""
         return f"{self.prefix}:jobs:{cluster_id}"
 
+    def pause(self, scope: str) -> str:
+        return f"{self.prefix}:pause:{scope}"
+
+    @property
+    def paused(self) -> str:
+        """Sorted set of the scopes that are paused, by since when."""
+        return f"{self.prefix}:paused"
+
+    def parked(self, scope: str) -> str:
+        """Sorted set of the due entries that wait for the end of a pause, by since when."""
+        return f"{self.prefix}:parked:{scope}"
+
+    @property
+    def broken(self) -> str:
+        """Sorted set of the clusters with an open breaker, by since when."""
+        return f"{self.prefix}:broken"
+
+    @property
+    def journal(self) -> str:
+        """List of the last things that stopped the sending, or let it go on."""
+        return f"{self.prefix}:journal"
+
+    def durations(self, cluster_id: str, pool: str) -> str:
+        """List of how long the last operations of a pool took, as JSON."""
+        return f"{self.prefix}:durations:{cluster_id}:{pool}"
+
+    @property
+    def pools_seen(self) -> str:
+        """Sorted set of the pools that have had an operation, as JSON, by the end of the last one."""
+        return f"{self.prefix}:pools-seen"
+
     def history(self, request_id: str) -> str:
         return f"{self.prefix}:history:{request_id}"
 

@@ -13,10 +13,12 @@ from redis.asyncio import Redis
 
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
+from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
+from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Operation, Record, Request, Zone
-from tasks.ledger.scene import Scene
+from tasks.ledger.scene import Demand, Scene
 from tasks.ledger.step_encoding import StepEncoding
 from tasks.runtime.clock import Clock
 from tasks.runtime.redis_scripts import Script
@@ -184,16 +186,38 @@ class Ledger:
     async def account(self) -> Account:
         return await self._one_or(self.keys.account, Account())
 
-    async def demand(self, cluster_id: str) -> tuple[Cluster, Account, dict[str, list[Request]]]:
-        """The cluster, the account, and each pool's first waiting requests, in order of arrival."""
+    async def pause(self, scope: str) -> Pause:
+        return await self._one_or(self.keys.pause(scope), Pause(scope=scope))
+
+    async def pauses(self, cluster_id: str) -> Pauses:
+        """What may keep an operation of the cluster from being sent."""
+        rows = await self._rows([self.keys.pause(EVERYTHING), self.keys.pause(cluster_id)])
+        return _pauses(cluster_id, *rows)
+
+    async def paused_scopes(self) -> list[str]:
+        return [str(member) for member in await self.redis.zrange(self.keys.paused, 0, -1)]
+
+    async def broken_clusters(self) -> list[str]:
+        """The clusters with an open breaker."""
+        return [str(member) for member in await self.redis.zrange(self.keys.broken, 0, -1)]
+
+    async def demand(self, cluster_id: str) -> Demand:
+        """The cluster, what may keep it from being planned, and who waits there."""
         names = self.keys
-        cluster, account, *pools = await self._waiting(
-            [names.cluster(cluster_id), names.account, names.pools(cluster_id)],
+        cluster, account, everything, of_cluster, *pools = await self._waiting(
+            [
+                names.cluster(cluster_id),
+                names.account,
+                names.pause(EVERYTHING),
+                names.pause(cluster_id),
+                names.pools(cluster_id),
+            ],
             [names.demand(cluster_id, ""), names.request(""), READ_OF_A_POOL],
         )
-        return (
+        return Demand(
             _load_or(Cluster(cluster_id=cluster_id), *cluster),
             _load_or(Account(), *account),
+            _pauses(cluster_id, everything, of_cluster),
             {pool: [_load(Request, *row) for row in waiting] for pool, *waiting in pools},
         )
 
@@ -209,21 +233,22 @@ class Ledger:
         names = self.keys
         clusters = sorted({operation.cluster_id for operation in operations.values()})
         requests = sorted({name for operation in operations.values() for name in operation.request_ids})
-        keys = [names.account, *map(names.cluster, clusters), *map(names.request, requests)]
-        first, *rows = await self._rows(keys)
-        account = _load_or(Account(), *first)
-        found = dict(zip(clusters, rows, strict=False))
+        keys = [names.account, names.pause(EVERYTHING)]
+        keys += [key for name in clusters for key in (names.cluster(name), names.pause(name))]
+        account, everything, *rows = await self._rows([*keys, *map(names.request, requests)])
+        found = dict(zip(clusters, zip(rows[::2], rows[1::2], strict=False), strict=False))
         asking = {
             name: _load(Request, version, content)
-            for name, (version, content) in zip(requests, rows[len(clusters) :], strict=True)
+            for name, (version, content) in zip(requests, rows[2 * len(clusters) :], strict=True)
             if content is not None
         }
         return {
             name: Scene(
                 operation,
                 {asked: asking[asked] for asked in operation.request_ids if asked in asking},
-                _load_or(Cluster(cluster_id=operation.cluster_id), *found[operation.cluster_id]),
-                account,
+                _load_or(Cluster(cluster_id=operation.cluster_id), *found[operation.cluster_id][0]),
+                _load_or(Account(), *account),
+                _pauses(operation.cluster_id, everything, found[operation.cluster_id][1]),
             )
             for name, operation in operations.items()
         }
@@ -266,6 +291,16 @@ class Ledger:
         lines = await cast("Any", self.redis.lrange(self.keys.history(request_id), 0, -1))
         return [json.loads(line) for line in lines]
 
+    async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
+        """Of the last operations of a pool, latest last."""
+        lines = await cast("Any", self.redis.lrange(self.keys.durations(cluster_id, pool), 0, -1))
+        return [Duration(**json.loads(line)) for line in lines]
+
+    async def pools_seen(self) -> list[Pool]:
+        """The pools that have had an operation in the last 90 days, latest first."""
+        members = await self.redis.zrange(self.keys.pools_seen, 0, -1, desc=True)
+        return [Pool(**json.loads(str(member))) for member in members]
+
     async def open_requests(self, limit: int) -> list[str]:
         return [str(member) for member in await self.redis.zrange(self.keys.open, 0, limit - 1)]
 
@@ -280,6 +315,11 @@ class Ledger:
         """When the operation became held (ms), or None if it is not."""
         score = await self.redis.zscore(self.keys.held, operation_id)
         return None if score is None else int(score)
+
+    async def journal(self) -> list[dict[str, Any]]:
+        """What has stopped the sending, or let it go on, latest last."""
+        lines = await cast("Any", self.redis.lrange(self.keys.journal, 0, -1))
+        return [json.loads(line) for line in lines]
 
     async def counter(self, name: str) -> int:
         return int(await cast("Any", self.redis.hget(self.keys.counters, name)) or 0)
@@ -334,3 +374,9 @@ def _load_or(fresh: R, version: str | None, content: str | None) -> R:
     if content is None:
         return fresh.model_copy(update={"version": int(version or 0)})
     return _load(type(fresh), str(version), content)
+
+
+def _pauses(cluster_id: str, everything: Sequence[Any], of_cluster: Sequence[Any]) -> Pauses:
+    return Pauses(
+        _load_or(Pause(scope=EVERYTHING), *everything), _load_or(Pause(scope=cluster_id), *of_cluster)
+    )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.contract.outcome import OutcomeStatus
 from tasks.contract.request import ScaleOutRequest
+from tasks.ledger.breakers import Breaker
 
 READ_OF_A_POOL = 128  # requests; an operation serves at most 99
 
@@ -223,7 +224,7 @@ class Operation(Record):
 class Cluster(Record):
     """A cluster's gate, and what is known of the cluster. Its version also moves when demand arrives.
 
-    `doubt_since`: when the first operation that was ever in doubt here was sent, in ms.
+    `doubt_since`: when the first operation that was ever in doubt here was sent, in ms. `breakers`: by pool.
     """
 
     cluster_id: str
@@ -233,6 +234,7 @@ class Cluster(Record):
     not_before: int = 0
     streak: int = 0
     waits_for: Refusal | None = None
+    breakers: dict[str, Breaker] = {}
 
     @property
     def identity(self) -> str:

@@ -1,11 +1,12 @@
-"""An operation together with the records that its steps read and write."""
+"""An operation, or a cluster's demand, together with the records that its steps read and write."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.ledger.changes import Changes
+from tasks.ledger.pauses import Pauses
 from tasks.ledger.records import Account, Cluster, Operation, Request
 
 
@@ -21,6 +22,7 @@ class Scene:
     requests: Mapping[str, Request]
     cluster: Cluster
     account: Account
+    pauses: Pauses
 
     def after(self, changes: Changes) -> Scene:
         """The scene once `changes` are written."""
@@ -29,6 +31,7 @@ class Scene:
             {name: changes.written(request) for name, request in self.requests.items()},
             changes.written(self.cluster),
             changes.written(self.account),
+            self.pauses,
         )
 
     @property
@@ -36,3 +39,19 @@ class Scene:
         """The requests that the operation serves, in their order."""
         names = self.operation.request_ids
         return [self.requests[name] for name in names if name in self.requests]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What planning a cluster looks at. `waiting`: each pool's first requests, in order of arrival."""
+
+    cluster: Cluster
+    account: Account
+    pauses: Pauses
+    waiting: Mapping[str, Sequence[Request]]
+
+    def scene_of(self, operation: Operation) -> Scene:
+        """The scene of an operation that has just been planned from this."""
+        asking = {request.request_id: request for pool in self.waiting.values() for request in pool}
+        requests = {name: asking[name] for name in operation.request_ids}
+        return Scene(operation, requests, self.cluster, self.account, self.pauses)

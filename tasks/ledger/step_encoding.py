@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 from tasks.contract.outcome import LATE_NODES, Outcome, timestamp
 from tasks.ledger.changes import Changes, Event
-from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
+from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool
 from tasks.ledger.keys import Keys
+from tasks.ledger.pauses import Pause
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
 
 MAX_HISTORY_LINE = 4_096
 MAX_HISTORY_LINES = 500
+MAX_JOURNAL_LINES = 1_000
 
 
 class StepEncoding:
@@ -33,6 +36,8 @@ class StepEncoding:
         self._records(changes)
         self._queues(changes)
         self._indexes(changes)
+        for pool, duration in changes.durations:
+            self._duration(pool, duration)
         for event in changes.events:
             self._history(event)
         for outcome in changes.outcomes:
@@ -85,10 +90,26 @@ class StepEncoding:
             self._write("trim", names.jobs(cluster_id), before)
         for operation_id, at in changes.held.items():
             self._scored(names.held, operation_id, at)
+        for scope, at in changes.paused.items():
+            self._scored(names.paused, scope, at)
+        for cluster_id, at in changes.broken.items():
+            self._scored(names.broken, cluster_id, at)
+        for scope, due in changes.parked:
+            self._write("zadd", names.parked(scope), self._now_ms, str(due))
+        for scope, at in changes.unparked.items():
+            self._write("move", names.parked(scope), self._key(names.due(Lane.SUBMISSIONS)), at)
         for request_id, at in changes.opened.items():
             self._write("zadd", names.open, at, request_id)
         for request_id, task_id in changes.waiters:
             self._write("sadd", names.waiters(request_id), task_id)
+
+    def _duration(self, pool: Pool, duration: Duration) -> None:
+        names = self._names
+        key = names.durations(pool.cluster_id, pool.name)
+        self._write("rpush", key, duration.text(), KEPT)
+        self._write("expire", key, KEPT_S)
+        self._write("zadd", names.pools_seen, duration.at, pool.text())
+        self._write("trim", names.pools_seen, duration.at - KEPT_S * 1000)
 
     def _outcome(self, outcome: Outcome, at: int) -> None:
         names, request_id = self._names, outcome.request_id
@@ -112,6 +133,9 @@ class StepEncoding:
         line = history_line(event, self._now_ms)
         for request_id in event.requests:
             self._write("rpush", self._names.history(request_id), line, MAX_HISTORY_LINES)
+        if event.noted:
+            self._write("rpush", self._names.journal, line, MAX_JOURNAL_LINES)
+            self._write("count", self._names.counters, event.name)
 
     def _expire(self, record: Record) -> None:
         self._write("expire", self.key_of(record), self._ttl_s)
@@ -144,6 +168,8 @@ class StepEncoding:
                 return self._names.zone(record.zone)
             case Account():
                 return self._names.account
+            case Pause():
+                return self._names.pause(record.scope)
             case _:
                 raise TypeError(f"{type(record).__name__} is no record of the ledger")
 

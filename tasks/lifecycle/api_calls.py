@@ -12,11 +12,11 @@ from redis.exceptions import RedisError
 
 from tasks.ehpc.errors import AccountRefused, EhpcError, QuotaExhausted
 from tasks.ehpc.models import NodeRow, OperationRow
-from tasks.ledger.changes import Changes
+from tasks.ledger.changes import Changes, Event
 from tasks.ledger.records import Account, Refusal
 from tasks.lifecycle.backoff import backoff_ms
 from tasks.lifecycle.machinery import Machinery
-from tasks.lifecycle.refusal import pause_account
+from tasks.lifecycle.refusal import account_refused, pause_account
 from tasks.quota.governor import CallClass, Grant, Wait
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,6 @@ async def read_refused(m: Machinery, error: EhpcError, tries: int) -> MustWait:
     now = m.clock.now_ms()
     until = now + backoff_ms(tries + 1, m.settings.retry_backoff_s, m.rng)
     if isinstance(error, AccountRefused):
-        log.error("account_refused", ret_code=error.ret_code, detail=str(error))
         until = max(until, await _pause(m, refusal))
     return MustWait(until, refusal)
 
@@ -79,10 +78,12 @@ async def _pause(m: Machinery, refusal: Refusal) -> int:
 
     async def build() -> Changes:
         nonlocal until
-        paused = pause_account(await m.ledger.account(), refusal, m.clock.now_ms(), m.waiting)
+        account = await m.ledger.account()
+        paused = pause_account(account, refusal, m.clock.now_ms(), m.waiting)
         until = paused.not_before
         changes = Changes()
         changes.put(paused)
+        changes.tell(account_refused(account, refusal))
         return changes
 
     await m.commit_current(build)
@@ -97,8 +98,8 @@ async def account_is_accepted(m: Machinery, known: Account) -> None:
     changes = Changes()
     update = {"refused_since": None, "not_before": 0, "streak": 0, "refusal": None}
     changes.put(account.model_copy(update=update))
+    changes.tell(Event("account_accepted", noted=True))
     await m.commit(changes)
-    log.info("account_accepted")
 
 
 async def list_cluster_jobs(

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from config.policy import Policy
 from config.settings import Settings
 from tasks.ehpc.client import EhpcClient
 from tasks.ledger.changes import Changes, Committed
@@ -35,6 +36,7 @@ class Machinery:
     governor: Governor
     clock: Clock
     rng: random.Random = field(default_factory=random.SystemRandom)
+    policy: Callable[[], Policy] = Policy
     _warned: set[str] = field(default_factory=set)
 
     @property

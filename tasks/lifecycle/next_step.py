@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.ledger.changes import Changes, Event, Level
 from tasks.ledger.due import Due, DueKind
+from tasks.ledger.durations import Pool, took
 from tasks.ledger.records import (
     Allocation,
     Candidate,
@@ -18,6 +19,7 @@ from tasks.ledger.records import (
     Verdict,
     give,
 )
+from tasks.lifecycle import breaker
 from tasks.lifecycle.request_end import expire_request, report_late_nodes, write_request
 
 A_DAY_MS = 86_400_000
@@ -225,6 +227,11 @@ def finish(
     changes.put(done)
     if operation.job_id is not None:
         changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    if verdict.successful:
+        cluster = breaker.succeeded(changes, cluster, operation, requests)
+    else:
+        said = f"job {operation.job_id} failed {verdict.error_codes}".rstrip()
+        cluster = breaker.failed(changes, cluster, operation, requests, said, now)
     _open_gate(changes, operation, cluster, now)
     complete = nodes_added >= operation.node_count
     changes.tell(
@@ -237,6 +244,8 @@ def finish(
             error_codes=verdict.error_codes,
         )
     )
+    if requests:
+        changes.durations.append((Pool.of(requests[0]), took(done, now)))
     by_id = {request.request_id: request for request in requests}
     ids = list(node_ids)
     for allocation, part in zip(operation.allocations, give(operation.allocations, nodes_added), strict=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tasks.contract.request import MAX_NODES_PER_OPERATION
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import Due, DueKind
+from tasks.ledger.pauses import Pauses
 from tasks.ledger.records import (
     READ_OF_A_POOL,
     Account,
@@ -19,6 +20,7 @@ from tasks.ledger.records import (
     Share,
     State,
 )
+from tasks.lifecycle import breaker, pausing
 from tasks.lifecycle.request_end import leave_demand, write_request
 
 
@@ -49,24 +51,27 @@ def plan_cluster(
     lease_ms: int,
     probe_ms: int,
     operation_id: str,
+    pauses: Pauses | None = None,
 ) -> Plan:
     """Make the next operation of `cluster`, or find out when to look again. Times in ms.
 
     The operation stays leased to the caller for `lease_ms`. While the account is refused, one cluster in
     `probe_ms` may go on, to find out whether it still is.
     """
-    changes = Changes(checks=[cluster])
+    changes = Changes(checks=[cluster, *(pauses.records if pauses else ())])
     due = Due(DueKind.CLUSTER, cluster.cluster_id)
     changes.due[due] = None
     _forget_empty_pools(changes, cluster, demand)
     if cluster.gate is not None:
         return Plan(changes)
+    if pauses is not None and (pause := pauses.in_force(now)) is not None:
+        return Plan(pausing.park(due, pauses, pause, cluster))
     elsewhere = _reject_other_zones(changes, cluster, demand, now)
     pools = {pool: requests for pool, requests in demand.items() if pool not in elsewhere}
     candidates = [
         found
         for pool, requests in pools.items()
-        if (found := _candidate(pool, requests, now, coalesce_ms)) is not None
+        if (found := _candidate(cluster, pool, requests, now, coalesce_ms)) is not None
     ]
     if not candidates:
         return Plan(changes)
@@ -85,6 +90,7 @@ def plan_cluster(
         _allocate(changes, request, operation_id, nodes)
     if _takes_all(first, demand[first.pool]):
         changes.empty_pools.append((cluster.cluster_id, first.pool))
+    breaker.probed(changes, cluster, first.pool, operation.request_ids)
     changes.tell(
         Event(
             "operation_planned",
@@ -104,7 +110,9 @@ def _arrival(candidate: _Candidate) -> tuple[int, str]:
     return candidate.taken[0][0].accepted_at, candidate.pool
 
 
-def _candidate(pool: str, requests: Sequence[Request], now: int, coalesce_ms: int) -> _Candidate | None:
+def _candidate(
+    cluster: Cluster, pool: str, requests: Sequence[Request], now: int, coalesce_ms: int
+) -> _Candidate | None:
     waiting = [
         request
         for request in requests
@@ -116,6 +124,8 @@ def _candidate(pool: str, requests: Sequence[Request], now: int, coalesce_ms: in
             return None
         soonest = min(waiting, key=lambda request: request.not_before)
         return _Candidate(pool, soonest.not_before, [(soonest, 0)])
+    if (broken := cluster.breakers.get(pool)) is not None and broken.is_open:
+        return _Candidate(pool, max(now, broken.until), breaker.probe_of(ready))
     taken, full = _take(ready)
     candidate = _Candidate(pool, now, taken)
     if not full:

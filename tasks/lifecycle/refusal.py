@@ -18,6 +18,7 @@ from tasks.ehpc.errors import (
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Account, Cluster, Operation, Refusal, Request, State
+from tasks.lifecycle import breaker
 from tasks.lifecycle.backoff import backoff_ms
 from tasks.lifecycle.next_step import without_share
 from tasks.lifecycle.request_end import enter_demand, write_request
@@ -61,9 +62,12 @@ def refuse(
     shared = len(operation.allocations) > 1
     for request in requests:
         _refuse_request(changes, request, operation, error, refusal, shared, now, waiting)
+    if isinstance(error, Rejected):
+        cluster = breaker.failed(changes, cluster, operation, requests, str(error), now)
     _open_gate(changes, cluster, error, refusal, now, waiting)
     if isinstance(error, AccountRefused):
         changes.put(pause_account(account, refusal, now, waiting))
+        changes.tell(account_refused(account, refusal))
     alert = isinstance(error, AccountRefused) or (isinstance(error, Rejected) and error.alert)
     changes.tell(
         Event(
@@ -148,6 +152,12 @@ def _open_gate(
         update = {"gate": None, "waits_for": refusal, "streak": streak, "not_before": at}
     changes.put(cluster.model_copy(update=update))
     changes.due[Due(DueKind.CLUSTER, cluster.cluster_id)] = at
+
+
+def account_refused(account: Account, refusal: Refusal) -> Event:
+    """That the account is refused: noted once, and logged with every try."""
+    fields: dict[str, object] = {"ret_code": refusal.code, "message": refusal.message}
+    return Event("account_refused", "error", fields=fields, noted=account.refused_since is None)
 
 
 def pause_account(account: Account, refusal: Refusal, now: int, waiting: Waiting) -> Account:

@@ -8,7 +8,10 @@ from typing import Any
 
 from tasks.contract.outcome import timestamp
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.pauses import Pauses
 from tasks.ledger.records import Account, Cluster, Operation, Request, State
+from tasks.lifecycle import breaker, pausing
+from tasks.lifecycle.stops import account_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,12 @@ class Standing:
 
 
 def standing_of(
-    request: Request, cluster: Cluster, account: Account, operations: Mapping[str, Operation], now: int
+    request: Request,
+    cluster: Cluster,
+    account: Account,
+    operations: Mapping[str, Operation],
+    now: int,
+    pauses: Pauses | None = None,
 ) -> Standing:
     if request.status is not None:
         return Standing(request.status, None)
@@ -33,6 +41,8 @@ def standing_of(
     sent = [operation for operation in live if operation.state is not State.PLANNED]
     if sent:
         return Standing("in_progress", _progress(sent[0]))
+    if pauses is not None and (pause := pauses.in_force(now)) is not None:
+        return Standing("waiting", pausing.text_of(pause))
     if live:
         waits_for = live[0].refusal
         why = "its cluster's operations are being listed" if waits_for is None else waits_for.message
@@ -51,11 +61,12 @@ def _progress(operation: Operation) -> str:
 
 def _waiting(request: Request, cluster: Cluster, account: Account, now: int) -> str:
     if account.refused_since is not None and account.refusal is not None:
-        return (
-            f"the account is refused, tried again {timestamp(account.not_before)}: {account.refusal.message}"
-        )
+        return account_text(account)
     if cluster.gate is not None:
         return f"gate: cluster {cluster.cluster_id} is being changed by operation {cluster.gate}"
+    broken = cluster.breakers.get(request.pool)
+    if broken is not None and broken.is_open:
+        return breaker.text_of(broken)
     for refusal, until in (
         (cluster.waits_for, cluster.not_before),
         (request.last_refusal, request.not_before),
@@ -72,7 +83,8 @@ async def read_standing(ledger: Ledger, request: Request) -> Standing:
     cluster = await ledger.cluster(request.form.cluster_id)
     account = await ledger.account()
     operations = await ledger.operations(share.operation_id for share in request.live_shares)
-    return standing_of(request, cluster, account, operations, ledger.clock.now_ms())
+    pauses = await ledger.pauses(request.form.cluster_id)
+    return standing_of(request, cluster, account, operations, ledger.clock.now_ms(), pauses)
 
 
 def summary(request: Request, standing: Standing, outcome: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tasks.lifecycle.api_calls import (
     reserve,
 )
 from tasks.lifecycle.machinery import MOST_CONTENTION, Contention, Machinery
+from tasks.lifecycle.pause_watch import parked_while_paused
 from tasks.lifecycle.refusal import refuse
 from tasks.quota.governor import CallClass, Grant
 
@@ -45,6 +46,8 @@ async def submit(m: Machinery, scene: Scene) -> None:
     operation = scene.operation
     if not next_step.still_wanted(operation, scene.requests, m.clock.now_ms()):
         await _abandon(m, operation)
+        return
+    if await parked_while_paused(m, scene):
         return
     try:
         grant = await reserve(m, CallClass.SUBMIT, 2)
@@ -105,6 +108,8 @@ async def _written_as_submitting(
         if not wanted:
             await _abandon(m, operation)
             return None
+        if await parked_while_paused(m, scene):
+            return None
         changes = next_step.submitting(
             operation,
             scene.requests,
@@ -116,6 +121,8 @@ async def _written_as_submitting(
             now=now,
             lease_ms=m.lease_ms,
         )
+        # A pause that is committed before this step wins.
+        changes.checks.extend(scene.pauses.records)
         word = await m.commit(changes)
         if word is Committed.OK:
             return scene.after(changes)

@@ -18,6 +18,7 @@ from tasks.lifecycle.doubt import lease_ran_out, settle
 from tasks.lifecycle.following import follow_zone
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import count_nodes
+from tasks.lifecycle.pause_watch import look_at_pause
 from tasks.lifecycle.planning import Plan, plan_cluster
 from tasks.lifecycle.publication import Deliver, publish_outbox
 from tasks.lifecycle.request_end import expire_request
@@ -142,6 +143,8 @@ class Sweeper:
                 await self._deadline(due)
             case DueKind.OUTBOX:
                 await self._publish()
+            case DueKind.PAUSE:
+                await look_at_pause(self._m, due.name)
 
     async def _publish(self) -> None:
         """Whoever publishes already goes on until the outbox is empty: a second one would tell all twice."""
@@ -177,21 +180,20 @@ class Sweeper:
 
         async def build() -> Changes:
             nonlocal plan, scene
-            cluster, account, demand = await m.ledger.demand(cluster_id)
+            demand = await m.ledger.demand(cluster_id)
             plan = plan_cluster(
-                cluster,
-                account,
-                demand,
+                demand.cluster,
+                demand.account,
+                demand.waiting,
                 now=m.clock.now_ms(),
                 coalesce_ms=round(m.settings.coalesce_window_s * 1000),
                 lease_ms=m.lease_ms,
                 probe_ms=round(m.settings.retry_backoff_s * 1000),
                 operation_id=f"op-{secrets.token_hex(8)}",
+                pauses=demand.pauses,
             )
-            waiting = {request.request_id: request for requests in demand.values() for request in requests}
             if plan.operation is not None:
-                asking = {name: waiting[name] for name in plan.operation.request_ids}
-                scene = Scene(plan.operation, asking, cluster, account)
+                scene = demand.scene_of(plan.operation)
             return plan.changes
 
         await m.commit_current(build)

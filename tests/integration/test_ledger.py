@@ -37,7 +37,7 @@ async def test_an_accepted_request_is_in_the_ledger_with_its_demand_and_its_dead
     request = await ledger.request("r-1")
     assert request is not None
     assert request.wanted == 2
-    assert [r.request_id for rs in (await ledger.demand("ehpc-a"))[2].values() for r in rs] == ["r-1"]
+    assert [r.request_id for rs in (await ledger.demand("ehpc-a")).waiting.values() for r in rs] == ["r-1"]
     assert await ledger.claim_due(Lane.SUBMISSIONS, 10, 45) == []
     clock.advance(1)
     assert await ledger.claim_due(Lane.SUBMISSIONS, 10, 45) == [Due(DueKind.CLUSTER, "ehpc-a")]

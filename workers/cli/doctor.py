@@ -18,11 +18,13 @@ from tasks.ehpc.models import JobStatus
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.api_calls import moment
 from tasks.lifecycle.engine import open_api, open_governor, open_ledger
+from tasks.lifecycle.stops import read_stops
 from tasks.lifecycle.submission import MOST_SKEW_S
 from tasks.quota.governor import CallClass, Wait
 from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, print_table, say
+from workers.cli.stop_findings import show_stop, stops_so_far
 
 A_DAY_MS = 86_400_000
 
@@ -131,10 +133,10 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
     for operation in (await ledger.operations(await ledger.held_operations())).values():
         says = f"cluster {operation.cluster_id}: {operation.held_because}"
         findings.append(Finding(f"held {operation.operation_id}", "wrong", says))
-    account = await ledger.account()
-    if account.refused_since is not None and account.refusal is not None:
-        since = timestamp(account.refused_since)
-        findings.append(Finding("account", "wrong", f"refused since {since}: {account.refusal.message}"))
+    findings += [Finding(*show_stop(stop)) for stop in await read_stops(ledger)]
+    so_far = await stops_so_far(ledger)
+    if so_far:
+        findings.append(Finding("stops so far", "ok", so_far))
     aside = int(await ledger.counter("messages_set_aside"))
     if aside:
         says = f"{aside} so far could not be understood; the last are in {ledger.keys.set_aside}"
@@ -143,7 +145,9 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
     if overdue_s > 60:
         says = f"the oldest due entry has waited for {overdue_s:.0f} s: is a worker running?"
         findings.append(Finding("workers", "wrong", says))
-    return findings or [Finding("ledger", "ok", "nothing is held, nothing is overdue")]
+    if all(finding.verdict == "ok" for finding in findings):
+        findings.append(Finding("ledger", "ok", "nothing is held, nothing is overdue"))
+    return findings
 
 
 async def _some_zone(ledger: Ledger) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.standing import read_standing, summary
+from tasks.lifecycle.stops import read_stops
 from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, print_table, say
@@ -17,6 +18,8 @@ COLUMNS = ("request_id", "state", "cluster_id", "nodes_requested", "nodes_added"
 
 def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
     async def read(ledger: Ledger, _: LedgerSettings) -> list[dict[str, Any]]:
+        for stop in await read_stops(ledger):
+            say(stop.text)
         ids = await (ledger.ended_requests(limit) if ended else ledger.open_requests(limit))
         found = await ledger.requests(ids)
         known = [found[request_id] for request_id in ids if request_id in found]

@@ -154,6 +154,40 @@ def cancel(
 
 
 @app.command()
+def pause(
+    cluster_id: Annotated[
+        str | None, typer.Option("--cluster", help="Of this cluster alone; left out: everything.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; shown wherever the pause is.")] = None,
+    lasting: Annotated[
+        str | None,
+        typer.Option("--for", metavar="SPAN", help="Lifts by itself after 90s, 30m, 2h, 1h30m."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who pauses; recorded.")] = None,
+    json: Json = False,
+) -> None:
+    """Send nothing new. What runs is followed to its end, and requests are still taken in."""
+    from workers.cli.pause import pause_sending
+
+    raise typer.Exit(pause_sending(cluster_id, reason, lasting, by, as_json=json))
+
+
+@app.command()
+def resume(
+    cluster_id: Annotated[
+        str | None,
+        typer.Option("--cluster", help="This cluster's pause and its breakers; left out: everything's."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who resumes; recorded.")] = None,
+    json: Json = False,
+) -> None:
+    """Lift a pause, and show what is still paused."""
+    from workers.cli.pause import resume_sending
+
+    raise typer.Exit(resume_sending(cluster_id, by, as_json=json))
+
+
+@app.command()
 def resolve(
     name: Annotated[str, typer.Argument(metavar="ID", help="A held operation, or its request.")],
     adopt: Annotated[

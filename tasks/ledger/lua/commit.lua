@@ -11,6 +11,7 @@
 --          zadd   {i, score, member}         zrem  {i, member}
 --          sooner {i, score, member}         add, or move to an earlier score
 --          wake   {i, pools i, score, member}  add if the set of pools has any, else remove
+--          move   {from i, to i, score}      every member goes to another sorted set, or to an earlier score in it
 --          sadd   {i, member}                srem  {i, member}
 --          rpush  {i, text, most}            append; only the last `most` lines are kept
 --          set    {i, text, ttl_s}
@@ -18,6 +19,7 @@
 --          tell   {waiters i, outbox i, due i, request id, score, due member}
 --                                            whoever waits for the request is put into the outbox
 --          trim   {i, score}                 forget members up to the score
+--          count  {i, field}                 one more
 --          expire {i, ttl_s}
 -- ARGV[5]  the epoch's id that the caller knows, '' if it has seen none yet
 -- ARGV[6]  the epoch's count that the caller knows
@@ -68,6 +70,12 @@ for _, w in ipairs(step.sooner or {}) do
   local score = redis.call('ZSCORE', KEYS[w[1]], w[3])
   if not score or tonumber(score) > tonumber(w[2]) then redis.call('ZADD', KEYS[w[1]], w[2], w[3]) end
 end
+for _, w in ipairs(step.move or {}) do
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[w[1]], 0, -1)) do
+    redis.call('ZADD', KEYS[w[2]], 'LT', w[3], member)
+  end
+  redis.call('DEL', KEYS[w[1]])
+end
 for _, w in ipairs(step.sadd or {}) do redis.call('SADD', KEYS[w[1]], w[2]) end
 for _, w in ipairs(step.srem or {}) do redis.call('SREM', KEYS[w[1]], w[2]) end
 for _, w in ipairs(step.wake or {}) do
@@ -96,6 +104,7 @@ for _, w in ipairs(step.tell or {}) do
   end
 end
 for _, w in ipairs(step.trim or {}) do redis.call('ZREMRANGEBYSCORE', KEYS[w[1]], '-inf', w[2]) end
+for _, w in ipairs(step.count or {}) do redis.call('HINCRBY', KEYS[w[1]], w[2], 1) end
 for _, w in ipairs(step.expire or {}) do redis.call('EXPIRE', KEYS[w[1]], w[2]) end
 
 redis.call('HSET', KEYS[2], ARGV[2], 'OK')

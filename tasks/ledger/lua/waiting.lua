@@ -1,17 +1,18 @@
--- What planning a cluster looks at, in one answer: the cluster, the account, and who waits in each pool.
+-- What planning a cluster looks at, in one answer: the cluster, the account, pauses, and who waits in each pool.
 --
--- KEYS     1 cluster (hash), 2 account (hash), 3 pools of the cluster (set)
+-- KEYS     1 cluster (hash), 2 account (hash), 3 pause of everything (hash), 4 pause of the cluster (hash),
+--          5 pools of the cluster (set)
 -- ARGV[1]  what the keys of the cluster's demand begin with; the pool's name follows
 -- ARGV[2]  what the keys of requests begin with; the request's id follows
 -- ARGV[3]  at most so many requests of a pool
--- Answers  {cluster, account, {pool, request, request, …}, …}, each record as {version, content}
+-- Answers  {cluster, account, pause, pause, {pool, request, request, …}, …}, each record as {version, content}
 --
 -- The keys of demand and of requests are not in KEYS, for nobody knows them before the pools are read.
 
 local function record(key) return redis.call('HMGET', key, 'version', 'content') end
 
-local answer = {record(KEYS[1]), record(KEYS[2])}
-local pools = redis.call('SMEMBERS', KEYS[3])
+local answer = {record(KEYS[1]), record(KEYS[2]), record(KEYS[3]), record(KEYS[4])}
+local pools = redis.call('SMEMBERS', KEYS[5])
 table.sort(pools)
 for _, pool in ipairs(pools) do
   local waiting = {pool}

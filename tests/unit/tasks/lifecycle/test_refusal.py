@@ -162,7 +162,8 @@ def test_what_does_not_come_from_the_cluster_ends_its_waiting(error: EhpcError) 
 
     changes = after(error, sent(), at=at)
 
-    assert written(changes, at) == at.model_copy(update={"gate": None, "streak": 0, "waits_for": None})
+    after_it = written(changes, at).model_copy(update={"breakers": {}})
+    assert after_it == at.model_copy(update={"gate": None, "streak": 0, "waits_for": None})
     assert changes.due[CLUSTER_DUE] == NOW
 
 

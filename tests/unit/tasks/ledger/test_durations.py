@@ -1,0 +1,61 @@
+"""What is kept of how long operations took."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.ledger.durations import Duration, Pool, percentile, took
+from tasks.ledger.records import State, Verdict
+from tasks.lifecycle import next_step
+from tests.unit.tasks.lifecycle.records import NOW, SENT, cluster, operation, request, served
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=100), st.floats(0.01, 1.0))
+def test_a_percentile_is_the_smallest_value_that_such_a_share_does_not_exceed(
+    values: list[int], share: float
+) -> None:
+    found = percentile(values, share)
+
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+    assert sum(value < found for value in values) < share * len(values)
+
+
+def test_there_is_no_percentile_of_nothing() -> None:
+    assert percentile([], 0.9) is None
+
+
+def test_a_pool_in_words_is_the_same_text_for_requests_that_can_be_bought_together() -> None:
+    one = Pool.of(request("r-1", nodes=2, resource_conf={"cpu": 4, "memory": 8}))
+    other = Pool.of(request("r-2", nodes=9, resource_conf={"memory": 8, "cpu": 4}))
+    third = Pool.of(request("r-3", nodes=9, cluster_id="ehpc-b", resource_conf={"memory": 8, "cpu": 4}))
+
+    assert one.text() == other.text()
+    assert one.text() != third.text()
+    assert (one.cluster_id, one.zone, one.node_role) == ("ehpc-a", "jn1a", "compute")
+
+
+@pytest.mark.parametrize("successful", [True, False])
+def test_an_operation_that_ends_by_its_job_leaves_its_duration_with_its_pool(successful: bool) -> None:
+    done = operation({"r-1": 2})
+    verdict = Verdict(successful=successful, ended_at=NOW - 5)
+
+    changes = next_step.finish(
+        done, [served(done)], cluster(), verdict, nodes_added=1, node_ids=("cln-1",), now=NOW
+    )
+
+    assert changes.durations == [(Pool.of(request()), Duration(NOW - SENT, 1, successful, NOW))]
+
+
+def test_an_operation_that_no_request_is_left_of_leaves_nothing() -> None:
+    verdict = Verdict(successful=True, ended_at=NOW)
+
+    changes = next_step.finish(operation(), [], cluster(), verdict, nodes_added=2, node_ids=(), now=NOW)
+
+    assert changes.durations == []
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_duration() -> None:
+    assert took(operation(state=State.RUNNING), SENT - 1).ms == 0
