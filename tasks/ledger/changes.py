@@ -42,6 +42,7 @@ class Changes:
 
     `wake`: clusters to be planned from then on, if anybody waits there.
     `sends`: once this is written something will be sent, so it is not written to a ledger with data missing.
+    `schedules`: names that come into force, or go.
     """
 
     puts: list[Record] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Changes:
     parked: list[tuple[str, Due]] = field(default_factory=list)
     unparked: dict[str, int] = field(default_factory=dict)
     durations: list[tuple[Pool, Duration]] = field(default_factory=list)
+    schedules: dict[str, bool] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     sends: bool = False
 

@@ -23,6 +23,7 @@ class DueKind(StrEnum):
     REQUEST = "request"
     OUTBOX = "outbox"
     PAUSE = "pause"
+    SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,12 +19,14 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Operation, Record, Request, Zone
 from tasks.ledger.scene import Demand, Scene
+from tasks.ledger.schedule_record import ScheduleRecord
 from tasks.ledger.step_encoding import StepEncoding
 from tasks.runtime.clock import Clock
 from tasks.runtime.redis_scripts import Script
 
 LUA = Path(__file__).parent / "lua"
 REMEMBER_ANSWERS_MS = 600_000
+READ_AT_ONCE = 500
 
 R = TypeVar("R", bound=Record)
 
@@ -137,11 +139,15 @@ class Ledger:
         self.clock.observe(int(now))
         return Joined(word), json.loads(outcome) if outcome else None
 
-    async def ring(self, under_way_s: float) -> bool:
-        """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`."""
+    async def ring(self, under_way_s: float, worker: str = "") -> bool:
+        """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`.
+
+        `worker` is noted as alive.
+        """
         lanes = [key for lane in Lane for key in (self.keys.due(lane), self.keys.rest(lane))]
-        keys = [self.keys.doorbell, self.keys.epoch, *lanes]
-        answer, now, *seen = await self._ring(keys, [self.clock.for_script(), round(under_way_s * 1000)])
+        keys = [self.keys.doorbell, self.keys.epoch, self.keys.heartbeats, *lanes]
+        args = [self.clock.for_script(), round(under_way_s * 1000), worker]
+        answer, now, *seen = await self._ring(keys, args)
         self.clock.observe(int(now))
         if not self.epoch.agrees(*seen):
             # The script that writes is the judge; it also tells all others.
@@ -290,6 +296,33 @@ class Ledger:
     async def history(self, request_id: str) -> list[dict[str, Any]]:
         lines = await cast("Any", self.redis.lrange(self.keys.history(request_id), 0, -1))
         return [json.loads(line) for line in lines]
+
+    async def waiting(self, cluster_id: str) -> AsyncIterator[Request]:
+        """Every request that waits for nodes of the cluster, a few at a time."""
+        for pool in sorted(await cast("Any", self.redis.smembers(self.keys.pools(cluster_id)))):
+            ids = await self.redis.zrange(self.keys.demand(cluster_id, pool), 0, -1)
+            for first in range(0, len(ids), READ_AT_ONCE):
+                found = await self.requests(map(str, ids[first : first + READ_AT_ONCE]))
+                for request in found.values():
+                    yield request
+
+    async def schedule(self, name: str) -> ScheduleRecord | None:
+        return await self._one(ScheduleRecord, self.keys.schedule(name))
+
+    async def schedule_names(self) -> set[str]:
+        """Of the schedules that are in force."""
+        return set(await cast("Any", self.redis.smembers(self.keys.schedules)))
+
+    async def schedule_due_at(self, name: str) -> int | None:
+        """When the schedule is looked at next (ms), or None if it never is."""
+        due = Due(DueKind.SCHEDULE, name)
+        score = await self.redis.zscore(self.keys.due(due.lane), str(due))
+        return None if score is None else int(score)
+
+    async def heartbeats(self) -> dict[str, int]:
+        """When each worker last ticked (ms), by its node name; those of the last day."""
+        rows = await self.redis.zrange(self.keys.heartbeats, 0, -1, withscores=True)
+        return {str(name): int(score) for name, score in cast("Any", rows)}
 
     async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
         """Of the last operations of a pool, latest last."""

@@ -12,6 +12,7 @@ from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool
 from tasks.ledger.keys import Keys
 from tasks.ledger.pauses import Pause
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
+from tasks.ledger.schedule_record import ScheduleRecord
 
 MAX_HISTORY_LINE = 4_096
 MAX_HISTORY_LINES = 500
@@ -38,6 +39,8 @@ class StepEncoding:
         self._indexes(changes)
         for pool, duration in changes.durations:
             self._duration(pool, duration)
+        for name, there in changes.schedules.items():
+            self._write("sadd" if there else "srem", self._names.schedules, name)
         for event in changes.events:
             self._history(event)
         for outcome in changes.outcomes:
@@ -170,6 +173,8 @@ class StepEncoding:
                 return self._names.account
             case Pause():
                 return self._names.pause(record.scope)
+            case ScheduleRecord():
+                return self._names.schedule(record.name)
             case _:
                 raise TypeError(f"{type(record).__name__} is no record of the ledger")
 

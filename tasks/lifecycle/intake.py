@@ -74,6 +74,16 @@ class Intake:
         self, form: ScaleOutRequest, task_id: str | None, *, planner_s: float = 0.0
     ) -> Accepted | Ended:
         """Write a valid request, once. The same id with other content gives a `conflict` outcome."""
+        changes = Changes()
+        request, accepted = self.enter(changes, form, planner_s=planner_s)
+        if task_id is not None:
+            changes.waiters.append((form.request_id, task_id))
+        return await self._write(request, changes, task_id, accepted)
+
+    def enter(
+        self, changes: Changes, form: ScaleOutRequest, *, planner_s: float = 0.0
+    ) -> tuple[Request, Accepted]:
+        """Put a valid request into `changes`, which may do more in the same step."""
         now = self._ledger.clock.now_ms()
         deadline_s = self._deadline_s if form.deadline_s is None else form.deadline_s
         request = Request(
@@ -84,24 +94,33 @@ class Intake:
             deadline_at=now + round(deadline_s * 1000),
             wanted=form.node_count,
         )
-        changes = Changes(opened={form.request_id: now})
+        changes.opened[form.request_id] = now
         changes.put(request)
         changes.arrivals.append((form.cluster_id, pool_of(form), form.request_id, now))
         plan_at = now + self._coalesce_ms + round(planner_s * 1000)
         changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
         changes.due[Due(DueKind.REQUEST, form.request_id)] = request.deadline_at
-        if task_id is not None:
-            changes.waiters.append((form.request_id, task_id))
         about = form.model_dump(mode="json", exclude_none=True, exclude={"request_id", "resource_conf"})
         changes.tell(Event("request_accepted", requests=(form.request_id,), fields=about))
-        return await self._write(request, changes, task_id, Accepted(form.request_id, form.cluster_id, True))
+        return request, Accepted(form.request_id, form.cluster_id, True)
 
     async def _refuse(self, task_id: str, given: Mapping[str, Any], error: InvalidRequest) -> Ended:
         """An invalid request ends as it comes, under its own id if that can be used, else the task's."""
-        now = self._ledger.clock.now_ms()
         given_id = given.get("request_id")
         usable = isinstance(given_id, str) and REQUEST_ID.fullmatch(given_id)
         request_id = str(given_id) if usable else KEY_UNSAFE.sub("_", task_id)[:128]
+        changes = Changes()
+        ended = self.enter_refused(changes, request_id, given, error)
+        answer = await self._write(ended, changes, task_id, None)
+        if isinstance(answer, Ended):
+            return answer
+        raise RuntimeError(f"request {request_id} is waiting, though it was refused")
+
+    def enter_refused(
+        self, changes: Changes, request_id: str, given: Mapping[str, Any], error: InvalidRequest
+    ) -> Request:
+        """Put an invalid request into `changes`, ended as `rejected`."""
+        now = self._ledger.clock.now_ms()
         request = Request(
             request_id=request_id,
             fingerprint=content_fingerprint(given),
@@ -109,17 +128,12 @@ class Intake:
             deadline_at=now,
             last_refusal=Refusal(kind="invalid", message=str(error)),
         )
-        changes = Changes()
         changes.tell(
             Event(
                 "request_refused", "warning", (request_id,), {"kind": "invalid", "problems": error.problems}
             )
         )
-        ended = end_request(changes, request, "rejected", now)
-        answer = await self._write(ended, changes, task_id, None)
-        if isinstance(answer, Ended):
-            return answer
-        raise RuntimeError(f"request {request_id} is waiting, though it was refused")
+        return end_request(changes, request, "rejected", now)
 
     async def _write(
         self, request: Request, changes: Changes, task_id: str | None, accepted: Accepted | None

@@ -22,6 +22,7 @@ from tasks.lifecycle.pause_watch import look_at_pause
 from tasks.lifecycle.planning import Plan, plan_cluster
 from tasks.lifecycle.publication import Deliver, publish_outbox
 from tasks.lifecycle.request_end import expire_request
+from tasks.lifecycle.schedule_firing import fire_schedule
 from tasks.lifecycle.submission import submit
 
 log = structlog.get_logger(__name__)
@@ -145,6 +146,8 @@ class Sweeper:
                 await self._publish()
             case DueKind.PAUSE:
                 await look_at_pause(self._m, due.name)
+            case DueKind.SCHEDULE:
+                await fire_schedule(self._m, due.name)
 
     async def _publish(self) -> None:
         """Whoever publishes already goes on until the outbox is empty: a second one would tell all twice."""
