@@ -9,6 +9,7 @@ from typing import Literal
 from tasks.contract.outcome import Outcome
 from tasks.ledger.due import Due
 from tasks.ledger.durations import Duration, Pool
+from tasks.ledger.meters import Entry, Within
 from tasks.ledger.records import Record
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -17,6 +18,7 @@ Level = Literal["debug", "info", "warning", "error"]
 class Committed(Enum):
     OK = auto()
     STALE = auto()
+    OVER = auto()
     LOST = auto()
 
 
@@ -56,6 +58,8 @@ class Changes:
     held: dict[str, int | None] = field(default_factory=dict)
     durations: list[tuple[Pool, Duration]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    within: list[Within] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     sends: bool = False
 
     def put(self, *records: Record) -> None:

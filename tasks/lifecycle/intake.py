@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from config.policy import Policy
 from tasks.contract.outcome import Outcome, OutcomeError, timestamp
 from tasks.contract.request import (
     REQUEST_ID,
@@ -19,6 +20,7 @@ from tasks.ledger.changes import Changes, Committed, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.ledger import Joined, Ledger
 from tasks.ledger.records import Refusal, Request, pool_of
+from tasks.lifecycle.intake_guard import IntakeGuard, turned_away
 from tasks.lifecycle.machinery import tell
 from tasks.lifecycle.request_end import end_request
 
@@ -43,11 +45,23 @@ class Ended:
     outcome: dict[str, Any]
 
 
-class Intake:
-    """`coalesce_s`, `deadline_s`: seconds, for requests that do not say otherwise."""
+class _Overtaken(Exception):  # noqa: N818 - named by what happened
+    """Others were faster, and left no room in flight for this request."""
 
-    def __init__(self, ledger: Ledger, *, coalesce_s: float, deadline_s: float) -> None:
+
+class Intake:
+    """`coalesce_s`, `deadline_s`: seconds, for requests that do not say otherwise; `policy`: in force now."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        coalesce_s: float,
+        deadline_s: float,
+        policy: Callable[[], Policy] = Policy,
+    ) -> None:
         self._ledger = ledger
+        self._guard = IntakeGuard(ledger, policy)
         self._coalesce_ms = round(coalesce_s * 1000)
         self._deadline_s = deadline_s
 
@@ -69,7 +83,11 @@ class Intake:
         return await self.accept(request, task_id)
 
     async def accept(self, form: ScaleOutRequest, task_id: str | None) -> Accepted | Ended:
-        """Write a valid request, once. The same id with other content gives a `conflict` outcome."""
+        """Write a valid request, once. The same id with other content gives a `conflict` outcome.
+
+        What the policy refuses for good, or now and without waiting, ends as `rejected`.
+        """
+        refused = await self._guard.refuses(form)
         now = self._ledger.clock.now_ms()
         deadline_s = self._deadline_s if form.deadline_s is None else form.deadline_s
         request = Request(
@@ -80,9 +98,12 @@ class Intake:
             deadline_at=now + round(deadline_s * 1000),
             wanted=form.node_count,
         )
+        changes = Changes()
+        if refused:
+            return await self._write(turned_away(changes, request, refused, now), changes, task_id, None)
         plan_at = now + self._coalesce_ms
-        changes = Changes(opened={form.request_id: now})
-        changes.put(request)
+        changes.opened[form.request_id] = now
+        changes.put(self._guard.admit(changes, request))
         changes.arrivals.append((form.cluster_id, pool_of(form), form.request_id, now))
         changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
         changes.due[Due(DueKind.REQUEST, form.request_id)] = request.deadline_at
@@ -90,9 +111,11 @@ class Intake:
             changes.waiters.append((form.request_id, task_id))
         about = form.model_dump(mode="json", exclude_none=True, exclude={"request_id", "resource_conf"})
         changes.tell(Event("request_accepted", requests=(form.request_id,), fields=about))
-        return await self._write(
-            request, changes, task_id, Accepted(form.request_id, form.cluster_id, plan_at, True)
-        )
+        accepted = Accepted(form.request_id, form.cluster_id, plan_at, True)
+        try:
+            return await self._write(request, changes, task_id, accepted)
+        except _Overtaken:
+            return await self.accept(form, task_id)
 
     async def _refuse(self, task_id: str, given: Mapping[str, Any], error: InvalidRequest) -> Ended:
         """An invalid request ends as it comes, under its own id if that can be used, else the task's."""
@@ -123,15 +146,18 @@ class Intake:
         self, request: Request, changes: Changes, task_id: str | None, accepted: Accepted | None
     ) -> Accepted | Ended:
         for _ in range(ATTEMPTS):
-            if await self._ledger.commit(changes) is Committed.OK:
+            word = await self._ledger.commit(changes)
+            if word is Committed.OVER:
+                raise _Overtaken
+            if word is Committed.OK:
                 tell(changes)
                 return accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
-            word, outcome = await self._ledger.join(request.request_id, request.fingerprint, task_id)
-            if word is Joined.WAITING and request.asked is not None:
+            known, outcome = await self._ledger.join(request.request_id, request.fingerprint, task_id)
+            if known is Joined.WAITING and request.asked is not None:
                 return Accepted(request.request_id, request.asked.cluster_id, 0, False)
-            if word is Joined.ENDED and outcome is not None:
+            if known is Joined.ENDED and outcome is not None:
                 return Ended(outcome)
-            if word is Joined.CONFLICT:
+            if known is Joined.CONFLICT:
                 return self._conflict(request)
         raise RuntimeError(f"request {request.request_id} was neither written nor found")
 

@@ -18,15 +18,17 @@ from tasks.ledger.records import (
     Share,
     State,
 )
+from tasks.lifecycle.guard import Guard
 from tasks.lifecycle.request_end import leave_demand, write_request
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be committed; `operation` is set if one was made and may be sent now."""
+    """What is to be committed; `operation` is set if one was made and may be sent now, and `serves` these."""
 
     changes: Changes
     operation: Operation | None = None
+    serves: tuple[Request, ...] = ()
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ def plan_cluster(
     lease_ms: int,
     probe_ms: int,
     operation_id: str,
+    guard: Guard | None = None,
 ) -> Plan:
     """Make the next operation of `cluster`, or find out when to look again. Times in ms.
 
@@ -74,11 +77,18 @@ def plan_cluster(
     if max(first.ready_at, allowed_at) > now:
         changes.due[due] = max(first.ready_at, allowed_at)
         return Plan(changes)
+    if guard is not None:
+        first.taken = guard.keep(changes, first.taken, now)
+        if not first.taken:
+            changes.due[due] = now
+            return Plan(changes)
     if account.refused_since is not None:
         changes.put(account.model_copy(update={"not_before": now + probe_ms}))
     operation = _operation(operation_id, cluster, first, now)
+    if guard is not None:
+        operation = guard.admit(changes, operation, first.taken)
     changes.checks.remove(cluster)
-    changes.put(operation, cluster.model_copy(update={"gate": operation_id}))
+    changes.put(operation, cluster.model_copy(update={"gate": operation_id, "last_operation": operation_id}))
     changes.due[Due(DueKind.OPERATION, operation_id)] = now + lease_ms
     for request, nodes in first.taken:
         _allocate(changes, request, operation_id, nodes)
@@ -94,7 +104,7 @@ def plan_cluster(
             },
         )
     )
-    return Plan(changes, operation)
+    return Plan(changes, operation, tuple(request for request, _ in first.taken))
 
 
 def _arrival(candidate: _Candidate) -> tuple[int, str]:

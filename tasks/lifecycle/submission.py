@@ -25,6 +25,7 @@ from tasks.lifecycle.api_calls import (
 )
 from tasks.lifecycle.machinery import Contention, Machinery
 from tasks.lifecycle.refusal import refuse
+from tasks.lifecycle.replanning import planned_anew
 from tasks.quota.governor import CallClass, Grant
 
 log = structlog.get_logger(__name__)
@@ -89,6 +90,8 @@ async def _prepare(m: Machinery, operation: Operation, listing: Grant) -> Operat
         raise await read_refused(m, error, operation.tries) from error
     await account_is_accepted(m)
     _refuse_to_send_by_a_wrong_clock(m, operation)
+    if await planned_anew(m, operation):
+        return None
 
     requests = await m.ledger.requests(operation.request_ids)
     now = m.clock.now_ms()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Operation, State
 from tasks.lifecycle.doubt import lease_ran_out, settle
 from tasks.lifecycle.following import follow_zone
+from tasks.lifecycle.headroom import within_policy
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import count_nodes
 from tasks.lifecycle.planning import Plan, plan_cluster
@@ -151,7 +153,8 @@ class Sweeper:
             # The cluster first: its version tells whether demand has come since.
             cluster = await m.ledger.cluster(cluster_id)
             account = await m.ledger.account()
-            plan = plan_cluster(
+            make = partial(
+                plan_cluster,
                 cluster,
                 account,
                 await m.ledger.demand(cluster_id),
@@ -161,6 +164,7 @@ class Sweeper:
                 probe_ms=round(m.settings.retry_backoff_s * 1000),
                 operation_id=f"op-{secrets.token_hex(8)}",
             )
+            plan = await within_policy(m, cluster, lambda guard: make(guard=guard))
             return plan.changes
 
         await m.commit_current(build)
