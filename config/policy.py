@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
+
+from config.moments import check_cron, check_zone, moments
 
 MAX_CATCH_UP_S = 7 * 86_400
 MIN_CATCH_UP_S = 60
@@ -115,8 +126,8 @@ class Schedule(_Table):
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-    cron: str
-    timezone: str = "UTC"
+    cron: Annotated[str, AfterValidator(check_cron)]
+    timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
     mode: Literal["add", "ensure"] = "add"
     ready_by: bool = False
     lead_time: Literal["learnt", "fixed"] = "learnt"
@@ -142,9 +153,25 @@ class Schedule(_Table):
         return self.requested_by or f"schedule:{self.name}"
 
     @property
+    def role(self) -> str:
+        """As the contract of requests has it: a shared cluster takes login nodes only."""
+        return self.node_role or ("login" if self.cluster_id.startswith("hpc-") else "compute")
+
+    @property
     def floor_s(self) -> int:
         """The shortest lead time, or the lead time if it is fixed."""
         return self.lead_time_s or 0
+
+    def moments(self, after: datetime) -> Iterator[datetime]:
+        """Its moments later than `after`, in order, as UTC; endless unless `not_after` ends them."""
+        return moments(
+            self.cron,
+            self.timezone,
+            after,
+            not_before=self.not_before,
+            not_after=self.not_after,
+            skip_dates=self.skip_dates,
+        )
 
     def request(self, request_id: str, node_count: int | None = None) -> dict[str, Any]:
         """The fields of a request, unchecked; `node_count` if fewer are asked for than the schedule says."""

@@ -10,10 +10,12 @@ from celery.signals import setup_logging, worker_ready, worker_shutdown
 from kombu import Queue
 
 from config.celery_options import APP_NAME, QUEUE, SWEEP_QUEUE, celery_options
+from config.policy_file import PolicyError
 from config.settings import LedgerSettings, Settings, SettingsError, load
 from config.structured_logs import configure_logging
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.lifecycle import worker_engine
+from tasks.lifecycle.policy import read_policy
 from workers import consumer, transport
 from workers.set_aside import SetAsideList
 from workers.ticker import Ticker
@@ -36,10 +38,13 @@ def make_app(settings: Settings) -> Celery:
 
 def _settings() -> Settings:
     try:
-        return load(Settings)
-    except SettingsError as error:
+        settings = load(Settings)
+        if settings.policy_file is not None:
+            read_policy(settings.policy_file)
+    except (SettingsError, PolicyError) as error:
         # One line, no traceback: it is the reader's environment that has to be mended.
         sys.exit(f"scaleout: {error}")
+    return settings
 
 
 _loaded = _settings()

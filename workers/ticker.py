@@ -25,6 +25,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         self._app = worker.app
+        self._name = str(worker.hostname)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -52,6 +53,9 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
                 reachable = True
 
     def _tick(self) -> None:
-        ledger = worker_engine.engine().machinery.ledger
-        if worker_engine.run(ledger.ring(UNDER_WAY_S), timeout_s=TICK_TIMEOUT_S):
+        engine = worker_engine.engine()
+        ledger = engine.machinery.ledger
+        if worker_engine.run(ledger.ring(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
             self._app.send_task(SWEEP, queue=SWEEP_QUEUE, ignore_result=True, retry=False)
+        # Last: whatever is wrong with schedules, all else goes on.
+        worker_engine.run(engine.schedules.keep(), timeout_s=TICK_TIMEOUT_S)

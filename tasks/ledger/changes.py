@@ -37,6 +37,7 @@ class Changes:
     """Records are written if they are still at the version they were read at. Times in ms.
 
     `sends`: once this is written something will be sent, so it is not written to a ledger with data missing.
+    `schedules`: names that come into force, or go.
     """
 
     puts: list[Record] = field(default_factory=list)
@@ -57,6 +58,7 @@ class Changes:
     expire: list[Record] = field(default_factory=list)
     held: dict[str, int | None] = field(default_factory=dict)
     durations: list[tuple[Pool, Duration]] = field(default_factory=list)
+    schedules: dict[str, bool] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     within: list[Within] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)

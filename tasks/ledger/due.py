@@ -12,6 +12,7 @@ class DueKind(StrEnum):
     ZONE = "zone"
     REQUEST = "request"
     OUTBOX = "outbox"
+    SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True, slots=True)

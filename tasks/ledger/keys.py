@@ -48,6 +48,19 @@ class Keys:
         """Sorted set of `job_id operation_id`: whose each known job of a cluster is, by its sending."""
         return f"{self.prefix}:jobs:{cluster_id}"
 
+    def schedule(self, name: str) -> str:
+        return f"{self.prefix}:schedule:{name}"
+
+    @property
+    def schedules(self) -> str:
+        """Set of the names of the schedules that are in force."""
+        return f"{self.prefix}:schedules"
+
+    @property
+    def heartbeats(self) -> str:
+        """Sorted set of the workers, by their last tick."""
+        return f"{self.prefix}:heartbeats"
+
     def durations(self, cluster_id: str, pool: str) -> str:
         """List of how long the last operations of a pool took, as JSON."""
         return f"{self.prefix}:durations:{cluster_id}:{pool}"

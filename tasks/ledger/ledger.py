@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,6 +18,7 @@ from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
 from tasks.ledger.meters import Reading
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
+from tasks.ledger.schedule_record import ScheduleRecord
 from tasks.ledger.step_encoding import StepEncoding
 from tasks.runtime.clock import Clock
 from tasks.runtime.redis_scripts import Script
@@ -26,6 +27,7 @@ LUA = Path(__file__).parent / "lua"
 REMEMBER_ANSWERS_MS = 600_000
 PLANNED_FROM_POOL = 128
 MOST_LEAVING = 100
+READ_AT_ONCE = 500
 
 R = TypeVar("R", bound=Record)
 
@@ -115,10 +117,14 @@ class Ledger:
         self.clock.observe(int(now))
         return Joined(word), json.loads(outcome) if outcome else None
 
-    async def ring(self, under_way_s: float) -> bool:
-        """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`."""
-        keys = [self.keys.due, self.keys.doorbell, self.keys.epoch]
-        answer, now, *seen = await self._ring(keys, [self.clock.for_script(), round(under_way_s * 1000)])
+    async def ring(self, under_way_s: float, worker: str = "") -> bool:
+        """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`.
+
+        `worker` is noted as alive.
+        """
+        keys = [self.keys.due, self.keys.doorbell, self.keys.epoch, self.keys.heartbeats]
+        args = [self.clock.for_script(), round(under_way_s * 1000), worker]
+        answer, now, *seen = await self._ring(keys, args)
         self.clock.observe(int(now))
         if not self.epoch.agrees(*seen):
             # The script that writes is the judge; it also tells all others.
@@ -226,6 +232,32 @@ class Ledger:
     async def history(self, request_id: str) -> list[dict[str, Any]]:
         lines = await cast("Any", self.redis.lrange(self.keys.history(request_id), 0, -1))
         return [json.loads(line) for line in lines]
+
+    async def waiting(self, cluster_id: str) -> AsyncIterator[Request]:
+        """Every request that waits for nodes of the cluster, a few at a time."""
+        for pool in sorted(await cast("Any", self.redis.smembers(self.keys.pools(cluster_id)))):
+            ids = await self.redis.zrange(self.keys.demand(cluster_id, pool), 0, -1)
+            for first in range(0, len(ids), READ_AT_ONCE):
+                found = await self.requests(map(str, ids[first : first + READ_AT_ONCE]))
+                for request in found.values():
+                    yield request
+
+    async def schedule(self, name: str) -> ScheduleRecord | None:
+        return await self._one(ScheduleRecord, self.keys.schedule(name))
+
+    async def schedule_names(self) -> set[str]:
+        """Of the schedules that are in force."""
+        return set(await cast("Any", self.redis.smembers(self.keys.schedules)))
+
+    async def schedule_due_at(self, name: str) -> int | None:
+        """When the schedule is looked at next (ms), or None if it never is."""
+        score = await self.redis.zscore(self.keys.due, str(Due(DueKind.SCHEDULE, name)))
+        return None if score is None else int(score)
+
+    async def heartbeats(self) -> dict[str, int]:
+        """When each worker last ticked (ms), by its node name; those of the last day."""
+        rows = await self.redis.zrange(self.keys.heartbeats, 0, -1, withscores=True)
+        return {str(name): int(score) for name, score in cast("Any", rows)}
 
     async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
         """Of the last operations of a pool, latest last."""

@@ -229,13 +229,15 @@ class NodeCount(BaseModel):
 class Cluster(Record):
     """A cluster's gate, and what is known of the cluster. Its version also moves when demand arrives.
 
-    `doubt_since`: when the first operation that was ever in doubt here was sent, in ms.
+    `doubt_since`: when the first operation that was ever in doubt here was sent, in ms. `changed_at`: when an
+    operation last ended here that may have brought nodes, in ms.
     """
 
     cluster_id: str
     zone: str | None = None
     gate: str | None = None
     doubt_since: int | None = None
+    changed_at: int = 0
     not_before: int = 0
     streak: int = 0
     waits_for: Refusal | None = None

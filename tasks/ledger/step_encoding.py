@@ -12,6 +12,7 @@ from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool
 from tasks.ledger.keys import Keys
 from tasks.ledger.meters import Entry, of_operation, of_request
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
+from tasks.ledger.schedule_record import ScheduleRecord
 
 MAX_HISTORY_LINE = 4_096
 MAX_HISTORY_LINES = 500
@@ -37,6 +38,8 @@ class StepEncoding:
         self._indexes(changes)
         for pool, duration in changes.durations:
             self._duration(pool, duration)
+        for name, there in changes.schedules.items():
+            self._write("sadd" if there else "srem", self._names.schedules, name)
         for event in changes.events:
             self._history(event)
         for outcome in changes.outcomes:
@@ -168,6 +171,8 @@ class StepEncoding:
                 return self._names.zone(record.zone)
             case Account():
                 return self._names.account
+            case ScheduleRecord():
+                return self._names.schedule(record.name)
             case _:
                 raise TypeError(f"{type(record).__name__} is no record of the ledger")
 

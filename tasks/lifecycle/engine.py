@@ -17,7 +17,9 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.intake import Intake
 from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.policy import open_policy
 from tasks.lifecycle.publication import Deliver
+from tasks.lifecycle.schedule_keeping import ScheduleKeeper
 from tasks.lifecycle.sweeping import Sweeper
 from tasks.quota.governor import Governor
 from tasks.runtime.clock import Clock, ServerClock
@@ -33,6 +35,7 @@ class Engine:
     machinery: Machinery
     intake: Intake
     sweeper: Sweeper
+    schedules: ScheduleKeeper
 
     async def close(self, *, drain_s: float) -> None:
         """Give what is under way `drain_s` to end, then cut it off; its leases bring it up again."""
@@ -95,7 +98,11 @@ def open_governor(settings: Settings, ledger: Ledger) -> Governor:
 
 
 async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
-    """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer."""
+    """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer.
+
+    Raises PolicyError if the policy file is broken.
+    """
+    policy = open_policy(settings)
     ledger = await open_ledger(settings)
     session = open_session()
     machinery = Machinery(
@@ -104,9 +111,11 @@ async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
         api=open_api(settings, session, ledger.clock),
         governor=open_governor(settings, ledger),
         clock=ledger.clock,
+        policy=policy,
     )
-    intake = open_intake(settings, ledger, machinery.policy)
-    return Engine(ledger.redis, session, machinery, intake, Sweeper(machinery, deliver))
+    intake = open_intake(settings, ledger, policy)
+    keeper = ScheduleKeeper(machinery, policy)
+    return Engine(ledger.redis, session, machinery, intake, Sweeper(machinery, deliver), keeper)
 
 
 def _log_call(report: CallReport) -> None:

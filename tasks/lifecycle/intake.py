@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.contract.request import (
     content_fingerprint,
     parse_request,
 )
+from tasks.guardrails.violation import Violation
 from tasks.ledger.changes import Changes, Committed, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.ledger import Joined, Ledger
@@ -87,7 +88,23 @@ class Intake:
 
         What the policy refuses for good, or now and without waiting, ends as `rejected`.
         """
-        refused = await self._guard.refuses(form)
+        changes = Changes()
+        request, accepted = self.enter(changes, form, await self.refused(form))
+        if task_id is not None and accepted is not None:
+            changes.waiters.append((form.request_id, task_id))
+        try:
+            return await self._write(request, changes, task_id, accepted)
+        except _Overtaken:
+            return await self.accept(form, task_id)
+
+    async def refused(self, form: ScaleOutRequest) -> list[Violation]:
+        """The rules of the policy that end the request if it comes in now."""
+        return await self._guard.refuses(form)
+
+    def enter(
+        self, changes: Changes, form: ScaleOutRequest, refused: Sequence[Violation] = ()
+    ) -> tuple[Request, Accepted | None]:
+        """Put a valid request into `changes`, which may do more in that step; ended if it is `refused`."""
         now = self._ledger.clock.now_ms()
         deadline_s = self._deadline_s if form.deadline_s is None else form.deadline_s
         request = Request(
@@ -98,31 +115,35 @@ class Intake:
             deadline_at=now + round(deadline_s * 1000),
             wanted=form.node_count,
         )
-        changes = Changes()
         if refused:
-            return await self._write(turned_away(changes, request, refused, now), changes, task_id, None)
+            return turned_away(changes, request, refused, now), None
         plan_at = now + self._coalesce_ms
         changes.opened[form.request_id] = now
         changes.put(self._guard.admit(changes, request))
         changes.arrivals.append((form.cluster_id, pool_of(form), form.request_id, now))
         changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
         changes.due[Due(DueKind.REQUEST, form.request_id)] = request.deadline_at
-        if task_id is not None:
-            changes.waiters.append((form.request_id, task_id))
         about = form.model_dump(mode="json", exclude_none=True, exclude={"request_id", "resource_conf"})
         changes.tell(Event("request_accepted", requests=(form.request_id,), fields=about))
-        accepted = Accepted(form.request_id, form.cluster_id, plan_at, True)
-        try:
-            return await self._write(request, changes, task_id, accepted)
-        except _Overtaken:
-            return await self.accept(form, task_id)
+        return request, Accepted(form.request_id, form.cluster_id, plan_at, True)
 
     async def _refuse(self, task_id: str, given: Mapping[str, Any], error: InvalidRequest) -> Ended:
         """An invalid request ends as it comes, under its own id if that can be used, else the task's."""
-        now = self._ledger.clock.now_ms()
         given_id = given.get("request_id")
         usable = isinstance(given_id, str) and REQUEST_ID.fullmatch(given_id)
         request_id = str(given_id) if usable else KEY_UNSAFE.sub("_", task_id)[:128]
+        changes = Changes()
+        ended = self.enter_refused(changes, request_id, given, error)
+        answer = await self._write(ended, changes, task_id, None)
+        if isinstance(answer, Ended):
+            return answer
+        raise RuntimeError(f"request {request_id} is waiting, though it was refused")
+
+    def enter_refused(
+        self, changes: Changes, request_id: str, given: Mapping[str, Any], error: InvalidRequest
+    ) -> Request:
+        """Put an invalid request into `changes`, ended as `rejected`."""
+        now = self._ledger.clock.now_ms()
         request = Request(
             request_id=request_id,
             fingerprint=content_fingerprint(given),
@@ -130,17 +151,12 @@ class Intake:
             deadline_at=now,
             last_refusal=Refusal(kind="invalid", message=str(error)),
         )
-        changes = Changes()
         changes.tell(
             Event(
                 "request_refused", "warning", (request_id,), {"kind": "invalid", "problems": error.problems}
             )
         )
-        ended = end_request(changes, request, "rejected", now)
-        answer = await self._write(ended, changes, task_id, None)
-        if isinstance(answer, Ended):
-            return answer
-        raise RuntimeError(f"request {request_id} is waiting, though it was refused")
+        return end_request(changes, request, "rejected", now)
 
     async def _write(
         self, request: Request, changes: Changes, task_id: str | None, accepted: Accepted | None

@@ -313,7 +313,7 @@ def drop(changes: Changes, request: Request, operation: Operation, now: int) -> 
 
 
 def _open_gate(changes: Changes, operation: Operation, cluster: Cluster, now: int) -> None:
-    changes.put(cluster.model_copy(update={"gate": None}))
+    changes.put(cluster.model_copy(update={"gate": None, "changed_at": now}))
     changes.due[_due(operation)] = None
     changes.held[operation.operation_id] = None
     changes.due[Due(DueKind.CLUSTER, cluster.cluster_id)] = max(now, cluster.not_before)

@@ -22,6 +22,7 @@ from tasks.lifecycle.node_census import count_nodes
 from tasks.lifecycle.planning import Plan, plan_cluster
 from tasks.lifecycle.publication import Deliver, publish_outbox
 from tasks.lifecycle.request_end import expire_request
+from tasks.lifecycle.schedule_firing import fire_schedule
 from tasks.lifecycle.submission import submit
 
 log = structlog.get_logger(__name__)
@@ -127,6 +128,8 @@ class Sweeper:
                 await self._deadline(due)
             case DueKind.OUTBOX:
                 await publish_outbox(self._m, self._deliver)
+            case DueKind.SCHEDULE:
+                await fire_schedule(self._m, due.name)
 
     async def _operation(self, due: Due) -> None:
         operation = await self._m.ledger.operation(due.name)

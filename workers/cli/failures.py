@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from redis import exceptions as redis
 
+from config.policy_file import PolicyError
 from config.redaction import redact
 from config.settings import SettingsError
 from workers.cli.exit_codes import Exit
@@ -12,7 +13,7 @@ from workers.cli.exit_codes import Exit
 def explain(error: Exception) -> tuple[str, Exit] | None:
     """None if the failure is a bug of ours and its traceback is wanted."""
     match error:
-        case SettingsError():
+        case SettingsError() | PolicyError():
             return redact(str(error)), Exit.USAGE
         case redis.AuthenticationError():
             return redact(f"Redis refuses the password: {error}; see SCALEOUT_REDIS_URL"), Exit.UNREACHABLE

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from config.settings import Settings, load
+from tasks.lifecycle.policy import read_policy
 
 WORKER = ("-m", "celery", "-A", "workers", "worker")
 
@@ -14,7 +15,9 @@ WORKER = ("-m", "celery", "-A", "workers", "worker")
 def become_worker(arguments: Sequence[str]) -> None:
     """Replace this process by the worker, so that signals and the exit code are the worker's own.
 
-    Raises SettingsError.
+    Raises SettingsError or PolicyError.
     """
-    load(Settings)
+    settings = load(Settings)
+    if settings.policy_file is not None:
+        read_policy(settings.policy_file)
     os.execv(sys.executable, [sys.executable, *WORKER, *arguments])  # noqa: S606 - our own interpreter
