@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from tasks.contract.outcome import Outcome
 from tasks.ledger.due import OUTBOX, Due, Lane
 from tasks.ledger.durations import Duration, Pool
+from tasks.ledger.meters import Entry, Within
 from tasks.ledger.records import Record
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -19,6 +20,7 @@ R = TypeVar("R", bound=Record)
 class Committed(Enum):
     OK = auto()
     STALE = auto()
+    OVER = auto()
     LOST = auto()
 
 
@@ -70,6 +72,8 @@ class Changes:
     durations: list[tuple[Pool, Duration]] = field(default_factory=list)
     schedules: dict[str, bool] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    within: list[Within] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     sends: bool = False
 
     def put(self, *records: Record) -> None:

@@ -94,6 +94,13 @@ class Keys:
         """Sorted set of the pools that have had an operation, as JSON, by the end of the last one."""
         return f"{self.prefix}:pools-seen"
 
+    def meter_times(self, scope: str, window_s: int) -> str:
+        """Sorted set of what counts on a meter, by from when; and beside it how many nodes, and their sum."""
+        return f"{self.prefix}:meter:{window_s}:{scope}:times"
+
+    def meter_nodes(self, scope: str, window_s: int) -> str:
+        return f"{self.prefix}:meter:{window_s}:{scope}:nodes"
+
     def history(self, request_id: str) -> str:
         return f"{self.prefix}:history:{request_id}"
 

@@ -16,6 +16,7 @@ from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
+from tasks.ledger.meters import Reading
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Operation, Record, Request, Zone
 from tasks.ledger.scene import Demand, Scene
@@ -26,6 +27,7 @@ from tasks.runtime.redis_scripts import Script
 
 LUA = Path(__file__).parent / "lua"
 REMEMBER_ANSWERS_MS = 600_000
+MOST_LEAVING = 100
 READ_AT_ONCE = 500
 
 R = TypeVar("R", bound=Record)
@@ -61,6 +63,7 @@ class Ledger:
         self._ring = Script(redis, LUA / "ring.lua")
         self._idle = Script(redis, LUA / "idle.lua")
         self._waiting = Script(redis, LUA / "waiting.lua")
+        self._usage = Script(redis, LUA / "usage.lua")
         self.epoch = Epoch()
         self._next_due_ms: dict[Lane, int] = {}
 
@@ -72,7 +75,8 @@ class Ledger:
     async def commit(self, changes: Changes) -> Committed:
         """Apply `changes` all or nothing.
 
-        STALE if a record has moved on since it was read; LOST if `changes` sends and data is missing here.
+        STALE if a record has moved on since it was read; OVER if a meter has no room for what it would add;
+        LOST if `changes` sends and data is missing here.
         """
         encoding = StepEncoding(self.keys, self.clock.now_ms(), self._outcome_ttl_s, self._stream_maxlen)
         keys, step = encoding.encode(changes)
@@ -165,6 +169,19 @@ class Ledger:
 
     async def rest_outbox(self, next_ms: int) -> None:
         await self._idle([self.keys.due(OUTBOX.lane), self.keys.outbox], [str(OUTBOX), next_ms])
+
+    async def readings(self, meters: Sequence[tuple[str, int]]) -> list[Reading]:
+        """What meters show, each named by its scope and its window in seconds."""
+        names = self.keys
+        keys = [key(*meter) for meter in meters for key in (names.meter_times, names.meter_nodes)]
+        args = [self.clock.for_script(), MOST_LEAVING, *(window_s * 1000 for _, window_s in meters)]
+        now, *rows = await self._usage(keys, args)
+        self.clock.observe(int(now))
+        pairs = [[int(value) for value in rest] for _, *rest in rows]
+        return [
+            Reading(int(row[0]), tuple(zip(rest[::2], rest[1::2], strict=True)))
+            for row, rest in zip(rows, pairs, strict=True)
+        ]
 
     async def request(self, request_id: str) -> Request | None:
         return await self._one(Request, self.keys.request(request_id))

@@ -77,6 +77,18 @@ class Share(BaseModel):
     node_ids: tuple[str, ...] = ()
 
 
+class Meter(BaseModel):
+    """Where nodes are counted for a limit: a running sum over the last `window_s` seconds, or, with 0, until
+    they are settled. With a `producer`, only what that one asked for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    scope: str
+    window_s: int
+    producer: str | None = None
+
+
 class Request(Record):
     """A request and how far it has come. `wanted` nodes are in no operation yet. Times in ms."""
 
@@ -94,6 +106,7 @@ class Request(Record):
     alone: bool = False
     cancelled: bool = False
     last_refusal: Refusal | None = None
+    meter: Meter | None = None
     status: OutcomeStatus | None = None
     finished_at: int | None = None
 
@@ -137,6 +150,7 @@ class Allocation(BaseModel):
 
     request_id: str
     node_count: int
+    requested_by: str | None = None
 
 
 class Doubt(BaseModel):
@@ -187,6 +201,7 @@ class Operation(Record):
     state: State
     allocations: tuple[Allocation, ...]
     planned_at: int
+    meters: tuple[Meter, ...] = ()
     tries: int = 0
     baseline: tuple[str, ...] | None = None
     listed_since: int | None = None
@@ -221,6 +236,16 @@ class Operation(Record):
         return self.state in ENDED
 
 
+class NodeCount(BaseModel):
+    """How many nodes a cluster had at `at` (ms), by listNodes, when `after` was its last operation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    present: int
+    at: int
+    after: str | None = None
+
+
 class Cluster(Record):
     """A cluster's gate, and what is known of the cluster. Its version also moves when demand arrives.
 
@@ -237,6 +262,8 @@ class Cluster(Record):
     streak: int = 0
     waits_for: Refusal | None = None
     breakers: dict[str, Breaker] = {}
+    last_operation: str | None = None
+    nodes: NodeCount | None = None
 
     @property
     def identity(self) -> str:

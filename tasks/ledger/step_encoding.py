@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tasks.contract.outcome import LATE_NODES, Outcome, timestamp
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool
 from tasks.ledger.keys import Keys
+from tasks.ledger.meters import Entry, of_operation, of_request
 from tasks.ledger.pauses import Pause
 from tasks.ledger.records import Account, Cluster, Operation, Record, Request, Zone
 from tasks.ledger.schedule_record import ScheduleRecord
@@ -58,6 +59,23 @@ class StepEncoding:
         for record in changes.puts:
             self._write("check", self.key_of(record), record.version)
             self._write("put", self.key_of(record), record.content())
+            if isinstance(record, Request):
+                self._count(of_request(record))
+            elif isinstance(record, Operation):
+                self._count(of_operation(record, self._now_ms, enters=record.version == 0))
+        self._count(changes.entries)
+        for limit in changes.within:
+            self._meter("within", limit.scope, limit.window_s, limit.nodes, limit.most)
+
+    def _count(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            at = "+inf" if entry.at is None else entry.at
+            counted = (entry.name, entry.nodes, at, int(entry.enters))
+            self._meter("spend", entry.scope, entry.window_s, *counted)
+
+    def _meter(self, what: str, scope: str, window_s: int, *values: object) -> None:
+        nodes = self._key(self._names.meter_nodes(scope, window_s))
+        self._write(what, self._names.meter_times(scope, window_s), nodes, window_s * 1000, *values)
 
     def _queues(self, changes: Changes) -> None:
         names = self._names

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
 import structlog
 from redis.asyncio import Redis
 
+from config.policy import Policy
 from config.settings import LedgerSettings, Settings
 from tasks.ehpc.client import CallReport, EhpcClient, open_session
 from tasks.ehpc.signature import Credentials, SigningRules
@@ -60,8 +62,13 @@ async def open_ledger(settings: LedgerSettings, clock: Clock | None = None) -> L
     return ledger
 
 
-def open_intake(settings: LedgerSettings, ledger: Ledger) -> Intake:
-    return Intake(ledger, coalesce_s=settings.coalesce_window_s, deadline_s=settings.request_deadline_s)
+def open_intake(settings: LedgerSettings, ledger: Ledger, policy: Callable[[], Policy] = Policy) -> Intake:
+    return Intake(
+        ledger,
+        coalesce_s=settings.coalesce_window_s,
+        deadline_s=settings.request_deadline_s,
+        policy=policy,
+    )
 
 
 def open_api(settings: Settings, session: aiohttp.ClientSession, clock: Clock) -> EhpcClient:
@@ -106,7 +113,7 @@ async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
         clock=ledger.clock,
         policy=policy,
     )
-    intake = open_intake(settings, ledger)
+    intake = open_intake(settings, ledger, policy)
     keeper = ScheduleKeeper(machinery, policy)
     return Engine(ledger.redis, session, machinery, intake, Sweeper(machinery, deliver), keeper)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from config.policy import Policy
 from tasks.contract.outcome import Outcome, OutcomeError, timestamp
 from tasks.contract.request import (
     REQUEST_ID,
@@ -15,10 +16,12 @@ from tasks.contract.request import (
     content_fingerprint,
     parse_request,
 )
+from tasks.guardrails.violation import Violation
 from tasks.ledger.changes import Changes, Committed, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.ledger import Joined, Ledger
 from tasks.ledger.records import Refusal, Request, pool_of
+from tasks.lifecycle.intake_guard import IntakeGuard, turned_away
 from tasks.lifecycle.machinery import tell
 from tasks.lifecycle.request_end import end_request
 
@@ -42,11 +45,23 @@ class Ended:
     outcome: dict[str, Any]
 
 
-class Intake:
-    """`coalesce_s`, `deadline_s`: seconds, for requests that do not say otherwise."""
+class _Overtaken(Exception):  # noqa: N818 - named by what happened
+    """Others were faster, and left no room in flight for this request."""
 
-    def __init__(self, ledger: Ledger, *, coalesce_s: float, deadline_s: float) -> None:
+
+class Intake:
+    """`coalesce_s`, `deadline_s`: seconds, for requests that do not say otherwise; `policy`: in force now."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        coalesce_s: float,
+        deadline_s: float,
+        policy: Callable[[], Policy] = Policy,
+    ) -> None:
         self._ledger = ledger
+        self._guard = IntakeGuard(ledger, policy)
         self._coalesce_ms = round(coalesce_s * 1000)
         self._deadline_s = deadline_s
 
@@ -73,17 +88,32 @@ class Intake:
     async def accept(
         self, form: ScaleOutRequest, task_id: str | None, *, planner_s: float = 0.0
     ) -> Accepted | Ended:
-        """Write a valid request, once. The same id with other content gives a `conflict` outcome."""
+        """Write a valid request, once. The same id with other content gives a `conflict` outcome.
+
+        What the policy refuses for good, or now and without waiting, ends as `rejected`.
+        """
         changes = Changes()
-        request, accepted = self.enter(changes, form, planner_s=planner_s)
-        if task_id is not None:
+        request, accepted = self.enter(changes, form, await self.refused(form), planner_s=planner_s)
+        if task_id is not None and accepted is not None:
             changes.waiters.append((form.request_id, task_id))
-        return await self._write(request, changes, task_id, accepted)
+        try:
+            return await self._write(request, changes, task_id, accepted)
+        except _Overtaken:
+            return await self.accept(form, task_id, planner_s=planner_s)
+
+    async def refused(self, form: ScaleOutRequest) -> list[Violation]:
+        """The rules of the policy that end the request if it comes in now."""
+        return await self._guard.refuses(form)
 
     def enter(
-        self, changes: Changes, form: ScaleOutRequest, *, planner_s: float = 0.0
-    ) -> tuple[Request, Accepted]:
-        """Put a valid request into `changes`, which may do more in the same step."""
+        self,
+        changes: Changes,
+        form: ScaleOutRequest,
+        refused: Sequence[Violation] = (),
+        *,
+        planner_s: float = 0.0,
+    ) -> tuple[Request, Accepted | None]:
+        """Put a valid request into `changes`, which may do more in that step; ended if it is `refused`."""
         now = self._ledger.clock.now_ms()
         deadline_s = self._deadline_s if form.deadline_s is None else form.deadline_s
         request = Request(
@@ -94,8 +124,10 @@ class Intake:
             deadline_at=now + round(deadline_s * 1000),
             wanted=form.node_count,
         )
+        if refused:
+            return turned_away(changes, request, refused, now), None
         changes.opened[form.request_id] = now
-        changes.put(request)
+        changes.put(self._guard.admit(changes, request))
         changes.arrivals.append((form.cluster_id, pool_of(form), form.request_id, now))
         plan_at = now + self._coalesce_ms + round(planner_s * 1000)
         changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
@@ -139,15 +171,18 @@ class Intake:
         self, request: Request, changes: Changes, task_id: str | None, accepted: Accepted | None
     ) -> Accepted | Ended:
         for _ in range(ATTEMPTS):
-            if await self._ledger.commit(changes) is Committed.OK:
+            word = await self._ledger.commit(changes)
+            if word is Committed.OVER:
+                raise _Overtaken
+            if word is Committed.OK:
                 tell(changes)
                 return accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
-            word, outcome = await self._ledger.join(request.request_id, request.fingerprint, task_id)
-            if word is Joined.WAITING and request.asked is not None:
+            known, outcome = await self._ledger.join(request.request_id, request.fingerprint, task_id)
+            if known is Joined.WAITING and request.asked is not None:
                 return Accepted(request.request_id, request.asked.cluster_id, False)
-            if word is Joined.ENDED and outcome is not None:
+            if known is Joined.ENDED and outcome is not None:
                 return Ended(outcome)
-            if word is Joined.CONFLICT:
+            if known is Joined.CONFLICT:
                 return self._conflict(request)
         raise RuntimeError(f"request {request.request_id} was neither written nor found")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tasks.ledger.changes import Changes, Event, Level
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.durations import Pool, took
+from tasks.ledger.meters import of_operation
 from tasks.ledger.records import (
     Allocation,
     Candidate,
@@ -81,7 +82,7 @@ def submitting(
         if request.request_id in kept:
             changes.put(_with_share(request, operation, state=State.SUBMITTING, submitted_at=sent_at))
         else:
-            _drop(changes, request, operation, now)
+            drop(changes, request, operation, now)
     return changes
 
 
@@ -92,7 +93,7 @@ def abandon(operation: Operation, requests: Mapping[str, Request], cluster: Clus
     changes.put(abandoned)
     changes.expire.append(abandoned)
     for request in requests.values():
-        _drop(changes, request, operation, now)
+        drop(changes, request, operation, now)
     _open_gate(changes, operation, cluster, now)
     changes.tell(event("operation_abandoned", operation))
     return changes
@@ -293,6 +294,10 @@ def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, no
     own_job(changes, operation, cluster, job_id)
     changes.tell(event("late_answer", operation, "error", answered_job_id=job_id, state=operation.state))
     if operation.ended:
+        # Its nodes had been given back to the limits, and were bought after all.
+        changes.entries += of_operation(
+            operation.model_copy(update={"state": State.RUNNING}), now, enters=True
+        )
         return changes
     because = f"it was taken for job {operation.job_id}, but the provider's own answer says {job_id}"
     update = {"state": State.HELD, "held_because": because, "verdict": None}
@@ -305,7 +310,8 @@ def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, no
     return changes
 
 
-def _drop(changes: Changes, request: Request, operation: Operation, now: int) -> None:
+def drop(changes: Changes, request: Request, operation: Operation, now: int) -> None:
+    """The request takes no nodes of an operation that was not sent: it has ended, or ends now."""
     left = without_share(request, operation)
     if left.ended or left.cancelled or left.deadline_at > now:
         write_request(changes, left, now)

@@ -21,15 +21,17 @@ from tasks.ledger.records import (
     State,
 )
 from tasks.lifecycle import breaker, pausing
+from tasks.lifecycle.guard import Guard
 from tasks.lifecycle.request_end import leave_demand, write_request
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be committed; `operation` is set if one was made and may be sent now."""
+    """What is to be committed; `operation` is set if one was made and may be sent now, and `serves` these."""
 
     changes: Changes
     operation: Operation | None = None
+    serves: tuple[Request, ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ def plan_cluster(
     probe_ms: int,
     operation_id: str,
     pauses: Pauses | None = None,
+    guard: Guard | None = None,
 ) -> Plan:
     """Make the next operation of `cluster`, or find out when to look again. Times in ms.
 
@@ -80,11 +83,18 @@ def plan_cluster(
     if max(first.ready_at, allowed_at) > now:
         changes.due[due] = max(first.ready_at, allowed_at)
         return Plan(changes)
+    if guard is not None:
+        first.taken = guard.keep(changes, first.taken, now)
+        if not first.taken:
+            changes.due[due] = now
+            return Plan(changes)
     if account.refused_since is not None:
         changes.put(account.model_copy(update={"not_before": now + probe_ms}))
     operation = _operation(operation_id, cluster, first, now)
+    if guard is not None:
+        operation = guard.admit(changes, operation, first.taken)
     changes.checks.remove(cluster)
-    changes.put(operation, cluster.model_copy(update={"gate": operation_id}))
+    changes.put(operation, cluster.model_copy(update={"gate": operation_id, "last_operation": operation_id}))
     changes.due[Due(DueKind.SUBMISSION, operation_id)] = now + lease_ms
     for request, nodes in first.taken:
         _allocate(changes, request, operation_id, nodes)
@@ -103,7 +113,7 @@ def plan_cluster(
             },
         )
     )
-    return Plan(changes, operation)
+    return Plan(changes, operation, tuple(request for request, _ in first.taken))
 
 
 def _arrival(candidate: _Candidate) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import WITH_JOB, Refusal, Request, Share, State
 
-FOR_GOOD = frozenset({"invalid", "rejected", "wrong_zone", "conflict", "policy"})
+FOR_GOOD = frozenset({"invalid", "rejected", "wrong_zone", "conflict", "guardrail"})
 DEADLINE = Refusal(
     kind="deadline", message="the request's deadline passed before all of its nodes were there"
 )

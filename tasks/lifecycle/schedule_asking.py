@@ -45,19 +45,21 @@ async def ask(
     if node_count == 0:
         return Asking(changes, None, 0, count)
     if await ledger.request(request_id) is None:
-        enter(changes, intake, schedule, request_id, node_count)
+        await enter(changes, intake, schedule, request_id, node_count)
     return Asking(changes, request_id, node_count, count)
 
 
-def enter(changes: Changes, intake: Intake, schedule: Schedule, request_id: str, node_count: int) -> None:
-    """The schedule's request, ended as rejected if the contract of requests has changed against it."""
+async def enter(
+    changes: Changes, intake: Intake, schedule: Schedule, request_id: str, node_count: int
+) -> None:
+    """The schedule's request, ended as rejected if it breaks the policy or the contract of requests."""
     fields = schedule.request(request_id, node_count)
     try:
         form = parse_request(fields)
     except InvalidRequest as error:
         intake.enter_refused(changes, request_id, fields, error)
     else:
-        intake.enter(changes, form)
+        intake.enter(changes, form, await intake.refused(form))
 
 
 async def lead_time_of(ledger: Ledger, schedule: Schedule) -> int:

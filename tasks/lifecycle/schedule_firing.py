@@ -62,7 +62,10 @@ async def _rest(m: Machinery, record: ScheduleRecord | None, due: Due, until: in
 async def _fire(m: Machinery, record: ScheduleRecord, moment: int, lead_s: int, due: Due) -> bool:
     """Ask for what `moment` needs; whether the schedule has to be left alone now, for it must wait."""
     intake = Intake(
-        m.ledger, coalesce_s=m.settings.coalesce_window_s, deadline_s=m.settings.request_deadline_s
+        m.ledger,
+        coalesce_s=m.settings.coalesce_window_s,
+        deadline_s=m.settings.request_deadline_s,
+        policy=m.policy,
     )
     asking = None
     for _ in range(MOST_LISTINGS):

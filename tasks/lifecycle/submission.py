@@ -27,6 +27,7 @@ from tasks.lifecycle.api_calls import (
 from tasks.lifecycle.machinery import MOST_CONTENTION, Contention, Machinery
 from tasks.lifecycle.pause_watch import parked_while_paused
 from tasks.lifecycle.refusal import refuse
+from tasks.lifecycle.replanning import planned_anew
 from tasks.quota.governor import CallClass, Grant
 
 log = structlog.get_logger(__name__)
@@ -96,6 +97,8 @@ async def _prepare(m: Machinery, scene: Scene, listing: Grant) -> Scene | None:
         raise await read_refused(m, error, operation.tries) from error
     await account_is_accepted(m, scene.account)
     _refuse_to_send_by_a_wrong_clock(m, operation)
+    if await planned_anew(m, scene):
+        return None
     return await _written_as_submitting(m, scene, [row.job_id for row in baseline], since)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from tasks.ledger.records import Operation, State
 from tasks.ledger.scene import Scene
 from tasks.lifecycle.doubt import lease_ran_out, settle
 from tasks.lifecycle.following import follow_zone
+from tasks.lifecycle.headroom import within_policy
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import count_nodes
 from tasks.lifecycle.pause_watch import look_at_pause
@@ -184,7 +186,8 @@ class Sweeper:
         async def build() -> Changes:
             nonlocal plan, scene
             demand = await m.ledger.demand(cluster_id)
-            plan = plan_cluster(
+            make = partial(
+                plan_cluster,
                 demand.cluster,
                 demand.account,
                 demand.waiting,
@@ -195,6 +198,7 @@ class Sweeper:
                 operation_id=f"op-{secrets.token_hex(8)}",
                 pauses=demand.pauses,
             )
+            plan = await within_policy(m, demand.cluster, lambda guard: make(guard=guard))
             if plan.operation is not None:
                 scene = demand.scene_of(plan.operation)
             return plan.changes

@@ -12,6 +12,7 @@ from tasks.contract.request import InvalidRequest, ScaleOutRequest, parse_reques
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.engine import open_intake
 from tasks.lifecycle.intake import Accepted, Ended
+from tasks.lifecycle.policy import open_policy
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, say
@@ -37,7 +38,7 @@ def submit_request(
         return Exit.USAGE
 
     async def write(ledger: Ledger, settings: LedgerSettings) -> Accepted | Ended:
-        return await open_intake(settings, ledger).accept(form, None)
+        return await open_intake(settings, ledger, open_policy(settings)).accept(form, None)
 
     answer = with_ledger(write)
     if isinstance(answer, Ended):

@@ -6,6 +6,8 @@
 -- ARGV[3]  how long answers are remembered, ms
 -- ARGV[4]  the step as JSON; i is the index of a key in KEYS:
 --          check  {i, version}               the record must be at this version (0: not there)
+--          within {times i, nodes i, window ms, more, most}
+--                                            what counts on the meter and `more` must be at most `most`
 --          put    {i, content}               write the record, one version further
 --          bump   {i}                        one version further, content untouched
 --          zadd   {i, score, member}         zrem  {i, member}
@@ -18,6 +20,8 @@
 --          xadd   {i, maxlen, field, value, …}
 --          tell   {waiters i, outbox i, due i, request id, score, due member}
 --                                            whoever waits for the request is put into the outbox
+--          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
+--                                            so many nodes count on the meter, from the earliest time said on
 --          trim   {i, score}                 forget members up to the score
 --          count  {i, field}                 one more
 --          expire {i, ttl_s}
@@ -25,7 +29,7 @@
 -- ARGV[6]  the epoch's count that the caller knows
 -- ARGV[7]  id for a ledger that has none
 -- ARGV[8]  1 if something is about to be sent for this step
--- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, STALE, or LOST
+-- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, STALE, OVER, or LOST
 --
 -- The epoch's count grows with every step. A caller that knows a higher count, or another id that no person
 -- has accepted, has seen data that is not here any more: the ledger is marked as lost, and from then on no
@@ -57,6 +61,25 @@ local step = cjson.decode(ARGV[4])
 for _, c in ipairs(step.check or {}) do
   local version = tonumber(redis.call('HGET', KEYS[c[1]], 'version') or 0)
   if version ~= c[2] then return {'STALE', now, id, count, lost} end
+end
+
+-- A meter: names by the time from which they count, their nodes by name, and the sum of these as '='.
+local function forget(times, nodes, name)
+  redis.call('HINCRBY', nodes, '=', 0 - (redis.call('HGET', nodes, name) or 0))
+  redis.call('HDEL', nodes, name)
+  redis.call('ZREM', times, name)
+end
+local function forget_what_left(times, nodes, window)
+  if window == 0 then return end
+  for _, name in ipairs(redis.call('ZRANGE', times, '-inf', now - window, 'BYSCORE')) do
+    forget(times, nodes, name)
+  end
+end
+
+for _, c in ipairs(step.within or {}) do
+  forget_what_left(KEYS[c[1]], KEYS[c[2]], c[3])
+  local used = tonumber(redis.call('HGET', KEYS[c[2]], '=') or 0)
+  if used + c[4] > c[5] then return {'OVER', now, id, count, lost} end
 end
 
 for _, w in ipairs(step.put or {}) do
@@ -101,6 +124,27 @@ for _, w in ipairs(step.tell or {}) do
   if #waiting > 0 then
     redis.call('DEL', KEYS[w[1]])
     redis.call('ZADD', KEYS[w[3]], w[5], w[6])
+  end
+end
+for _, w in ipairs(step.spend or {}) do
+  local times, nodes, window, name = KEYS[w[1]], KEYS[w[2]], w[3], w[4]
+  forget_what_left(times, nodes, window)
+  local before = redis.call('HGET', nodes, name)
+  if before and w[5] == 0 then
+    forget(times, nodes, name)
+  elseif w[5] > 0 and (before or w[7] == 1) then
+    redis.call('HSET', nodes, name, w[5])
+    redis.call('HINCRBY', nodes, '=', w[5] - (before or 0))
+    redis.call('ZADD', times, 'LT', w[6], name)
+  end
+  if redis.call('EXISTS', times) == 0 then
+    redis.call('DEL', nodes)
+  elseif window > 0 and redis.call('ZCOUNT', times, '+inf', '+inf') == 0 then
+    redis.call('PEXPIRE', times, window)
+    redis.call('PEXPIRE', nodes, window)
+  else
+    redis.call('PERSIST', times)
+    redis.call('PERSIST', nodes)
   end
 end
 for _, w in ipairs(step.trim or {}) do redis.call('ZREMRANGEBYSCORE', KEYS[w[1]], '-inf', w[2]) end

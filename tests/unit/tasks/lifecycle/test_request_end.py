@@ -86,7 +86,7 @@ def test_a_request_goes_on_while_it_wants_nodes_or_an_operation_is_under_way(mor
         (0, {"last_refusal": Refusal(kind="job_failed", message="no")}, "failed"),
         *(
             (0, {"last_refusal": Refusal(kind=kind, message="no")}, "rejected")
-            for kind in ("invalid", "rejected", "wrong_zone", "conflict", "policy")
+            for kind in ("invalid", "rejected", "wrong_zone", "conflict", "guardrail")
         ),
     ],
 )
