@@ -22,6 +22,7 @@ from tasks.quota.governor import CallClass, Grant, Wait
 log = structlog.get_logger(__name__)
 
 CLUSTER_PREFIXES = ("ehpc-", "hpc-")
+USED_UP = "the account's API calls are used up for now"
 PAGE = 100  # EHPC API: lists give 10 rows unless `limit` says more, 100 at most
 
 T = TypeVar("T")
@@ -40,8 +41,7 @@ async def reserve(m: Machinery, call_class: CallClass, calls: int = 1) -> Grant:
     """Raises MustWait if the quota has no room for `calls` calls of this class."""
     answer = await m.governor.reserve(call_class, calls)
     if isinstance(answer, Wait):
-        message = "the account's API calls are used up for now"
-        raise MustWait(answer.until_ms, Refusal(kind="quota", message=message))
+        raise MustWait(answer.until_ms, Refusal(kind="quota", message=USED_UP))
     return answer
 
 

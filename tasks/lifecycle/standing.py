@@ -11,6 +11,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import Pauses
 from tasks.ledger.records import Account, Cluster, Operation, Request, State
 from tasks.lifecycle import breaker, pausing
+from tasks.lifecycle.api_calls import USED_UP
 from tasks.lifecycle.stops import account_text
 
 
@@ -29,7 +30,10 @@ def standing_of(
     operations: Mapping[str, Operation],
     now: int,
     pauses: Pauses | None = None,
+    *,
+    resting_until: int | None = None,
 ) -> Standing:
+    """`resting_until`: when (ms) there are API calls for new operations again, None if there are now."""
     if request.status is not None:
         return Standing(request.status, None)
     live = [
@@ -47,7 +51,7 @@ def standing_of(
         waits_for = live[0].refusal
         why = "its cluster's operations are being listed" if waits_for is None else waits_for.message
         return Standing("waiting", why)
-    return Standing("waiting", _waiting(request, cluster, account, now))
+    return Standing("waiting", _waiting(request, cluster, account, now, resting_until))
 
 
 def _progress(operation: Operation) -> str:
@@ -59,7 +63,9 @@ def _progress(operation: Operation) -> str:
     return f"job {operation.job_id} is running"
 
 
-def _waiting(request: Request, cluster: Cluster, account: Account, now: int) -> str:
+def _waiting(
+    request: Request, cluster: Cluster, account: Account, now: int, resting_until: int | None
+) -> str:
     if account.refused_since is not None and account.refusal is not None:
         return account_text(account)
     if cluster.gate is not None:
@@ -73,6 +79,8 @@ def _waiting(request: Request, cluster: Cluster, account: Account, now: int) -> 
     ):
         if until > now and refusal is not None:
             return f"{refusal.kind}, until {timestamp(until)}: {refusal.message}"
+    if resting_until is not None:
+        return f"quota, until {timestamp(resting_until)}: {USED_UP}"
     return "the next operation of its pool"
 
 
@@ -84,7 +92,9 @@ async def read_standing(ledger: Ledger, request: Request) -> Standing:
     account = await ledger.account()
     operations = await ledger.operations(share.operation_id for share in request.live_shares)
     pauses = await ledger.pauses(request.form.cluster_id)
-    return standing_of(request, cluster, account, operations, ledger.clock.now_ms(), pauses)
+    resting = await ledger.submissions_rest_until()
+    now = ledger.clock.now_ms()
+    return standing_of(request, cluster, account, operations, now, pauses, resting_until=resting)
 
 
 def summary(request: Request, standing: Standing, outcome: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -161,6 +161,15 @@ def test_the_account_is_said_before_the_gate_and_the_cluster_before_the_request(
     assert str(standing(short, cluster=busy).why).startswith("busy, until ")
 
 
+def test_without_api_calls_for_it_a_request_waits_for_the_quota_and_says_until_when() -> None:
+    at = Cluster(cluster_id="ehpc-a")
+
+    resting = standing_of(request(), at, Account(), {}, NOW, resting_until=NOW + 1_500)
+
+    assert str(resting.why).startswith("quota, until ")
+    assert str(resting.why).endswith(": the account's API calls are used up for now")
+
+
 def test_the_summary_counts_what_is_there_and_what_is_under_way() -> None:
     shares = (
         Share(operation_id="op-1", node_count=3, state=State.SUCCEEDED, job_id="j-1", nodes_added=3),
