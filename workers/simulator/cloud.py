@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,7 @@ class Cloud:
         self.clusters: dict[str, Cluster] = {}
         self.jobs: dict[str, Job] = {}
         self._by_zone: dict[str, list[Job]] = {}
+        self._by_cluster: dict[str, list[Job]] = {}
         self._rng = random.Random(options.seed)
 
     def plan_job(self) -> JobPlan:
@@ -123,6 +124,7 @@ class Cloud:
         job.node_ids = [f"cln-{self._name(8)}" for _ in range(job.made)]
         self.jobs[job.job_id] = job
         self._by_zone.setdefault(cluster.zone, []).append(job)
+        self._by_cluster.setdefault(cluster.cluster_id, []).append(job)
         cluster.job = job
         return job
 
@@ -140,16 +142,43 @@ class Cloud:
         for job in self.jobs.values():
             self.status(job)
 
-    def operations(self, zone: str, start: float | None, end: float | None) -> list[Job]:
-        """The zone's jobs that the log shows by now, oldest first."""
-        jobs = self._by_zone.get(zone, [])
+    def operations(
+        self,
+        zone: str,
+        start: float | None,
+        end: float | None,
+        *,
+        job_ids: Collection[str] = (),
+        cluster_id: str | None = None,
+    ) -> list[Job]:
+        """The zone's jobs that the log shows by now, oldest first; all, or those asked for."""
+        if job_ids:
+            found = (self.jobs[job_id] for job_id in job_ids if job_id in self.jobs)
+            jobs = sorted((job for job in found if job.zone == zone), key=lambda job: job.created_at)
+        elif cluster_id is not None:
+            jobs = [job for job in self._by_cluster.get(cluster_id, []) if job.zone == zone]
+        else:
+            jobs = self._by_zone.get(zone, [])
         first = 0 if start is None else bisect_left(jobs, int(start), key=lambda job: int(job.created_at))
         shown_until = self.now() - self.options.log_lag_s
         return [
             job
             for job in jobs[first:]
-            if job.listed and job.created_at <= shown_until and (end is None or int(job.created_at) <= end)
+            if job.listed
+            and job.created_at <= shown_until
+            and (end is None or int(job.created_at) <= end)
+            and cluster_id in (None, job.cluster_id)
         ]
+
+    def end_jobs(self, first_s: float, last_s: float, count: int | None) -> int:
+        """Have jobs that still go end at any time between `first_s` and `last_s` from now; all, or `count`
+        of them. Gives how many."""
+        now = self.now()
+        going = [job for job in self.jobs.values() if now < job.ends_at]
+        chosen = going if count is None else self._rng.sample(going, min(count, len(going)))
+        for job in chosen:
+            job.ends_at = now + self._rng.uniform(first_s, last_s)
+        return len(chosen)
 
     def nodes(self, zone: str, cluster_id: str) -> list[Node]:
         cluster = self._cluster(cluster_id, zone)

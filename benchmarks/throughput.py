@@ -1,0 +1,99 @@
+"""Many requests at once whose jobs end at once: how many a second go through, and how soon each is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.comparison import Figure, side_by_side, the_run
+from benchmarks.one_run import Conditions, Run, requests_on_clusters, run
+from benchmarks.options import Options
+from benchmarks.report import Bars, Cell, Report, Table, Target, at_least, at_most, machine, now_text, ratio
+from benchmarks.systems import FOLLOWERS, ONE_CALL, SCALEOUT, System
+
+SIZE, QUICK_SIZE = 2_000, 300
+POLL_S = 1.0
+LATENCY_S = 0.02
+STEADY_PER_S = 20.0
+STEADY, QUICK_STEADY = 400, 100
+PROVIDER = {"job_duration_s": "0", "log_lag_s": 0, "latency_s": LATENCY_S}
+
+FIGURES: Mapping[str, Figure] = {
+    "requests/s": lambda run: per_s(run),
+    "s in all": lambda run: run.elapsed_s,
+    "to the wire p50 s": lambda run: run.to_the_wire().p50,
+    "to the wire p99 s": lambda run: run.to_the_wire().p99,
+    "worker CPU ms/request": lambda run: 1000 * run.cpu_s / len(run.outcomes),
+    "Redis commands/request": lambda run: run.redis.total / len(run.outcomes),
+    "Redis round trips/request": lambda run: run.redis.round_trips / len(run.outcomes),
+    "simulator busy %": lambda run: 100 * run.simulator_cpu_s / run.elapsed_s,
+}
+TWO_WORKERS = ("scaleout", "celery-retry", "celery-one-call")
+
+
+def per_s(run: Run) -> float:
+    return len(run.outcomes) / run.elapsed_s
+
+
+def measure(options: Options) -> Report:
+    size = options.size or (QUICK_SIZE if options.quick else SIZE)
+    systems = options.chosen((*FOLLOWERS, ONE_CALL))
+    one = _run_all(options, systems, size, workers=1)
+    two = _run_all(options, [s for s in systems if s.name in TWO_WORKERS], size, workers=2)
+    steady = _run_steadily(options) if SCALEOUT in systems else None
+    tables = side_by_side(f"{size} requests, one worker", one, FIGURES)
+    tables += side_by_side(f"{size} requests, two workers", two, FIGURES)
+    if steady is not None:
+        tables.append(_steady_table(steady))
+    return Report(
+        name="throughput",
+        title=f"Throughput: {size} one-node requests on {size} clusters",
+        conditions=[
+            f"Jobs end at once, the API takes {1000 * LATENCY_S:g} ms for each call, "
+            f"poll interval {POLL_S:g} s; from the first enqueueing to the last outcome.",
+            "`Celery, one call, not followed` makes the addNodes call and nothing else: what a bare Celery "
+            "task with one HTTP call can do. This project makes two calls a request, writes every step down "
+            "and follows the job. To the wire: from the enqueueing of a request to its addNodes.",
+            f"Steady: {STEADY_PER_S:g} requests a second, coalescing window 0, everything else as it is by "
+            "default.",
+        ],
+        tables=tables,
+        targets=targets(one, steady),
+        bars=[Bars("Requests a second, one worker", "/s", {r.system.title: per_s(r) for r in one})],
+        measured_at=now_text(),
+        machine=machine(),
+    )
+
+
+def _run_all(options: Options, systems: Sequence[System], size: int, *, workers: int) -> list[Run]:
+    conditions = Conditions(POLL_S, PROVIDER, workers=workers, within_s=120 + size / 10)
+    runs = []
+    for system in systems:
+        options.say(f"throughput: {size} requests, {workers} worker(s), {system.title}")
+        runs.append(run(system, requests_on_clusters(size), conditions))
+    return runs
+
+
+def _run_steadily(options: Options) -> Run:
+    count = QUICK_STEADY if options.quick else STEADY
+    options.say(f"throughput: {count} requests at {STEADY_PER_S:g} a second, {SCALEOUT.title}")
+    conditions = Conditions(POLL_S, PROVIDER, per_s=STEADY_PER_S, settings={"COALESCE_WINDOW_S": 0})
+    return run(SCALEOUT, requests_on_clusters(count), conditions)
+
+
+def _steady_table(steady: Run) -> Table:
+    wire = steady.to_the_wire()
+    row: list[Cell] = [steady.system.title, 1000 * wire.p50, 1000 * wire.p99, 1000 * wire.most]
+    columns = ["", "to the wire p50 ms", "p99 ms", "most ms"]
+    return Table(f"{len(steady.outcomes)} requests at {STEADY_PER_S:g}/s", columns, [row])
+
+
+def targets(one: Sequence[Run], steady: Run | None) -> list[Target]:
+    found = []
+    ours, bare = the_run(one, "scaleout"), the_run(one, "celery-one-call")
+    if ours is not None and bare is not None:
+        found.append(at_least("requests/s, of Celery with one call a task", 0.5, per_s(ours) / per_s(bare)))
+    if steady is not None:
+        wire = steady.to_the_wire()
+        found.append(at_most("to the wire at 20/s, p50", 60, 1000 * wire.p50, " ms"))
+        found.append(at_most("to the wire at 20/s, p99", 250, 1000 * wire.p99, " ms"))
+    return found
