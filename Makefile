@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SEEDS  ?= 1-300
+RUNS   ?= 5
+SEED   ?= 1
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format coverage reference simulate mutants lock clean
+.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos mutants lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +52,9 @@ reference: $(READY)  ## write what the documentation takes from the code: schema
 
 simulate: $(READY)  ## random histories; SEEDS=1-300 says which
 	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -s tests/simulation/test_random_histories.py
+
+chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=5 SEED=1 say how many and which
+	$(BIN)/python -m tests.chaos.run --runs $(RUNS) --seed $(SEED)
 
 mutants: $(READY)  ## switch each safeguard off in turn: the bench must notice every time
 	$(BIN)/python -m tests.simulation.mutants

@@ -1,0 +1,92 @@
+"""What a run works on: a durable server, the simulator, a proxy before each, and a fleet of workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.durable_server import DurableServer, durable_server
+from tests.chaos.fleet import Fleet, fleet
+from tests.chaos.tcp_proxy import TcpProxy, tcp_proxy
+from tests.processes import Simulator, environment, simulator
+
+SIGNATURE_TTL_S = 3
+SUBMIT_LEASE_S = 3
+# Of every call, so that what is done to processes and networks meets calls under way.
+LATENCY_S = 0.15
+
+SETTINGS: dict[str, object] = {
+    "SIGNATURE_TTL_S": SIGNATURE_TTL_S,
+    "LOG_LAG_S": 1,
+    "HTTP_TIMEOUT_S": 2,
+    "SUBMIT_LEASE_S": SUBMIT_LEASE_S,
+    "TICK_S": 0.1,
+}
+
+
+class History:
+    """What was done and seen, by time since the start, for whoever has to understand a run that failed."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._lines: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def note(self, text: str) -> None:
+        self._lines.append(f"{self.seconds:7.2f} s  {text}")
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
+
+
+@dataclass
+class Bench:
+    server: DurableServer
+    redis_proxy: TcpProxy
+    http_proxy: TcpProxy
+    provider: Simulator
+    env: dict[str, str]
+    fleet: Fleet
+    history: History = field(default_factory=History)
+
+    @property
+    def redis_url(self) -> str:
+        """The server as workers and producers reach it."""
+        return f"redis://127.0.0.1:{self.redis_proxy.port}/0"
+
+    def calm(self) -> None:
+        """No fault any more: the server is up, the networks work, every worker runs."""
+        self.server.start()
+        self.redis_proxy.calm()
+        self.http_proxy.calm()
+        for worker in self.fleet.workers:
+            worker.resume()
+            worker.start()
+
+
+@contextmanager
+def bench(directory: Path, workers: int) -> Iterator[Bench]:
+    """Everything in processes of its own but the proxies; logs and data are in `directory`."""
+    with (
+        durable_server(directory / "server") as server,
+        simulator(
+            directory / "simulator.log",
+            *("--signature-ttl-s", str(SIGNATURE_TTL_S), "--job-duration-s", "0.2-1.2"),
+            *("--latency-s", str(LATENCY_S)),
+        ) as provider,
+        tcp_proxy(server.port) as redis_proxy,
+        tcp_proxy(int(provider.url.rpartition(":")[2])) as http_proxy,
+    ):
+        env = environment(
+            f"redis://127.0.0.1:{redis_proxy.port}/0", f"http://127.0.0.1:{http_proxy.port}/api", **SETTINGS
+        )
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), env.get("PYTHONPATH", "")]))
+        with fleet(workers, env, directory) as running:
+            yield Bench(server, redis_proxy, http_proxy, provider, env, running)

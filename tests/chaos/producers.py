@@ -1,0 +1,158 @@
+"""Who asks for nodes in a run: bare Celery clients, writers to the ledger, people at the command line.
+
+A producer that does not learn whether it was heard asks again, with the same request_id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from config.settings import LedgerSettings
+from tasks.contract.request import parse_request
+from tasks.lifecycle.engine import open_intake, open_ledger
+from tests.processes import ROOT
+
+CLUSTERS = 8
+PAUSE_S = 0.3
+UNREACHABLE = 5
+
+
+@dataclass
+class Asking:
+    """One request, and what its producer knows of it."""
+
+    at_s: float
+    way: str
+    fields: dict[str, Any]
+    heard: bool = False
+    attempts: int = 0
+    task_ids: list[str] = field(default_factory=list)
+    lost_by_the_broker: int = 0
+
+    @property
+    def request_id(self) -> str:
+        return str(self.fields["request_id"])
+
+
+def plan_requests(seed: int, *, number: int, last_s: float) -> list[Asking]:
+    """Small ones that share operations, large ones that take several, over clusters of two zones."""
+    rng = random.Random(f"requests {seed}")
+    found = []
+    for place in range(number):
+        cluster = rng.randrange(CLUSTERS)
+        fields = {
+            "request_id": f"r-{seed}-{place:03}",
+            "cluster_id": f"ehpc-{cluster}",
+            "zone": f"zone{cluster % 2}",
+            "node_count": rng.choice([1, 1, 2, 2, 3, 5, 17, 60, 130]),
+        }
+        way = rng.choice(["message"] * 12 + ["ledger"] * 7 + ["command"])
+        found.append(Asking(rng.uniform(0.0, last_s), way, fields))
+    return sorted(found, key=lambda asking: asking.at_s)
+
+
+class MessageProducer:
+    """A bare Celery client: it knows the task's name and nothing of this project."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._app = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
+        sockets = {"socket_timeout": 2, "socket_connect_timeout": 2}
+        self._app.conf.update(broker_transport_options=sockets, redis_socket_timeout=2)
+
+    def ask(self, asking: Asking) -> None:
+        """Raises what a client raises that was not told that its message has arrived."""
+        task_id = f"{asking.request_id}.t{asking.attempts}"
+        self._app.send_task(
+            "scaleout.add_nodes",
+            kwargs=asking.fields,
+            queue="scaleout",
+            task_id=task_id,
+            retry=False,
+        )
+        asking.task_ids.append(task_id)
+
+    def close(self) -> None:
+        self._app.close()
+
+
+class LedgerWriter:
+    """What `scaleout submit` and gateways do: when it returns, the request is in the ledger."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._settings = LedgerSettings(redis_url=redis_url, coalesce_window_s=0.2)
+
+    def ask(self, asking: Asking) -> None:
+        asyncio.run(self._accept(asking))
+
+    async def _accept(self, asking: Asking) -> None:
+        ledger = await open_ledger(self._settings)
+        try:
+            await open_intake(self._settings, ledger).accept(parse_request(asking.fields), None)
+        finally:
+            await ledger.redis.aclose()
+
+    def close(self) -> None:
+        """Nothing is kept open between two requests."""
+
+
+class CommandLine:
+    """`scaleout submit`, the program itself."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = dict(env)
+
+    def ask(self, asking: Asking) -> None:
+        """Raises OSError if Redis was not reachable."""
+        options = {
+            "--request-id": asking.request_id,
+            "--cluster": asking.fields["cluster_id"],
+            "--zone": asking.fields["zone"],
+            "--nodes": str(asking.fields["node_count"]),
+        }
+        arguments = [text for option in options.items() for text in option]
+        done = subprocess.run(
+            [sys.executable, "-m", "workers.cli.main", "submit", *arguments],
+            cwd=ROOT,
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode == UNREACHABLE:
+            raise ConnectionError(done.stderr)
+        if done.returncode != 0:
+            raise RuntimeError(f"scaleout submit ended with {done.returncode}: {done.stderr}")
+
+    def close(self) -> None:
+        """A process for each request."""
+
+
+Ask = Callable[[Asking], None]
+
+# Of the network and of Redis; whatever else a producer raises is a defect, and ends the run.
+NOT_HEARD = (OSError, RedisError, OperationalError)
+
+
+def ask_until_heard(ask: Ask, asking: Asking, note: Callable[[str], None]) -> None:
+    while not asking.heard:
+        try:
+            ask(asking)
+        except NOT_HEARD as error:
+            note(f"{asking.request_id} not heard ({asking.way}): {type(error).__name__}")
+            time.sleep(PAUSE_S)
+        else:
+            asking.heard = True
+        finally:
+            asking.attempts += 1

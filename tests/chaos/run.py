@@ -1,0 +1,209 @@
+"""One run: requests and faults by a plan from a seed, then calm, then the verdict.
+
+`python -m tests.chaos.run --runs 10 --seed 1` makes several and prints the table of faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import logging
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from tests.chaos.aftermath import Aftermath
+from tests.chaos.bench import Bench, bench
+from tests.chaos.faults import Course, Fault, plan_faults
+from tests.chaos.producers import (
+    Ask,
+    Asking,
+    CommandLine,
+    LedgerWriter,
+    MessageProducer,
+    ask_until_heard,
+    plan_requests,
+)
+from tests.chaos.tally import Tally
+from tests.chaos.verdict import Verdict, judge
+
+PRODUCERS = {"message": 2, "ledger": 1, "command": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much happens in a run; times in seconds."""
+
+    requests: int = 100
+    faults: int = 36
+    workers: int = 3
+    lasting_s: float = 36.0
+    calm_within_s: float = 150.0
+
+
+@dataclass
+class Report:
+    seed: int
+    history: str
+    faults: Counter[str]
+    verdict: Verdict
+    held: int = 0
+    resent: int = 0
+    requests: int = 0
+    nodes: int = 0
+    seconds: float = 0.0
+    events: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        """What somebody needs who has to find out what went wrong."""
+        problems = "\n".join(f"  - {problem}" for problem in self.verdict.problems) or "  none"
+        return f"seed {self.seed}\n{self.history}\nproblems:\n{problems}\n{self.summary()}"
+
+    def summary(self) -> str:
+        shown = ("operation_submitted", "operation_in_doubt", "operation_adopted", "operation_absent")
+        events = ", ".join(f"{name} {self.events[name]}" for name in (*shown, "late_answer", "ledger_lost"))
+        return (
+            f"{self.requests} requests, {self.nodes} nodes, "
+            f"{self.faults.total()} faults in {self.seconds:.0f} s: "
+            f"lost {self.verdict.lost}, twice {self.verdict.twice}, held {self.held}, "
+            f"messages sent again {self.resent}; {events}"
+        )
+
+
+def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
+    asked = plan_requests(seed, number=extent.requests, last_s=extent.lasting_s * 0.9)
+    faults = plan_faults(seed, number=extent.faults, first_s=6.0, last_s=extent.lasting_s)
+    began = time.monotonic()
+    with bench(directory, extent.workers) as ground:
+        _prove_that_the_log_shows_our_jobs(ground, asked)
+        producers = _start_producers(ground, asked)
+        try:
+            _inflict(ground, faults)
+        finally:
+            ground.calm()
+        ground.history.note("calm")
+        for producer in producers:
+            producer.join(extent.calm_within_s)
+        aftermath = Aftermath(ground, asked)
+        ended = aftermath.wait(extent.calm_within_s)
+        with ground.server.client() as server:
+            truth = ground.provider.get("truth")
+            verdict = judge(server, truth, asked)
+        if not ended:
+            verdict.problem(f"not at its end {extent.calm_within_s:g} s after the last fault")
+        for text in ground.fleet.fallen():
+            verdict.problem(text)
+        return Report(
+            seed=seed,
+            history=str(ground.history),
+            faults=Counter(fault.kind for fault in faults),
+            verdict=verdict,
+            held=aftermath.held,
+            resent=sum(asking.lost_by_the_broker for asking in asked),
+            requests=len(asked),
+            nodes=sum(len(cluster["nodes"]) for cluster in truth["clusters"].values()),
+            seconds=time.monotonic() - began,
+            events=Counter(str(line["event"]) for line in ground.fleet.logged()),
+        )
+
+
+def _prove_that_the_log_shows_our_jobs(ground: Bench, asked: list[Asking]) -> None:
+    """Silence of a log that has never shown a job of ours would prove nothing: one request a zone first."""
+    for zone in ("zone0", "zone1"):
+        cluster = f"ehpc-first{zone}"
+        fields = {"request_id": f"first-{zone}", "cluster_id": cluster, "zone": zone, "node_count": 1}
+        first = Asking(0.0, "ledger", fields)
+        ask_until_heard(LedgerWriter(ground.server.url).ask, first, ground.history.note)
+        asked.append(first)
+    deadline = time.monotonic() + 60
+    with ground.server.client() as server:
+        while not all(server.exists(f"scaleout:outcome:first-{zone}") for zone in ("zone0", "zone1")):
+            if time.monotonic() > deadline:
+                raise AssertionError("the fleet does not work, though nothing has gone wrong yet")
+            time.sleep(0.1)
+    ground.history.note("the fleet works")
+
+
+def _start_producers(ground: Bench, asked: list[Asking]) -> list[threading.Thread]:
+    began = ground.history.seconds
+
+    def produce(way: str, part: int, parts: int) -> None:
+        producer: MessageProducer | LedgerWriter | CommandLine
+        match way:
+            case "message":
+                producer = MessageProducer(ground.redis_url)
+            case "ledger":
+                producer = LedgerWriter(ground.redis_url)
+            case _:
+                producer = CommandLine(ground.env)
+        mine = [asking for asking in asked if asking.way == way and not asking.heard][part::parts]
+        ask: Ask = producer.ask
+        for asking in mine:
+            time.sleep(max(0.0, began + asking.at_s - ground.history.seconds))
+            ask_until_heard(ask, asking, ground.history.note)
+        producer.close()
+
+    threads = [
+        threading.Thread(target=produce, args=(way, part, parts), name=f"{way}-{part}", daemon=True)
+        for way, parts in PRODUCERS.items()
+        for part in range(parts)
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _inflict(ground: Bench, faults: list[Fault]) -> None:
+    """Start each fault at its time, and end each that lasts."""
+    began = ground.history.seconds
+    agenda: list[tuple[float, int, str, Course]] = [
+        (fault.at_s, number, fault.kind, fault.course(ground)) for number, fault in enumerate(faults)
+    ]
+    begun: set[int] = set()
+    heapq.heapify(agenda)
+    while agenda:
+        at_s, number, kind, course = heapq.heappop(agenda)
+        while (left := began + at_s - ground.history.seconds) > 0:
+            time.sleep(min(left, 0.5))
+            ground.fleet.tend()
+        ground.history.note(f"{'ends: ' if number in begun else ''}{kind}")
+        begun.add(number)
+        lasts_s = next(course, None)
+        if lasts_s:
+            heapq.heappush(agenda, (ground.history.seconds - began + lasts_s, number, kind, course))
+
+
+def main() -> int:
+    """Exit code 1 if a run broke a promise; its logs are kept then."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; each further one counts up")
+    parser.add_argument("--minutes", type=float, default=0.6, help="how long faults go on in each run")
+    options = parser.parse_args()
+    # What producers in this process log is not wanted between the runs' lines.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    scale = options.minutes / 0.6
+    extent = Extent(requests=round(100 * scale), faults=round(36 * scale), lasting_s=36.0 * scale)
+    tally = Tally()
+    broken = 0
+    for seed in range(options.seed, options.seed + options.runs):
+        directory = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
+        report = run(seed, directory, extent)
+        tally.add(report)
+        if report.verdict.problems:
+            broken += 1
+            print(f"{report}\nlogs: {directory}\n", flush=True)
+        else:
+            print(f"seed {seed}: {report.summary()}", flush=True)
+    print(f"\n{tally.table()}\n\n{tally.totals()}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
