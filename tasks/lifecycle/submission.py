@@ -117,6 +117,8 @@ async def _prepare(m: Machinery, operation: Operation, listing: Grant) -> Operat
     word = await m.commit(changes)
     if word is Committed.LOST:
         raise MustWait(m.clock.now_ms() + LOST_AGAIN_MS, LEDGER_LOST)
+    if word is Committed.STALE:
+        await parked_while_paused(m, operation)
     return sending if word is Committed.OK else None
 
 
