@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tasks.ledger.records import ENDED, Operation, Request, State
+from tests.simulation.stops import StopInvariants
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -55,6 +56,7 @@ class Invariants:
         self._outcomes: dict[str, str] = {}
         self.operations: dict[str, Operation] = {}
         self.requests: dict[str, Request] = {}
+        self.stops = StopInvariants(world)
 
     def demand(self, holds: bool, what: str) -> None:
         if not holds:
@@ -105,6 +107,7 @@ class Invariants:
         self.read()
         self._check_operations()
         self._check_requests()
+        self.stops.check(self.operations)
         provider = self._world.provider
         self.demand(provider.quota.refused == 0, "more calls were made than the quota has")
 
@@ -166,7 +169,15 @@ class Invariants:
         for key in map(str, world.server.keys("scaleout:cluster:*")):
             content = json.loads(world.server.hget(key, "content") or "{}")
             self.demand(content.get("gate") is None, f"{key} has its gate shut for good")
-        for kind in ("due:submissions", "due:all-else", "outbox", "held", "open"):
+        for kind in (
+            "due:submissions",
+            "due:all-else",
+            "outbox",
+            "held",
+            "open",
+            "paused",
+            "parked:everything",
+        ):
             left = world.server.zrange(f"scaleout:{kind}", 0, -1)
             self.demand(not left, f"left in {kind}: {left}")
         for task_id, request_id in world.accepted.items():

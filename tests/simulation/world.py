@@ -19,6 +19,7 @@ from tasks.ehpc.errors import EhpcError, InDoubt
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.pauses import EVERYTHING
 from tasks.ledger.records import State
 from tasks.lifecycle.intake import Ended, Intake
 from tasks.lifecycle.machinery import Machinery
@@ -31,6 +32,7 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending, SimulatedApi
 from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
+from tests.simulation.stops import at_once, pause, paused_scopes, resume
 
 T = TypeVar("T")
 
@@ -55,6 +57,8 @@ class Chances:
     message_lost: float = 0.0
     time_passes: float = 0.0
     cancel: float = 0.0
+    pause: float = 0.0
+    resume: float = 0.0
     foreign: float = 0.0
     fates: Mapping[str, float] = field(default_factory=dict)
 
@@ -73,6 +77,8 @@ WILD = Chances(
     message_lost=0.1,
     time_passes=0.02,
     cancel=0.002,
+    pause=0.003,
+    resume=0.01,
     foreign=0.002,
     fates={
         "lost on the way": 0.08,
@@ -202,6 +208,9 @@ class World:
         self.faults: Counter[str] = Counter()
         self.ever_held = 0
         self.fates: list[str] = []
+        self.happenings: dict[int, Callable[[], None]] = {}
+        self.when_idle: list[Callable[[], None]] = []
+        self.events = 0
         self.skew_s = 0.0
         self.tasks: set[asyncio.Task[None]] = set()
         self.clock = WorldClock(self)
@@ -309,6 +318,8 @@ class World:
         self.server_away_until = 0
         for worker in self.workers:
             worker.stopped_until = 0
+        for scope in paused_scopes(self):
+            self.resume(scope)
         await self._go_on()
         for _ in range(50):
             self.invariants.read()
@@ -329,16 +340,23 @@ class World:
 
     async def _go_on(self) -> None:
         for _ in range(MOST_EVENTS):
-            await self._quiet()
-            if self.dirty:
-                self.dirty = False
-                self.invariants.check()
+            await self._check()
+            self.events += 1
+            if self.events in self.happenings:
+                self.happenings.pop(self.events)()
+                await self._check()
             self._random_faults()
             happening = self._next()
             if happening is None:
                 return
             happening()
         self.invariants.demand(False, f"it does not come to an end within {MOST_EVENTS} events")
+
+    async def _check(self) -> None:
+        await self._quiet()
+        if self.dirty:
+            self.dirty = False
+            self.invariants.check()
 
     async def _quiet(self) -> None:
         """Let every coroutine run until it waits for its turn."""
@@ -362,6 +380,10 @@ class World:
             self._cancel(self.rng.choice(sorted(set(self.accepted.values()))))
         if self.chance("foreign"):
             self._foreign()
+        if self.chance("pause"):
+            self._pause(self.rng.choice([EVERYTHING, *sorted(self.provider.cloud.clusters)]))
+        elif self.chance("resume"):
+            self._resume(self.rng.choice([EVERYTHING, *sorted(self.provider.cloud.clusters)]))
 
     def _next(self) -> Callable[[], None] | None:
         self.workers = [worker for worker in self.workers if worker.alive] or [self.new_worker()]
@@ -393,7 +415,7 @@ class World:
         ]
         if ready:
             return ready[0] if self.calm else self.rng.choice(ready)
-        return self._wait()
+        return self.when_idle.pop(0) if self.when_idle else self._wait()
 
     def _wait(self) -> Callable[[], None] | None:
         """Nothing can be done now: let time pass until something can."""
@@ -479,6 +501,38 @@ class World:
                     self.cancelled_at[request_id] = self.clock.now_ms()
 
         self.start(cancel())
+
+    def _pause(self, scope: str) -> None:
+        lasting_s = self.rng.choice([None, 30, 300, 3_600])
+
+        async def by_somebody() -> None:
+            with suppress(RedisError):
+                if await pause(Worker(self, "somebody").ledger, scope, lasting_s):
+                    self.say(f"{scope} is paused for {lasting_s} s")
+
+        self.start(by_somebody())
+
+    def _resume(self, scope: str) -> None:
+        async def by_somebody() -> None:
+            with suppress(RedisError):
+                self.invariants.stops.forget_failures(scope)
+                if await resume(Worker(self, "somebody").ledger, scope):
+                    self.say(f"{scope} is resumed")
+
+        self.start(by_somebody())
+
+    def pause(self, scope: str, lasting_s: float | None = None) -> None:
+        """Between two steps, at once."""
+        self.say(f"{scope} is paused for {lasting_s} s")
+        self.start(self._at_once(pause(at_once(Worker(self, "person")), scope, lasting_s)))
+
+    def resume(self, scope: str) -> None:
+        self.say(f"{scope} is resumed")
+        self.invariants.stops.forget_failures(scope)
+        self.start(self._at_once(resume(at_once(Worker(self, "person")), scope)))
+
+    async def _at_once(self, deed: Coroutine[Any, Any, bool]) -> None:
+        assert await deed
 
     def _foreign(self) -> None:
         """Somebody else changes a cluster: another action, or another number of nodes."""
