@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tasks.ledger.records import ENDED, Operation, Request, State
+from tests.simulation import limits
 from tests.simulation.stops import StopInvariants
 
 if TYPE_CHECKING:
@@ -108,6 +109,10 @@ class Invariants:
         self._check_operations()
         self._check_requests()
         self.stops.check(self.operations)
+        for what in limits.broken(self._world, self.operations, self.requests):
+            self.demand(False, what)
+        for what in limits.miscounted(self._world):
+            self.demand(False, what)
         provider = self._world.provider
         self.demand(provider.quota.refused == 0, "more calls were made than the quota has")
 
@@ -182,6 +187,8 @@ class Invariants:
             self.demand(not left, f"left in {kind}: {left}")
         for task_id, request_id in world.accepted.items():
             self.demand(task_id in world.told, f"{task_id}, who waits for {request_id}, was never told")
+        for what in limits.in_flight_for_good(world):
+            self.demand(False, what)
         self._check_nodes()
 
     def _check_nodes(self) -> None:

@@ -22,6 +22,8 @@ SETTLEMENT = "tests/unit/tasks/lifecycle/test_settlement.py"
 CLIENT = "tests/unit/tasks/ehpc/test_client.py"
 GOVERNOR = "tests/integration/test_governor.py"
 LEDGER = "tests/integration/test_ledger.py"
+GUARDRAILS = "tests/simulation/test_guardrails.py"
+METERS = "tests/integration/test_meters.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,69 @@ MUTANTS = (
         "if ARGV[8] == '1' and tonumber(lost) > 0",
         "if false",
         (LEDGER,),
+    ),
+    Mutant(
+        "guardrail: limits are looked at when an operation is planned",
+        "tasks/lifecycle/planning.py",
+        "        first.taken = guard.keep(changes, first.taken, now)\n",
+        "",
+        (GUARDRAILS,),
+    ),
+    Mutant(
+        "guardrail: checked again by the script that takes the gate",
+        "tasks/ledger/lua/commit.lua",
+        "if used + c[4] > c[5] then",
+        "if false then",
+        (METERS, GUARDRAILS),
+    ),
+    Mutant(
+        "guardrail: the rolling limits of a plan are given to that script",
+        "tasks/lifecycle/guard.py",
+        "for limit in rolling(self.policy, cluster_id, request.form.requested_by):",
+        "for limit in ():",
+        (GUARDRAILS,),
+    ),
+    Mutant(
+        "guardrail: what is in flight is given to the script that takes a request in",
+        "tasks/lifecycle/intake_guard.py",
+        "            if not limit.waits\n",
+        "            if False\n",
+        (GUARDRAILS,),
+    ),
+    Mutant(
+        "guardrail: a cluster's nodes are counted again after each operation",
+        "tasks/lifecycle/policy_figures.py",
+        "count.after == cluster.last_operation and",
+        "",
+        (GUARDRAILS,),
+    ),
+    Mutant(
+        "guardrail: a count that an operation has come between is not used",
+        "tasks/lifecycle/headroom.py",
+        "if current.last_operation != cluster.last_operation or current.gate is not None:",
+        "if False:",
+        (GUARDRAILS,),
+    ),
+    Mutant(
+        "guardrail: nodes count from when their job is known, not from the plan",
+        "tasks/ledger/meters.py",
+        "at = now if known else None",
+        "at = now",
+        (METERS,),
+    ),
+    Mutant(
+        "guardrail: what is in doubt is not given back",
+        "tasks/ledger/meters.py",
+        "{State.REFUSED, State.ABSENT, State.ABANDONED}",
+        "{State.REFUSED, State.ABSENT, State.ABANDONED, State.IN_DOUBT}",
+        (METERS, GUARDRAILS),
+    ),
+    Mutant(
+        "guardrail: an operation that has waited to be sent is compared with the policy again",
+        "tasks/lifecycle/replanning.py",
+        "m.clock.now_ms() - operation.planned_at <= COUNT_HOLDS_MS",
+        "True",
+        (GUARDRAILS,),
     ),
 )
 

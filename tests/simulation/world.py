@@ -14,6 +14,7 @@ import redis
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
+from config.policy import Policy
 from config.settings import Settings
 from tasks.ehpc.errors import EhpcError, InDoubt
 from tasks.ledger.changes import Changes, Committed
@@ -63,6 +64,7 @@ class Chances:
     fates: Mapping[str, float] = field(default_factory=dict)
 
 
+NO_POLICY = Policy()
 CALM = Chances()
 WILD = Chances(
     crash=0.004,
@@ -137,10 +139,19 @@ class Worker(Process):
         )
         api = cast("Any", SimulatedApi(self, world.provider))
         self.machinery = Machinery(
-            settings, self.ledger, api, governor, world.clock, random.Random(world.seed)
+            settings,
+            self.ledger,
+            api,
+            governor,
+            world.clock,
+            random.Random(world.seed),
+            policy=lambda: world.policy,
         )
         self.intake = Intake(
-            self.ledger, coalesce_s=settings.coalesce_window_s, deadline_s=settings.request_deadline_s
+            self.ledger,
+            coalesce_s=settings.coalesce_window_s,
+            deadline_s=settings.request_deadline_s,
+            policy=lambda: world.policy,
         )
         self.sweeper = Sweeper(self.machinery, self._deliver)
 
@@ -185,8 +196,10 @@ class World:
         plan: Sequence[int] = (),
         workers: int = 1,
         quota_calls: int = 2000,
+        policy: Policy = NO_POLICY,
     ) -> None:
         self.server = server
+        self.policy = policy
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(lambda _loop, _context: None)
         self.seed = seed
