@@ -301,7 +301,7 @@ MUTANTS = (
     Mutant(
         "guardrail: an operation that has waited to be sent is compared with the policy again",
         "tasks/lifecycle/replanning.py",
-        "m.clock.now_ms() - operation.planned_at <= COUNT_HOLDS_MS",
+        "m.clock.now_ms() - scene.operation.planned_at <= COUNT_HOLDS_MS",
         "True",
         (GUARDRAILS,),
     ),
