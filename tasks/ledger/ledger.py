@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -66,6 +66,7 @@ class Ledger:
         self._usage = Script(redis, LUA / "usage.lua")
         self.epoch = Epoch()
         self._next_due_ms: dict[Lane, int] = {}
+        self.on_due: Callable[[Lane, int], None] | None = None
 
     async def learn_time(self) -> None:
         """Ask the server for its time; needed once, before anything that uses the clock."""
@@ -87,6 +88,7 @@ class Ledger:
         self.epoch.observe(*seen)
         for lane, at in changes.soonest_due().items():
             self._expect(lane, at)
+            self._announce(lane, at)
         return Committed[word]
 
     async def accept(self) -> None:
@@ -119,6 +121,11 @@ class Ledger:
         at = self._next_due_ms.get(lane)
         return at is not None and at <= self.clock.now_ms()
 
+    def _announce(self, lane: Lane, at: int) -> None:
+        """Tell this process, if it wants to know, when something is due that it has itself written."""
+        if self.on_due is not None and at > self.clock.now_ms():
+            self.on_due(lane, at)
+
     def _expect(self, lane: Lane, at: int) -> None:
         self._next_due_ms[lane] = min(at, self._next_due_ms.get(lane, at))
 
@@ -126,6 +133,7 @@ class Ledger:
         """Nobody plans or sends before `until_ms`: there are no API calls for it."""
         key = self.keys.rest(Lane.SUBMISSIONS)
         await self.redis.set(key, until_ms, px=max(1, until_ms - self.clock.now_ms()))
+        self._announce(Lane.SUBMISSIONS, until_ms)
 
     async def submissions_rest_until(self) -> int | None:
         until = await self.redis.get(self.keys.rest(Lane.SUBMISSIONS))
@@ -166,6 +174,7 @@ class Ledger:
         """Look at the zone again at `next_ms`, or not at all if nothing runs there any more."""
         due = Due(DueKind.ZONE, zone)
         await self._idle([self.keys.due(due.lane), self.keys.running(zone)], [str(due), next_ms])
+        self._announce(due.lane, next_ms)
 
     async def rest_outbox(self, next_ms: int) -> None:
         await self._idle([self.keys.due(OUTBOX.lane), self.keys.outbox], [str(OUTBOX), next_ms])

@@ -13,6 +13,7 @@ from config.policy import Policy
 from config.settings import LedgerSettings, Settings
 from tasks.ehpc.client import CallReport, EhpcClient, open_session
 from tasks.ehpc.signature import Credentials, SigningRules
+from tasks.ledger.due import Lane
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.intake import Intake
@@ -22,10 +23,13 @@ from tasks.lifecycle.publication import Deliver
 from tasks.lifecycle.schedule_keeping import ScheduleKeeper
 from tasks.lifecycle.sweeping import Sweeper
 from tasks.quota.governor import Governor
+from tasks.runtime.alarm import Alarm
 from tasks.runtime.clock import Clock, ServerClock
 from tasks.runtime.redis_scripts import open_redis
 
 log = structlog.get_logger(__name__)
+
+ALARM_AHEAD_S = 600.0
 
 
 @dataclass(slots=True)
@@ -36,9 +40,11 @@ class Engine:
     intake: Intake
     sweeper: Sweeper
     schedules: ScheduleKeeper
+    alarm: Alarm[Lane]
 
     async def close(self, *, drain_s: float) -> None:
         """Give what is under way `drain_s` to end, then cut it off; its leases bring it up again."""
+        self.alarm.stop()
         await self.sweeper.drain(drain_s)
         await self.session.close()
         await self.redis.aclose()
@@ -115,7 +121,11 @@ async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
     )
     intake = open_intake(settings, ledger, policy)
     keeper = ScheduleKeeper(machinery, policy)
-    return Engine(ledger.redis, session, machinery, intake, Sweeper(machinery, deliver), keeper)
+    sweeper = Sweeper(machinery, deliver)
+    # What this process has put off it takes up itself, to the moment: ticks are for what others have left.
+    alarm = Alarm(ledger.clock, sweeper.sweep_soon, ahead_s=ALARM_AHEAD_S)
+    ledger.on_due = alarm.at
+    return Engine(ledger.redis, session, machinery, intake, sweeper, keeper, alarm)
 
 
 def _log_call(report: CallReport) -> None:

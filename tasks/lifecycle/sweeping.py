@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from tasks.ledger.changes import Changes
@@ -48,11 +49,24 @@ class Sweeper:
         self._passing = asyncio.Lock()
         self._publishing = asyncio.Lock()
         self._to_pass: set[Lane] = set()
+        self._alarms: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     async def sweep(self) -> int:
         """Claim and start what is due; gives the number of entries started."""
         return await self._sweep(Lane)
+
+    def sweep_soon(self, lanes: Iterable[Lane]) -> None:
+        """Sweep in the background; what goes wrong is left to the next tick."""
+        task = asyncio.create_task(self._alarmed(set(lanes)))
+        self._alarms.add(task)
+        task.add_done_callback(self._alarms.discard)
+
+    async def _alarmed(self, lanes: Iterable[Lane]) -> None:
+        try:
+            await self._sweep(lanes)
+        except (RedisError, OSError) as error:
+            log.warning("sweep_put_off", kind=type(error).__name__, detail=str(error))
 
     async def _sweep(self, lanes: Iterable[Lane]) -> int:
         started = 0
