@@ -28,7 +28,7 @@ from tasks.lifecycle.resolution import adopt, never_happened
 from tasks.lifecycle.sweeping import Sweeper
 from tasks.quota.governor import Governor
 from tasks.runtime.clock import HandClock
-from tests.simulation.invariants import Invariants
+from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending, SimulatedApi
 from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
@@ -310,7 +310,13 @@ class World:
     async def run(self) -> None:
         """Until nothing is left to be done; then faults are over, a person decides, and it is all checked."""
         with drawn_from(self.seed):
-            await self._run()
+            try:
+                await self._run()
+            except Broken:
+                # Nothing is to go on, waiting for a turn that nobody gives it.
+                for worker in self.workers:
+                    worker.crash()
+                raise
 
     async def _run(self) -> None:
         await self._go_on()
