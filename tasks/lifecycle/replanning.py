@@ -9,7 +9,7 @@ from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Cluster, Operation, Request, State
 from tasks.lifecycle import next_step
-from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.machinery import MOST_CONTENTION, Contention, Machinery
 from tasks.lifecycle.policy_figures import COUNT_HOLDS_MS
 from tasks.lifecycle.request_end import enter_demand
 
@@ -21,11 +21,17 @@ async def planned_anew(m: Machinery, operation: Operation) -> bool:
     """
     if m.clock.now_ms() - operation.planned_at <= COUNT_HOLDS_MS or not restricts(m.policy()):
         return False
-    requests = await m.ledger.requests(operation.request_ids)
-    cluster = await m.ledger.cluster(operation.cluster_id)
-    word = await m.commit(take_back(operation, requests, cluster, m.clock.now_ms()))
-    # From a ledger with data missing nothing is sent, so that there is nothing to plan anew for.
-    return word is not Committed.LOST
+    for _ in range(MOST_CONTENTION):
+        current = await m.ledger.operation(operation.operation_id)
+        if current is None or current.state is not State.PLANNED:
+            return True
+        requests = await m.ledger.requests(current.request_ids)
+        cluster = await m.ledger.cluster(current.cluster_id)
+        word = await m.commit(take_back(current, requests, cluster, m.clock.now_ms()))
+        if word is not Committed.STALE:
+            # From a ledger with data missing nothing is sent, so that there is nothing to plan anew for.
+            return word is not Committed.LOST
+    raise Contention(f"operation {operation.operation_id} was changed by others again and again")
 
 
 def take_back(operation: Operation, requests: Mapping[str, Request], cluster: Cluster, now: int) -> Changes:

@@ -72,6 +72,33 @@ def test_two_hundred_requests_at_once_fill_a_cluster_to_its_ceiling_and_no_furth
     assert "limits.nodes_per_cluster = 500: " in refused.last_refusal.message
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_many_clusters_planned_at_once_stay_within_the_hour_of_the_account(
+    server: redis.Redis, seed: int
+) -> None:
+    """Each has a gate of its own, so that only the script that commits a plan sees them all."""
+    server.flushall()
+
+    async def live() -> World:
+        chances = replace(CALM, read_is_slow=0.5, sends_twice=0.1)
+        policy = limits(nodes_per_hour=100, producers={"a": {"nodes_per_hour": 50}})
+        world = World(server, seed=seed, chances=chances, policy=policy, workers=3)
+        for number in range(12):
+            world.send(
+                f"r-{number}",
+                cluster_id=f"ehpc-{number}",
+                node_count=20,
+                requested_by="a" if number % 2 else "b",
+            )
+        await world.run()
+        return world
+
+    world = asyncio.run(live())
+
+    assert made(world) == 100
+    assert statuses(world) == {"succeeded": 5, "rejected": 7}
+
+
 @pytest.mark.parametrize("seed", range(1, 3))
 @pytest.mark.timeout(300)
 def test_two_hundred_requests_at_once_stay_under_the_ceiling_under_faults(
