@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from workers.cli.schedule_commands import register
+
 app = typer.Typer(
     name="scaleout",
     help="Adds nodes to QingCloud EHPC clusters: never twice, never lost, within quota.",
@@ -209,6 +211,9 @@ def doctor(
     from workers.cli.doctor import examine
 
     raise typer.Exit(examine(zone, accept_ledger=accept_ledger, as_json=json))
+
+
+register(app)
 
 
 @app.command(hidden=True)
