@@ -83,6 +83,9 @@ class ScaleOutRequest(BaseModel):
         default="wait", description="What to do when the provider has too few nodes"
     )
     requested_by: Name | None = Field(default=None, description="Who asks")
+    dry_run: bool = Field(
+        default=False, description="Only say what would come of it, see dry-run.schema.json; nothing is kept"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -164,8 +167,8 @@ class ScaleOutRequest(BaseModel):
         return self.node_name is not None or self.private_ips is not None
 
     def fingerprint(self) -> str:
-        """The same for two requests that ask for the same."""
-        return content_fingerprint(self.model_dump(mode="json"))
+        """The same for two requests that ask for the same, be it in earnest or not."""
+        return content_fingerprint(self.model_dump(mode="json", exclude={"dry_run"}))
 
 
 def content_fingerprint(content: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tasks.contract.dry_run import DryRun
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import ScaleOutRequest
 
@@ -22,6 +23,11 @@ def request_schema() -> dict[str, Any]:
 def outcome_schema() -> dict[str, Any]:
     """JSON Schema of the value of `scaleout:outcome:{request_id}`."""
     return {"$schema": DIALECT, **Outcome.model_json_schema(mode="serialization")}
+
+
+def dry_run_schema() -> dict[str, Any]:
+    """JSON Schema of the answer to a request with `dry_run`."""
+    return {"$schema": DIALECT, **DryRun.model_json_schema(mode="serialization")}
 
 
 def as_text(schema: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.ledger.records import WITH_JOB, Operation, Request, State, give
 
@@ -60,6 +60,13 @@ def of_operation(operation: Operation, now: int, *, enters: bool) -> Iterator[En
         )
         at = now if known else None
         yield Entry(meter.scope, meter.window_s, operation.operation_id, nodes, at, enters)
+
+
+def bought_after_all(operation: Operation, job_id: str, now: int) -> list[Entry]:
+    """What counts of a job that turns up when its operation has ended without it."""
+    as_sent = operation.model_copy(update={"state": State.RUNNING})
+    entries = of_operation(as_sent, now, enters=True)
+    return [replace(entry, name=f"{entry.name} {job_id}") for entry in entries]
 
 
 def of_request(request: Request) -> Iterator[Entry]:

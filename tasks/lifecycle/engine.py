@@ -68,12 +68,20 @@ async def open_ledger(settings: LedgerSettings, clock: Clock | None = None) -> L
     return ledger
 
 
-def open_intake(settings: LedgerSettings, ledger: Ledger, policy: Callable[[], Policy] = Policy) -> Intake:
+def open_intake(
+    settings: LedgerSettings,
+    ledger: Ledger,
+    policy: Callable[[], Policy] = Policy,
+    *,
+    poll_interval_s: float = 5.0,
+) -> Intake:
+    """`poll_interval_s`: of the workers; dry runs expect their calls by it."""
     return Intake(
         ledger,
         coalesce_s=settings.coalesce_window_s,
         deadline_s=settings.request_deadline_s,
         policy=policy,
+        poll_interval_s=poll_interval_s,
     )
 
 
@@ -119,7 +127,7 @@ async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
         clock=ledger.clock,
         policy=policy,
     )
-    intake = open_intake(settings, ledger, policy)
+    intake = open_intake(settings, ledger, policy, poll_interval_s=settings.poll_interval_s)
     keeper = ScheduleKeeper(machinery, policy)
     sweeper = Sweeper(machinery, deliver)
     # What this process has put off it takes up itself, to the moment: ticks are for what others have left.

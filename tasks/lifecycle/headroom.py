@@ -38,7 +38,7 @@ async def within_policy(m: Machinery, cluster: Cluster, make: Callable[[Guard | 
 
 async def _counted(m: Machinery, cluster: Cluster, zone: str, requests: Sequence[Request]) -> Plan:
     """Have the cluster's nodes counted. The plan is then made anew: what it was made from has moved on."""
-    at = m.clock.now_ms()
+    began = m.clock.now_ms()
     try:
         rows = await list_cluster_nodes(m, zone, cluster.cluster_id, CallClass.SUBMIT)
     except MustWait as wait:
@@ -51,7 +51,10 @@ async def _counted(m: Machinery, cluster: Cluster, zone: str, requests: Sequence
     last = None if cluster.last_operation is None else await m.ledger.operation(cluster.last_operation)
     lag_ms = round(m.settings.log_lag_s * 1000)
     count = NodeCount(
-        present=max(present, _at_least(cluster, last, at, lag_ms)), at=at, after=cluster.last_operation
+        present=max(present, _at_least(cluster, last, began, lag_ms)),
+        # From the end of the listing on: one of many pages may take long, and must hold all the same.
+        at=m.clock.now_ms(),
+        after=cluster.last_operation,
     )
 
     async def build() -> Changes | None:
@@ -67,10 +70,10 @@ async def _counted(m: Machinery, cluster: Cluster, zone: str, requests: Sequence
     return Plan(Changes(checks=[cluster]))
 
 
-def _at_least(cluster: Cluster, last: Operation | None, at: int, lag_ms: int) -> int:
-    """What must be there if a listing made `at` may lack the nodes of an operation that has just ended."""
+def _at_least(cluster: Cluster, last: Operation | None, began: int, lag_ms: int) -> int:
+    """What must be there if a listing from `began` on may lack the nodes of an operation just ended."""
     before = cluster.nodes
-    if before is None or last is None or last.finished_at is None or at - last.finished_at > lag_ms:
+    if before is None or last is None or last.finished_at is None or began - last.finished_at > lag_ms:
         return 0
     return before.present + last.nodes_added if last.planned_at - before.at <= COUNT_HOLDS_MS else 0
 

@@ -21,12 +21,14 @@ from tasks.ledger.changes import Changes, Committed, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.ledger import Joined, Ledger
 from tasks.ledger.records import Refusal, Request, pool_of
+from tasks.lifecycle.dry_run import CONFLICT, invalid, rehearse
 from tasks.lifecycle.intake_guard import IntakeGuard, turned_away
 from tasks.lifecycle.machinery import tell
 from tasks.lifecycle.request_end import end_request
 
 KEY_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
 ATTEMPTS = 5
+NOT_TOLD = {"request_id", "resource_conf", "dry_run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The request has ended, or was never taken; this is its outcome."""
+    """The request has ended, or was never taken; this is its outcome, or the answer to a dry run."""
 
     outcome: dict[str, Any]
 
@@ -59,8 +61,11 @@ class Intake:
         coalesce_s: float,
         deadline_s: float,
         policy: Callable[[], Policy] = Policy,
+        poll_interval_s: float = 5.0,
     ) -> None:
         self._ledger = ledger
+        self._policy = policy
+        self._poll_interval_s = poll_interval_s
         self._guard = IntakeGuard(ledger, policy)
         self._coalesce_ms = round(coalesce_s * 1000)
         self._deadline_s = deadline_s
@@ -81,6 +86,8 @@ class Intake:
             request = parse_request(given)
         except InvalidRequest as error:
             problems += error.problems
+        if (request is None or problems) and given.get("dry_run") is True:
+            return Ended(invalid(given, problems).model_dump(mode="json"))
         if request is None or problems:
             return await self._refuse(task_id, given, InvalidRequest(problems))
         return await self.accept(request, task_id, planner_s=planner_s)
@@ -90,8 +97,12 @@ class Intake:
     ) -> Accepted | Ended:
         """Write a valid request, once. The same id with other content gives a `conflict` outcome.
 
-        What the policy refuses for good, or now and without waiting, ends as `rejected`.
+        What the policy refuses for good, or now and without waiting, ends as `rejected`. A dry run is
+        answered, and nothing is written.
         """
+        if form.dry_run:
+            told = await rehearse(self._ledger, self._policy(), form, poll_interval_s=self._poll_interval_s)
+            return Ended(told.model_dump(mode="json"))
         changes = Changes()
         request, accepted = self.enter(changes, form, await self.refused(form), planner_s=planner_s)
         if task_id is not None and accepted is not None:
@@ -132,7 +143,7 @@ class Intake:
         plan_at = now + self._coalesce_ms + round(planner_s * 1000)
         changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
         changes.due[Due(DueKind.REQUEST, form.request_id)] = request.deadline_at
-        about = form.model_dump(mode="json", exclude_none=True, exclude={"request_id", "resource_conf"})
+        about = form.model_dump(mode="json", exclude_none=True, exclude=NOT_TOLD)
         changes.tell(Event("request_accepted", requests=(form.request_id,), fields=about))
         return request, Accepted(form.request_id, form.cluster_id, True)
 
@@ -190,7 +201,7 @@ class Intake:
         """The first request, its key and the stream stay untouched; only this caller is told."""
         now = timestamp(self._ledger.clock.now_ms())
         form = request.asked
-        message = f"request_id {request.request_id} was used before with other content: choose another"
+        message = CONFLICT.format(request.request_id)
         tell(
             Changes(events=[Event("request_refused", "warning", (request.request_id,), {"kind": "conflict"})])
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tasks.ledger.changes import Changes, Event, Level
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.durations import Pool, took
-from tasks.ledger.meters import of_operation
+from tasks.ledger.meters import bought_after_all
 from tasks.ledger.records import (
     Allocation,
     Candidate,
@@ -294,10 +294,7 @@ def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, no
     own_job(changes, operation, cluster, job_id)
     changes.tell(event("late_answer", operation, "error", answered_job_id=job_id, state=operation.state))
     if operation.ended:
-        # Its nodes had been given back to the limits, and were bought after all.
-        changes.entries += of_operation(
-            operation.model_copy(update={"state": State.RUNNING}), now, enters=True
-        )
+        changes.entries += bought_after_all(operation, job_id, now)
         return changes
     because = f"it was taken for job {operation.job_id}, but the provider's own answer says {job_id}"
     update = {"state": State.HELD, "held_because": because, "verdict": None}

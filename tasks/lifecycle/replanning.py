@@ -10,7 +10,7 @@ from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Cluster, Operation, Request, State
 from tasks.ledger.scene import Scene
 from tasks.lifecycle import next_step
-from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.machinery import MOST_CONTENTION, Contention, Machinery
 from tasks.lifecycle.policy_figures import COUNT_HOLDS_MS
 from tasks.lifecycle.request_end import enter_demand
 
@@ -23,14 +23,16 @@ async def planned_anew(m: Machinery, scene: Scene) -> bool:
     if m.clock.now_ms() - scene.operation.planned_at <= COUNT_HOLDS_MS or not restricts(m.policy()):
         return False
     current: Scene | None = scene
-    while current is not None and current.operation.version == scene.operation.version:
+    for _ in range(MOST_CONTENTION):
+        if current is None or current.operation.state is not State.PLANNED:
+            return True
         changes = take_back(current.operation, current.requests, current.cluster, m.clock.now_ms())
         word = await m.commit(changes)
-        # From a ledger with data missing nothing is sent, so that there is nothing to plan anew for.
-        if word in (Committed.OK, Committed.LOST):
-            return word is Committed.OK
+        if word is not Committed.STALE:
+            # From a ledger with data missing nothing is sent, so that there is nothing to plan anew for.
+            return word is not Committed.LOST
         current = await m.ledger.scene(scene.operation.operation_id)
-    return True
+    raise Contention(f"operation {scene.operation.operation_id} was changed by others again and again")
 
 
 def take_back(operation: Operation, requests: Mapping[str, Request], cluster: Cluster, now: int) -> Changes:

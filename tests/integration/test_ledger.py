@@ -356,3 +356,18 @@ async def test_an_idle_worker_notices_by_its_tick_that_data_is_missing(
 
     assert ledger.epoch.lost
     assert await ledger.lost_since() is not None
+
+
+async def test_a_worker_that_ticks_is_noted_and_one_that_has_not_for_a_day_is_forgotten(
+    ledger: Ledger, clock: HandClock
+) -> None:
+    await ledger.ring(10, "one@here")
+    began = clock.now_ms()
+    clock.advance(5)
+    await ledger.ring(10, "two@here")
+    await ledger.ring(10)
+    assert await ledger.heartbeats() == {"one@here": began, "two@here": began + 5000}
+    clock.advance(86_396)
+    await ledger.ring(10, "two@here")
+
+    assert list(await ledger.heartbeats()) == ["two@here"]

@@ -11,6 +11,7 @@ from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.meters import Entry, Reading, Within
 from tasks.ledger.records import Allocation, Meter, Operation, Share, State
+from tasks.lifecycle.next_step import answered_too_late
 from tasks.runtime.clock import HandClock
 from tests.unit.tasks.lifecycle.records import operation as an_operation
 from tests.unit.tasks.lifecycle.records import request as a_request
@@ -132,6 +133,22 @@ async def test_of_a_failed_job_only_what_came_counts_for_whom_it_was_given(ledge
     await write(ledger, operation, state=State.FAILED, nodes_added=8)
 
     assert await used(ledger) == 8
+    assert await used(ledger, *OF_A) == 7
+
+
+async def test_a_job_that_turns_up_when_its_operation_has_ended_counts_all_the_same(
+    ledger: Ledger,
+) -> None:
+    operation = await write(ledger, planned())
+    ended = await write(ledger, operation, state=State.ABSENT)
+    assert await used(ledger) == 0
+
+    changes = answered_too_late(
+        ended, await ledger.cluster("ehpc-a"), job_id="j-9", now=ledger.clock.now_ms()
+    )
+    assert await ledger.commit(changes) is Committed.OK
+
+    assert await used(ledger) == 10
     assert await used(ledger, *OF_A) == 7
 
 

@@ -21,16 +21,7 @@ class Broken(AssertionError):  # noqa: N818 - says what happened
 
 
 # One round trip for all that a check looks at: a search makes some hundred checks a history.
-READ_ALL = """
-local rows = {}
-for _, kind in ipairs({'operation', 'request'}) do
-  local names = redis.call('KEYS', 'scaleout:' .. kind .. ':*')
-  table.sort(names)
-  for _, name in ipairs(names) do
-    rows[#rows + 1] = kind
-    rows[#rows + 1] = redis.call('HGET', name, 'content') or ''
-  end
-end
+NEXT_DUE = """
 local due = false
 for _, lane in ipairs({'submissions', 'all-else'}) do
   local first = redis.call('ZRANGE', 'scaleout:due:' .. lane, 0, 0, 'WITHSCORES')
@@ -39,7 +30,19 @@ for _, lane in ipairs({'submissions', 'all-else'}) do
     due = due and math.min(due, at) or at
   end
 end
-return {rows, due}
+"""
+READ_ALL = f"""
+{NEXT_DUE}
+local rows = {{}}
+for _, kind in ipairs({{'operation', 'request'}}) do
+  local names = redis.call('KEYS', 'scaleout:' .. kind .. ':*')
+  table.sort(names)
+  for _, name in ipairs(names) do
+    rows[#rows + 1] = kind
+    rows[#rows + 1] = redis.call('HGET', name, 'content') or ''
+  end
+end
+return {{rows, due}}
 """
 MODELS: dict[str, type[Operation | Request]] = {"operation": Operation, "request": Request}
 
@@ -50,6 +53,7 @@ class Invariants:
     def __init__(self, world: World) -> None:
         self._world = world
         self._read_all = world.server.register_script(READ_ALL)
+        self._next_due = world.server.register_script(f"{NEXT_DUE} return due")
         self._parsed: dict[str, Operation | Request] = {}
         self.next_due: int | None = None
         self._ended: dict[str, str] = {}
@@ -62,6 +66,10 @@ class Invariants:
     def demand(self, holds: bool, what: str) -> None:
         if not holds:
             raise Broken(f"{what}\n{self._world.history()}")
+
+    def look_at_due(self) -> None:
+        due = self._next_due()
+        self.next_due = int(due) if due else None
 
     def read(self) -> None:
         """Read the whole ledger."""

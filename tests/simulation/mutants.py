@@ -299,6 +299,13 @@ MUTANTS = (
         (METERS, GUARDRAILS),
     ),
     Mutant(
+        "guardrail: nodes that no listing shows yet are counted",
+        "tasks/lifecycle/headroom.py",
+        "present=max(present, _at_least(cluster, last, began, lag_ms))",
+        "present=present",
+        (GUARDRAILS,),
+    ),
+    Mutant(
         "guardrail: an operation that has waited to be sent is compared with the policy again",
         "tasks/lifecycle/replanning.py",
         "m.clock.now_ms() - scene.operation.planned_at <= COUNT_HOLDS_MS",

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 import redis
 
 from config.policy import Policy
+from tasks.ehpc.errors import refusal
+from tasks.ledger.records import State
 from tests.simulation.world import CALM, WILD, Chances, World
+from workers.simulator.cloud import Node
 
 # What strangers buy on a cluster is not ours to limit.
 FAULTS = replace(WILD, foreign=0.0)
@@ -68,6 +72,33 @@ def test_two_hundred_requests_at_once_fill_a_cluster_to_its_ceiling_and_no_furth
     assert "limits.nodes_per_cluster = 500: " in refused.last_refusal.message
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_many_clusters_planned_at_once_stay_within_the_hour_of_the_account(
+    server: redis.Redis, seed: int
+) -> None:
+    """Each has a gate of its own, so that only the script that commits a plan sees them all."""
+    server.flushall()
+
+    async def live() -> World:
+        chances = replace(CALM, read_is_slow=0.5, sends_twice=0.1)
+        policy = limits(nodes_per_hour=100, producers={"a": {"nodes_per_hour": 50}})
+        world = World(server, seed=seed, chances=chances, policy=policy, workers=3)
+        for number in range(12):
+            world.send(
+                f"r-{number}",
+                cluster_id=f"ehpc-{number}",
+                node_count=20,
+                requested_by="a" if number % 2 else "b",
+            )
+        await world.run()
+        return world
+
+    world = asyncio.run(live())
+
+    assert made(world) == 100
+    assert statuses(world) == {"succeeded": 5, "rejected": 7}
+
+
 @pytest.mark.parametrize("seed", range(1, 3))
 @pytest.mark.timeout(300)
 def test_two_hundred_requests_at_once_stay_under_the_ceiling_under_faults(
@@ -90,6 +121,128 @@ def test_requests_that_come_at_once_are_refused_when_too_much_is_in_flight(serve
 
     assert set(statuses(world)) == {"succeeded", "rejected"}
     assert made(world) <= 300
+
+
+def one_request(server: redis.Redis, world_of: Callable[[], World], **fields: Any) -> World:
+    server.flushall()
+
+    async def live() -> World:
+        world = world_of()
+        world.send("r-0", **{"cluster_id": "ehpc-0", "node_count": 10, **fields})
+        await world.run()
+        return world
+
+    return asyncio.run(live())
+
+
+def test_an_operation_that_has_waited_to_be_sent_is_compared_with_the_policy_as_it_is_then(
+    server: redis.Redis,
+) -> None:
+    def held_up() -> World:
+        world = World(server, policy=limits(nodes_per_request=50))
+        world.skew_s = -7.0
+
+        async def later() -> None:
+            await world.clock.sleep(200)
+            world.policy = limits(nodes_per_request=5)
+            world.skew_s = 0.0
+
+        world.start(later())
+        return world
+
+    world = one_request(server, held_up)
+
+    assert world.provider.sendings == []
+    assert {operation.state for operation in world.invariants.operations.values()} == {State.ABANDONED}
+    assert statuses(world) == {"rejected": 1}
+
+
+def test_an_operation_that_has_waited_is_sent_if_nothing_has_changed(server: redis.Redis) -> None:
+    def held_up() -> World:
+        world = World(server, policy=limits(nodes_per_cluster=50))
+        world.skew_s = -7.0
+
+        async def later() -> None:
+            await world.clock.sleep(200)
+            world.skew_s = 0.0
+
+        world.start(later())
+        return world
+
+    world = one_request(server, held_up)
+
+    assert [sending.fate for sending in world.provider.sendings] == ["fine"]
+    assert statuses(world) == {"succeeded": 1}
+
+
+def test_a_window_that_is_full_lets_the_rest_go_when_it_has_passed(server: redis.Redis) -> None:
+    world = one_request(
+        server,
+        lambda: World(server, policy=limits(nodes_per_hour=100, wait=True)),
+        node_count=250,
+        deadline_s=4 * 3_600,
+    )
+
+    assert statuses(world) == {"succeeded": 1}
+    started = sorted(job.created_at for job in world.provider.cloud.jobs.values())
+    assert [round((at - started[0]) / 3_600) for at in started] == [0, 0, 1, 1, 2]
+
+
+def test_nodes_of_an_operation_that_has_just_ended_count_though_no_listing_shows_them_yet(
+    server: redis.Redis,
+) -> None:
+    """The provider's lists may lag behind its jobs."""
+
+    def lagging() -> World:
+        world = World(server, policy=limits(nodes_per_cluster=150))
+        nodes = world.provider.cloud.nodes
+
+        def late(zone: str, cluster_id: str) -> list[Node]:
+            shown_until = world.clock.now_ms() / 1000 - 8
+            return [node for node in nodes(zone, cluster_id) if node.create_time <= shown_until]
+
+        world.provider.cloud.nodes = late  # type: ignore[method-assign]
+        world.send("r-1", cluster_id="ehpc-0", node_count=80)
+        return world
+
+    world = one_request(server, lagging, node_count=80)
+
+    assert made(world) == 80
+    assert statuses(world) == {"succeeded": 1, "rejected": 1}
+
+
+def test_what_somebody_else_has_added_is_counted(server: redis.Redis) -> None:
+    def with_a_stranger() -> World:
+        world = World(server, policy=limits(nodes_per_cluster=105))
+        world.provider.cloud.foreign_job("ehpc-0", "jn1a", 98, "HpcClusterAddClusterNodes")
+        world.clock.advance(60)
+        return world
+
+    world = one_request(server, with_a_stranger)
+
+    assert world.provider.sendings == []
+    assert statuses(world) == {"rejected": 1}
+
+
+def test_a_cluster_that_cannot_be_listed_gets_nothing_while_its_nodes_are_limited(
+    server: redis.Redis,
+) -> None:
+    def unknown() -> World:
+        world = World(server, policy=limits(nodes_per_cluster=105))
+
+        def refuse(zone: str, cluster_id: str) -> list[Node]:
+            raise refusal(2100, "ResourceNotFound")
+
+        world.provider.cloud.nodes = refuse  # type: ignore[method-assign]
+        return world
+
+    world = one_request(server, unknown)
+
+    assert world.provider.sendings == []
+    (request,) = world.invariants.requests.values()
+    assert request.status == "rejected"
+    assert request.last_refusal is not None
+    assert request.last_refusal.code == 2100
 
 
 @pytest.mark.timeout(0)

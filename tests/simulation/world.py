@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import redis
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from config.policy import Policy
+from config.policy_file import PolicyFile
 from config.settings import Settings
 from tasks.ehpc.errors import EhpcError, InDoubt
 from tasks.ledger.changes import Changes, Committed
@@ -26,10 +28,12 @@ from tasks.lifecycle.intake import Ended, Intake
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.request_end import cancel_request
 from tasks.lifecycle.resolution import adopt, never_happened
+from tasks.lifecycle.schedule_keeping import ScheduleKeeper
 from tasks.lifecycle.sweeping import Sweeper
 from tasks.quota.governor import Governor
 from tasks.runtime.clock import HandClock
-from tests.simulation.invariants import Invariants
+from tasks.schedules.request_check import request_problems
+from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending, SimulatedApi
 from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
@@ -138,20 +142,18 @@ class Worker(Process):
             lasting_s=settings.http_timeout_s,
         )
         api = cast("Any", SimulatedApi(self, world.provider))
+        policy = PolicyFile(world.policy_file, request_problems, lambda: world.clock.now_ms() / 1000)
+        in_force: Callable[[], Policy] = policy if world.policy_file else lambda: world.policy
         self.machinery = Machinery(
-            settings,
-            self.ledger,
-            api,
-            governor,
-            world.clock,
-            random.Random(world.seed),
-            policy=lambda: world.policy,
+            settings, self.ledger, api, governor, world.clock, random.Random(world.seed), in_force
         )
+        self.keeper = ScheduleKeeper(self.machinery, policy)
+        self.has_kept = world.policy_file is None
         self.intake = Intake(
             self.ledger,
             coalesce_s=settings.coalesce_window_s,
             deadline_s=settings.request_deadline_s,
-            policy=lambda: world.policy,
+            policy=in_force,
         )
         self.sweeper = Sweeper(self.machinery, self._deliver)
 
@@ -182,10 +184,15 @@ class Worker(Process):
             if await self.ledger.ring(DOORBELL_S) and not self.world.chance("message lost"):
                 await self.ledger.ring_heard()
                 await self.sweeper.sweep()
+            await self.keeper.keep()
+            self.has_kept = True
 
 
 class World:
-    """`plan`: at which points (counted from 1) a process dies, for worlds without chance."""
+    """`plan`: at which points (counted from 1) a process dies, for worlds without chance.
+
+    `checked_every`: in long histories the whole ledger is not read after each event, but after so many.
+    """
 
     def __init__(
         self,
@@ -197,9 +204,13 @@ class World:
         workers: int = 1,
         quota_calls: int = 2000,
         policy: Policy = NO_POLICY,
+        policy_file: Path | None = None,
+        checked_every: int = 1,
     ) -> None:
         self.server = server
+        self.checked_every = checked_every
         self.policy = policy
+        self.policy_file = policy_file
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(lambda _loop, _context: None)
         self.seed = seed
@@ -323,7 +334,13 @@ class World:
     async def run(self) -> None:
         """Until nothing is left to be done; then faults are over, a person decides, and it is all checked."""
         with drawn_from(self.seed):
-            await self._run()
+            try:
+                await self._run()
+            except Broken:
+                # Nothing is to go on, waiting for a turn that nobody gives it.
+                for worker in self.workers:
+                    worker.crash()
+                raise
 
     async def _run(self) -> None:
         await self._go_on()
@@ -367,9 +384,13 @@ class World:
 
     async def _check(self) -> None:
         await self._quiet()
-        if self.dirty:
-            self.dirty = False
+        if not self.dirty:
+            return
+        self.dirty = False
+        if self.events % self.checked_every == 0:
             self.invariants.check()
+        else:
+            self.invariants.look_at_due()
 
     async def _quiet(self) -> None:
         """Let every coroutine run until it waits for its turn."""
@@ -419,8 +440,9 @@ class World:
                 if not message.done and not message.under_way
             ]
             due = self.invariants.next_due
-            if due is not None and due <= now:
-                ready += [self._tick(worker) for worker in runs if worker.next_tick <= now]
+            is_due = due is not None and due <= now
+            ticking = [worker for worker in runs if is_due or not worker.has_kept]
+            ready += [self._tick(worker) for worker in ticking if worker.next_tick <= now]
         ready += [
             self._timeout(sending)
             for sending in self.provider.sendings
@@ -442,6 +464,7 @@ class World:
         ]
         moments += [sending.arrives_at for sending in self.provider.sendings if not sending.over]
         moments += [worker.stopped_until for worker in self.workers if worker.stopped_until > now]
+        moments += [worker.next_tick for worker in self.workers if not worker.has_kept]
         moments += [self.server_away_until] if self.server_away_until > now else []
         due = self.invariants.next_due
         if due is not None:

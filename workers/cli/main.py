@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from workers.cli.schedule_commands import register
+
 app = typer.Typer(
     name="scaleout",
     help="Adds nodes to QingCloud EHPC clusters: never twice, never lost, within quota.",
@@ -83,6 +85,9 @@ def submit(
         OnShortage, typer.Option(help="If too few nodes are there now.")
     ] = OnShortage.wait,
     requested_by: Annotated[str | None, typer.Option(help="Who asks.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would come of it; nothing is written or sent.")
+    ] = False,
     wait_for_end: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
     timeout_s: Timeout = None,
     json: Json = False,
@@ -101,6 +106,7 @@ def submit(
         "deadline_s": deadline_s,
         "on_shortage": on_shortage.value,
         "requested_by": requested_by,
+        "dry_run": dry_run or None,
     }
     raise typer.Exit(submit_request(fields, resource_conf, wait_for_end, timeout_s, as_json=json))
 
@@ -239,6 +245,9 @@ def doctor(
     from workers.cli.doctor import examine
 
     raise typer.Exit(examine(zone, accept_ledger=accept_ledger, as_json=json))
+
+
+register(app)
 
 
 @app.command(hidden=True)

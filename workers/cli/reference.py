@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from config.settings import FILE_SUFFIX, PREFIX, Settings, secret_names
-from tasks.contract.schemas import as_text, outcome_schema, request_schema
+from tasks.contract.schemas import as_text, dry_run_schema, outcome_schema, request_schema
 
 BEGIN, END = "<!-- settings -->\n", "<!-- /settings -->"
 
@@ -18,6 +18,7 @@ def write_reference(root: Path) -> None:
     """Write docs/*.schema.json and the settings table of README.md under `root`."""
     (root / "docs" / "request.schema.json").write_text(as_text(request_schema()), encoding="utf-8")
     (root / "docs" / "outcome.schema.json").write_text(as_text(outcome_schema()), encoding="utf-8")
+    (root / "docs" / "dry-run.schema.json").write_text(as_text(dry_run_schema()), encoding="utf-8")
     readme = root / "README.md"
     readme.write_text(with_settings(readme.read_text(encoding="utf-8")), encoding="utf-8")
 

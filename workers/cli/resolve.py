@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from tasks.ledger.changes import Changes, Committed
@@ -13,7 +12,7 @@ from tasks.lifecycle.resolution import CannotResolve, adopt, evidence_of, never_
 from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, print_table, say
-from workers.cli.person import name_of_user
+from workers.cli.person import confirm, name_of_user
 
 
 def resolve_held(
@@ -50,7 +49,7 @@ def resolve_held(
         say(f"scaleout: {len(found)} operations are held, name the one that is meant: {ids}")
         return Exit.USAGE
     operation_id = found[0]["operation_id"]
-    if not confirmed and not _confirm(_question(found[0], adopt_job)):
+    if not confirmed and not confirm(_question(found[0], adopt_job)):
         return Exit.USAGE
     try:
         with_ledger(lambda ledger, _: _decide(ledger, operation_id, adopt_job, by or name_of_user(), why))
@@ -112,15 +111,6 @@ def _question(evidence: dict[str, Any], adopt_job: str | None) -> str:
     if adopt_job is not None:
         return f"Job {adopt_job} is what became of these {nodes} nodes for {cluster_id}?"
     return f"No job was made of it, and {nodes} nodes for {cluster_id} may be bought again?"
-
-
-def _confirm(question: str) -> bool:
-    if not sys.stdin.isatty():
-        say("scaleout: nobody is there to confirm it: give --yes")
-        return False
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:

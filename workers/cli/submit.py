@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from config.settings import LedgerSettings
+from config.settings import LedgerSettings, load
 from tasks.contract.request import InvalidRequest, ScaleOutRequest, parse_request
 from tasks.ledger.ledger import Ledger
+from tasks.lifecycle.dry_run import invalid
 from tasks.lifecycle.engine import open_intake
 from tasks.lifecycle.intake import Accepted, Ended
 from tasks.lifecycle.policy import open_policy
+from workers.cli.dry_run import Polling, print_dry_run
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, say
@@ -28,19 +30,26 @@ def submit_request(
     as_json: bool,
 ) -> Exit:
     """Check first, then write: an invalid request is refused here and nothing is stored."""
+    dry_run = fields.get("dry_run") is True
     try:
         form = _parse(fields, resource_conf)
     except InvalidRequest as error:
-        if as_json:
+        if as_json and dry_run:
+            print_json(invalid(fields, error.problems).model_dump(mode="json"))
+        elif as_json:
             print_json({"error": {"kind": "invalid", "problems": error.problems}})
         for problem in error.problems:
             say(f"scaleout: {problem}")
         return Exit.USAGE
 
     async def write(ledger: Ledger, settings: LedgerSettings) -> Accepted | Ended:
-        return await open_intake(settings, ledger, open_policy(settings)).accept(form, None)
+        poll_interval_s = load(Polling).poll_interval_s
+        intake = open_intake(settings, ledger, open_policy(settings), poll_interval_s=poll_interval_s)
+        return await intake.accept(form, None)
 
     answer = with_ledger(write)
+    if dry_run and isinstance(answer, Ended):
+        return print_dry_run(answer.outcome, as_json=as_json)
     if isinstance(answer, Ended):
         return _already_over(answer.outcome, as_json=as_json)
     if wait_for_end:

@@ -60,6 +60,7 @@ def test_the_smallest_request_has_the_documented_defaults() -> None:
         "deadline_s": None,
         "on_shortage": "wait",
         "requested_by": None,
+        "dry_run": False,
     }
     assert not request.goes_alone
 
@@ -74,6 +75,7 @@ def test_everything_that_may_be_said_is_kept() -> None:
         "deadline_s": 90.5,
         "on_shortage": "partial",
         "requested_by": "scheduler-7",
+        "dry_run": True,
     }
 
     assert parse_request(fields).model_dump(mode="json") == fields
@@ -530,6 +532,10 @@ def test_the_order_of_fields_makes_no_other_request() -> None:
 )
 def test_any_other_content_makes_another_request(fields: dict[str, Any]) -> None:
     assert parsed(**fields).fingerprint() != parsed().fingerprint()
+
+
+def test_a_dry_run_asks_for_the_same_as_the_request_in_earnest() -> None:
+    assert parsed(dry_run=True).fingerprint() == parsed().fingerprint()
 
 
 def test_a_fingerprint_is_a_short_word_for_any_key_or_log() -> None:

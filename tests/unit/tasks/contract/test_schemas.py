@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import InvalidRequest, ScaleOutRequest, parse_request
-from tasks.contract.schemas import DIALECT, as_text, outcome_schema, request_schema
+from tasks.contract.schemas import DIALECT, as_text, dry_run_schema, outcome_schema, request_schema
 
 DOCS = Path(__file__).parents[4] / "docs"
 REQUEST = Draft202012Validator(request_schema())
@@ -30,6 +30,7 @@ LARGEST: dict[str, Any] = {
     "deadline_s": 90.5,
     "on_shortage": "partial",
     "requested_by": "scheduler",
+    "dry_run": True,
 }
 ENDED: dict[str, Any] = {
     "version": 1,
@@ -70,13 +71,20 @@ def parses(fields: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"), [("request.schema.json", request_schema()), ("outcome.schema.json", outcome_schema())]
+    ("name", "schema"),
+    [
+        ("request.schema.json", request_schema()),
+        ("outcome.schema.json", outcome_schema()),
+        ("dry-run.schema.json", dry_run_schema()),
+    ],
 )
 def test_the_files_of_the_docs_are_those_that_the_models_give(name: str, schema: dict[str, Any]) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == as_text(schema)
 
 
-@pytest.mark.parametrize("schema", [request_schema(), outcome_schema()], ids=["request", "outcome"])
+@pytest.mark.parametrize(
+    "schema", [request_schema(), outcome_schema(), dry_run_schema()], ids=["request", "outcome", "dry run"]
+)
 def test_each_schema_is_one_of_the_dialect_that_it_names(schema: dict[str, Any]) -> None:
     assert schema["$schema"] == DIALECT == Draft202012Validator.META_SCHEMA["$id"]
     Draft202012Validator.check_schema(schema)
@@ -109,9 +117,12 @@ def test_every_field_of_an_outcome_is_part_of_its_schema() -> None:
 
 
 def test_every_field_of_an_outcome_may_be_relied_on_for_each_is_always_written() -> None:
-    schema = outcome_schema()
-
-    for shape in (schema, *schema["$defs"].values()):
+    shapes = [
+        shape
+        for schema in (outcome_schema(), dry_run_schema())
+        for shape in (schema, *schema["$defs"].values())
+    ]
+    for shape in shapes:
         assert set(shape["required"]) == set(shape["properties"])
         assert shape["additionalProperties"] is False
 

@@ -1,0 +1,254 @@
+"""Requests that come in against a policy, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+import redis
+
+from config.policy import Policy
+from tasks.contract.request import ScaleOutRequest
+from tasks.ledger.changes import Changes, Committed
+from tasks.ledger.durations import Duration, Pool
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.meters import Entry
+from tasks.ledger.records import NodeCount
+from tasks.lifecycle.intake import Accepted, Ended, Intake
+from tasks.lifecycle.request_end import cancel_request
+from tasks.runtime.clock import HandClock
+
+
+def form(request_id: str = "r-1", **fields: object) -> ScaleOutRequest:
+    given = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 10, **fields}
+    return ScaleOutRequest.model_validate(given)
+
+
+def intake_by(ledger: Ledger, *, allow: dict[str, Any] | None = None, **limits: Any) -> Intake:
+    policy = Policy.model_validate({"limits": limits, "allow": allow or {}})
+    return Intake(ledger, coalesce_s=1.0, deadline_s=7200.0, policy=lambda: policy)
+
+
+def error_of(answer: Accepted | Ended) -> dict[str, Any]:
+    assert isinstance(answer, Ended)
+    assert answer.outcome["status"] == "rejected"
+    error: dict[str, Any] = answer.outcome["error"]
+    return error
+
+
+async def buy(ledger: Ledger, nodes: int, name: str = "op-1", scope: str = "account") -> None:
+    entry = Entry(scope, 3_600, name, nodes, ledger.clock.now_ms(), enters=True)
+    assert await ledger.commit(Changes(entries=[entry])) is Committed.OK
+
+
+async def test_what_can_never_pass_is_rejected_with_every_rule_and_an_outcome(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    intake = intake_by(ledger, allow={"zones": ["jn1b"]}, nodes_per_request=5, wait=True)
+
+    error = error_of(await intake.accept(form(), "task-1"))
+
+    assert (error["kind"], error["code"]) == ("guardrail", None)
+    assert error["message"] == (
+        "allow.zones = jn1b: zone jn1a is not among them; "
+        "limits.nodes_per_request = 5: the request asks for 10 nodes"
+    )
+    assert server.xlen("scaleout:outcomes") == 1
+    assert (
+        server.exists(
+            "scaleout:due:submissions", "scaleout:due:all-else", "scaleout:open", "scaleout:pools:ehpc-a"
+        )
+        == 0
+    )
+    lines = await ledger.history("r-1")
+    assert [line["event"] for line in lines] == ["request_refused", "request_refused", "request_finished"]
+    assert lines[0]["rule"] == "allow.zones"
+
+
+async def test_a_rejected_request_stays_rejected_when_it_is_sent_again(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    first = await intake_by(ledger, nodes_per_request=5).accept(form(), "task-1")
+    again = await intake_by(ledger).accept(form(), "task-2")
+
+    assert again == first
+    assert server.xlen("scaleout:outcomes") == 1
+
+
+async def test_a_request_that_was_taken_in_is_not_rejected_by_a_later_policy_when_it_is_sent_again(
+    ledger: Ledger,
+) -> None:
+    await intake_by(ledger).accept(form(), "task-1")
+
+    again = await intake_by(ledger, nodes_per_request=5).accept(form(), "task-2")
+
+    assert isinstance(again, Accepted)
+    assert not again.new
+
+
+async def test_over_a_limit_that_does_not_wait_it_is_rejected_and_over_one_that_waits_taken_in(
+    ledger: Ledger,
+) -> None:
+    await buy(ledger, 95)
+
+    rejected = await intake_by(ledger, nodes_per_hour=100).accept(form("r-1"), None)
+    taken_in = await intake_by(ledger, nodes_per_hour=100, wait=True).accept(form("r-2"), None)
+
+    assert "limits.nodes_per_hour = 100: 95 nodes were bought" in error_of(rejected)["message"]
+    assert isinstance(taken_in, Accepted)
+
+
+async def test_there_is_room_again_when_the_hour_is_over(ledger: Ledger, clock: HandClock) -> None:
+    await buy(ledger, 95)
+    clock.advance(3_600)
+
+    assert isinstance(await intake_by(ledger, nodes_per_hour=100).accept(form(), None), Accepted)
+
+
+async def test_of_many_that_come_at_once_only_as_many_are_taken_in_as_may_be_in_flight(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    intake = intake_by(ledger, nodes_in_flight_per_cluster=100)
+
+    answers = await asyncio.gather(*(intake.accept(form(f"r-{n}", node_count=7), None) for n in range(40)))
+
+    assert Counter(type(answer).__name__ for answer in answers) == {"Accepted": 14, "Ended": 26}
+    assert server.hget("scaleout:meter:0:cluster:ehpc-a:nodes", "=") == "98"
+    refused = next(answer for answer in answers if isinstance(answer, Ended))
+    assert "98 nodes are asked for and not settled yet, 7 more would be 105" in error_of(refused)["message"]
+
+
+async def test_the_same_request_twice_is_in_flight_once(ledger: Ledger, server: redis.Redis) -> None:
+    intake = intake_by(ledger, nodes_in_flight_per_cluster=10)
+
+    await intake.accept(form(), "task-1")
+    again = await intake.accept(form(), "task-2")
+
+    assert isinstance(again, Accepted)
+    assert server.hget("scaleout:meter:0:cluster:ehpc-a:nodes", "=") == "10"
+
+
+async def test_a_cancelled_request_makes_room_for_another(ledger: Ledger) -> None:
+    intake = intake_by(ledger, nodes_in_flight_per_cluster=10)
+    await intake.accept(form("r-1"), None)
+    request = await ledger.request("r-1")
+    assert request is not None
+    changes = Changes()
+    cancel_request(changes, request, ledger.clock.now_ms(), by="a test")
+    await ledger.commit(changes)
+
+    assert isinstance(await intake.accept(form("r-2"), None), Accepted)
+
+
+async def test_a_recent_count_of_the_cluster_is_used_and_an_old_one_is_left_to_the_plan(
+    ledger: Ledger, clock: HandClock
+) -> None:
+    intake = intake_by(ledger, nodes_per_cluster=100)
+    changes = Changes()
+    cluster = await ledger.cluster("ehpc-a")
+    changes.put(cluster.model_copy(update={"nodes": NodeCount(present=95, at=clock.now_ms())}))
+    await ledger.commit(changes)
+
+    assert "95 nodes are there or on their way" in error_of(await intake.accept(form(), None))["message"]
+    clock.advance(61)
+    assert isinstance(await intake.accept(form("r-2"), None), Accepted)
+
+
+async def test_without_a_policy_intake_reads_nothing_and_counts_nothing(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    await intake_by(ledger).accept(form("warm"), None)
+    before = server.info("commandstats")
+
+    await intake_by(ledger).accept(form(), None)
+
+    after = server.info("commandstats")
+    sent = {
+        name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"]
+        for name in ("cmdstat_evalsha", "cmdstat_hmget")
+        if name in after
+    }
+    assert sent["cmdstat_evalsha"] == 1
+    assert server.keys("scaleout:meter:*") == []
+
+
+# Dry runs
+
+
+def dumped(server: redis.Redis) -> dict[str, Any]:
+    return {str(name): server.dump(name) for name in server.keys("*")}
+
+
+async def test_a_dry_run_says_what_would_come_of_it_and_writes_nothing(
+    ledger: Ledger, server: redis.Redis, clock: HandClock
+) -> None:
+    asked = form("before", node_count=150)
+    await intake_by(ledger).accept(asked, None)
+    changes = Changes()
+    pool = Pool("ehpc-a", (await ledger.requests(["before"]))["before"].pool, "jn1a", "compute")
+    changes.durations += [(pool, Duration(60_000, 99, True, clock.now_ms()))] * 3
+    await ledger.commit(changes)
+    stored = dumped(server)
+
+    answer = await intake_by(ledger).receive(
+        "task-1", (), form(node_count=250, dry_run=True).model_dump(mode="json")
+    )
+
+    assert dumped(server) == stored
+    assert isinstance(answer, Ended)
+    told = answer.outcome
+    assert (told["dry_run"], told["status"], told["error"]) == (True, "accepted", None)
+    assert told["operations"] == [99, 99, 52]
+    assert told["operations_before"] == 2
+    assert told["expected_duration"] == {"p50_s": 300.0, "p90_s": 300.0, "operations_seen": 3}
+    assert told["expected_calls"] == {"submitting": 6, "counting": 0, "following": 36}
+
+
+async def test_a_dry_run_tells_what_is_rejected_and_what_waits(ledger: Ledger) -> None:
+    await buy(ledger, 95)
+    dry = form(dry_run=True)
+
+    rejected = await intake_by(ledger, nodes_per_hour=100).accept(dry, None)
+    waiting = await intake_by(ledger, nodes_per_hour=100, nodes_per_cluster=500, wait=True).accept(dry, None)
+
+    error = error_of(rejected)
+    assert error["kind"] == "guardrail"
+    assert isinstance(waiting, Ended)
+    assert waiting.outcome["status"] == "waiting"
+    (rule,) = waiting.outcome["broken_rules"]
+    assert (rule["rule"], rule["limit"], rule["present"], rule["asked"]) == (
+        "limits.nodes_per_hour",
+        100,
+        95,
+        10,
+    )
+    assert rule["until"] == "2023-11-14T23:13:20.000Z"
+    assert waiting.outcome["expected_calls"]["counting"] == 1
+
+
+@pytest.mark.parametrize("wrong", [{"zone": 7}, {"node_role": "none"}])
+async def test_a_dry_run_of_an_invalid_request_leaves_nothing_either(
+    ledger: Ledger, server: redis.Redis, wrong: dict[str, Any]
+) -> None:
+    fields = {**form().model_dump(mode="json", exclude={"request_id"}), "dry_run": True, **wrong}
+
+    answer = await intake_by(ledger).receive("task-1", (), fields)
+
+    assert error_of(answer)["kind"] == "invalid"
+    assert server.keys("*") == []
+
+
+async def test_a_dry_run_of_a_request_that_is_there_says_so(ledger: Ledger, server: redis.Redis) -> None:
+    intake = intake_by(ledger)
+    await intake.accept(form(), "task-1")
+    stored = dumped(server)
+
+    same = await intake.accept(form(dry_run=True), "task-2")
+    other = await intake.accept(form(node_count=11, dry_run=True), "task-3")
+
+    assert isinstance(same, Ended)
+    assert (same.outcome["status"], same.outcome["known"]) == ("accepted", True)
+    assert error_of(other)["kind"] == "conflict"
+    assert dumped(server) == stored

@@ -1,0 +1,158 @@
+"""Schedules in the simulated world: each moment once, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks.schedules.identity import request_id
+from tests.simulation.world import Chances, World
+
+BEGIN = datetime.fromtimestamp(1_700_000_000, UTC)  # 2023-11-14T22:13:20Z
+FIRST = BEGIN.replace(minute=15, second=0)
+EVERY = timedelta(minutes=5)
+KILLS = Chances(
+    crash=0.01,
+    stop=0.004,
+    redis_fails=0.01,
+    sends_twice=0.1,
+    message_lost=0.1,
+    read_fails=0.02,
+    read_is_slow=0.3,
+    time_passes=0.005,
+)
+
+
+def policy(folder: Path, *schedules: dict[str, Any]) -> Path:
+    """A file with schedules every five minutes."""
+    given = {"cron": "*/5 * * * *", "zone": "jn1a", "node_count": 2}
+    path = folder / "policy.toml"
+    tables = [
+        "[[schedule]]\n" + "\n".join(f"{key} = {_toml(value)}" for key, value in {**given, **keys}.items())
+        for keys in schedules
+    ]
+    path.write_text("\n\n".join(tables))
+    return path
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, datetime) else repr(value)
+
+
+def moments(name: str, count: int) -> list[str]:
+    """Ids of the first `count` moments after the world's beginning."""
+    return [request_id(name, round((FIRST + EVERY * n).timestamp() * 1000)) for n in range(count)]
+
+
+def asked(server: redis.Redis, name: str) -> dict[str, list[dict[str, Any]]]:
+    """The requests that the schedule has made, and the history of each."""
+    keys = sorted(map(str, server.keys(f"scaleout:request:schedule:{name}:*")))
+    ids = [key.removeprefix("scaleout:request:") for key in keys]
+    return {
+        name: [json.loads(line) for line in server.lrange(f"scaleout:history:{name}", 0, -1)] for name in ids
+    }
+
+
+def record(server: redis.Redis, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(str(server.hget(f"scaleout:schedule:{name}", "content")))
+    return content
+
+
+def nodes(world: World, cluster_id: str) -> int:
+    return len(world.provider.cloud.nodes("jn1a", cluster_id))
+
+
+def live(server: redis.Redis, path: Path, *requests: dict[str, Any], **options: Any) -> World:
+    """A world to its end. What goes wrong with a first request would else shut a gate for good."""
+
+    async def run() -> World:
+        world = World(server, policy_file=path, **options)
+        for number, fields in enumerate(requests):
+            world.send(f"r-{number}", **fields)
+        await world.run()
+        return world
+
+    return asyncio.run(run())
+
+
+def test_each_moment_is_asked_for_once_and_nothing_is_left_when_the_schedule_is_over(
+    server: redis.Redis, tmp_path: Path
+) -> None:
+    ends = FIRST + EVERY * 11
+    path = policy(tmp_path, {"name": "s", "cluster_id": "ehpc-1", "not_after": ends})
+
+    world = live(server, path, workers=3)
+
+    assert list(asked(server, "s")) == moments("s", 12)
+    assert nodes(world, "ehpc-1") == 24
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1])
+def test_three_workers_under_kills_fire_each_of_two_hundred_moments_exactly_once(
+    server: redis.Redis, tmp_path: Path, seed: int
+) -> None:
+    names = ("a", "b", "c", "d")
+    ends = FIRST + EVERY * 49
+    path = policy(
+        tmp_path, *({"name": name, "cluster_id": f"ehpc-{name}", "not_after": ends} for name in names)
+    )
+
+    world = live(server, path, workers=3, seed=seed, chances=KILLS, checked_every=100)
+
+    assert world.faults["crash"] > 40
+    for name in names:
+        found = asked(server, name)
+        assert list(found) == moments(name, 50)
+        for history in found.values():
+            events = Counter(line["event"] for line in history)
+            assert (events["request_accepted"], events["schedule_fired"]) == (1, 1)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_what_is_ensured_is_never_exceeded_whatever_is_on_its_way_and_whoever_dies(
+    server: redis.Redis, tmp_path: Path, seed: int
+) -> None:
+    ends = FIRST + EVERY * 5
+    path = policy(
+        tmp_path,
+        {"name": "s", "cluster_id": "ehpc-1", "not_after": ends, "mode": "ensure", "node_count": 140},
+        # At the same moments, for the same nodes.
+        {"name": "t", "cluster_id": "ehpc-1", "not_after": ends, "mode": "ensure", "node_count": 120},
+    )
+    others = [
+        {"cluster_id": "ehpc-0", "node_count": 1},
+        {"cluster_id": "ehpc-1", "node_count": 110, "deadline_s": 80_000},
+        {"cluster_id": "ehpc-1", "node_count": 5, "deadline_s": 80_000, "resource_conf": {"cpu": 4}},
+        {"cluster_id": "ehpc-1", "node_count": 3, "deadline_s": 80_000, "node_role": "login"},
+    ]
+
+    world = live(server, path, *others, workers=3, seed=seed, chances=KILLS)
+
+    assert nodes(world, "ehpc-1") <= 140 + 3
+    late = sum(1 for name in ("s", "t") if record(server, name)["last"]["what"] == "missed")
+    assert nodes(world, "ehpc-1") == 140 + 3 or late or world.ever_held
+
+
+def test_what_is_ensured_is_asked_for_again_only_when_nodes_have_gone(
+    server: redis.Redis, tmp_path: Path
+) -> None:
+    ends = FIRST + EVERY * 3
+    keys = {"name": "s", "cluster_id": "ehpc-1", "not_after": ends, "mode": "ensure", "node_count": 6}
+
+    world = live(server, policy(tmp_path, keys), {"cluster_id": "ehpc-1", "node_count": 4})
+
+    assert list(asked(server, "s")) == moments("s", 1)
+    assert nodes(world, "ehpc-1") == 6
+    last = record(server, "s")["last"]
+    assert (last["what"], last["present"], last["on_its_way"]) == ("enough", 6, 0)

@@ -1,0 +1,51 @@
+"""How long before its moment a schedule asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from config.policy import Schedule
+from tasks.schedules.lead_time import MOST_LEARNT_S, lead_time_s, rounds
+
+
+def schedule(**more: Any) -> Schedule:
+    given = {
+        "name": "s",
+        "cron": "0 19 * * *",
+        "cluster_id": "ehpc-a",
+        "zone": "jn1a",
+        "node_count": 64,
+        "ready_by": True,
+        "lead_time_s": 900,
+    }
+    return Schedule.model_validate({**given, **more})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"), [(1, 1), (99, 1), (100, 2), (198, 2), (250, 3), (10_000, 102)]
+)
+def test_a_request_takes_a_round_for_each_ninety_nine_nodes(nodes: int, expected: int) -> None:
+    assert rounds(schedule(node_count=nodes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "p90_ms", "expected"),
+    [
+        ({"ready_by": False, "lead_time_s": None}, 5_000_000, 0),
+        ({"lead_time": "fixed"}, 5_000_000, 900),
+        ({}, None, 900),
+        ({}, 600_000, 900),
+        ({}, 1_200_000, 1200),
+        ({}, 1_200_001, 1201),
+        ({"node_count": 250}, 1_200_000, 3600),
+        ({"node_count": 250}, 200_000, 900),
+        ({}, 86_400_000, MOST_LEARNT_S),
+        ({"lead_time_s": 30_000}, 86_400_000, 30_000),
+    ],
+)
+def test_it_is_the_floor_or_what_nine_of_ten_operations_needed_for_all_rounds(
+    more: dict[str, Any], p90_ms: int | None, expected: int
+) -> None:
+    assert lead_time_s(schedule(**more), p90_ms) == expected
