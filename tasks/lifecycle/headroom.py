@@ -59,8 +59,8 @@ async def _counted(m: Machinery, cluster: Cluster, zone: str, requests: Sequence
 
     async def build() -> Changes | None:
         current = await m.ledger.cluster(cluster.cluster_id)
-        if current.last_operation != cluster.last_operation or current.gate is not None:
-            # An operation has come between: what was counted may be without its nodes.
+        if current.last_operation != cluster.last_operation:
+            # An operation has come between: such a count would not be used, and another may be there.
             return None
         changes = Changes()
         changes.put(current.model_copy(update={"nodes": count}))

@@ -24,6 +24,12 @@ class Asking:
     node_count: int
     count: Count | None = None
 
+    @property
+    def rejected(self) -> str | None:
+        """Why the request ends as it comes, if it does."""
+        errors = [outcome.error.message for outcome in self.changes.outcomes if outcome.error is not None]
+        return errors[0] if errors else None
+
 
 async def ask(
     ledger: Ledger, intake: Intake, schedule: Schedule, request_id: str, listing: Listing | None

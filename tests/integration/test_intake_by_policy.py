@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from config.policy import Policy
+from config.policy import Policy, Schedule
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.durations import Duration, Pool
@@ -18,6 +18,7 @@ from tasks.ledger.meters import Entry
 from tasks.ledger.records import NodeCount
 from tasks.lifecycle.intake import Accepted, Ended, Intake
 from tasks.lifecycle.request_end import cancel_request
+from tasks.lifecycle.schedule_asking import ask
 from tasks.runtime.clock import HandClock
 
 
@@ -172,6 +173,22 @@ async def test_without_a_policy_intake_reads_nothing_and_counts_nothing(
     }
     assert sent["cmdstat_evalsha"] == 1
     assert server.keys("scaleout:meter:*") == []
+
+
+async def test_a_schedule_that_is_over_a_limit_fires_and_its_request_is_rejected(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    schedule = Schedule(name="s", cron="0 19 * * *", cluster_id="ehpc-a", zone="jn1a", node_count=10)
+
+    asking = await ask(ledger, intake_by(ledger, nodes_per_request=5), schedule, "schedule:s:1", None)
+
+    assert asking is not None
+    assert await ledger.commit(asking.changes) is Committed.OK
+    (outcome,) = await ledger.outcomes(["schedule:s:1"])
+    assert outcome is not None
+    assert (outcome["status"], outcome["error"]["kind"]) == ("rejected", "guardrail")
+    assert outcome["error"]["message"] == asking.rejected
+    assert server.exists("scaleout:pools:ehpc-a") == 0
 
 
 # Dry runs

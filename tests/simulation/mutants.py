@@ -278,13 +278,6 @@ MUTANTS = (
         (GUARDRAILS,),
     ),
     Mutant(
-        "guardrail: a count that an operation has come between is not used",
-        "tasks/lifecycle/headroom.py",
-        "if current.last_operation != cluster.last_operation or current.gate is not None:",
-        "if False:",
-        (GUARDRAILS,),
-    ),
-    Mutant(
         "guardrail: nodes count from when their job is known, not from the plan",
         "tasks/ledger/meters.py",
         "at = now if known else None",

@@ -245,6 +245,25 @@ def test_a_cluster_that_cannot_be_listed_gets_nothing_while_its_nodes_are_limite
     assert request.last_refusal.code == 2100
 
 
+@pytest.mark.timeout(300)
+def test_a_crash_at_any_point_neither_loses_nor_leaks_what_counts(server: redis.Redis) -> None:
+    """At the end of each history the sums are what they are made of, and nothing is in flight."""
+
+    def dying_at(point: int) -> World:
+        tables = {"nodes_per_hour": 25, "nodes_per_cluster": 110, "nodes_in_flight_per_cluster": 20}
+        policy = limits(**tables, wait=True)
+        return one_request(
+            server, lambda: World(server, plan=[point], policy=policy), node_count=30, deadline_s=300
+        )
+
+    point = 1
+    while (world := dying_at(point)).points >= point:
+        assert made(world) in (0, 20)
+        assert statuses(world) == {"timed_out": 1}
+        point += 1
+    assert point > 40
+
+
 @pytest.mark.timeout(0)
 def test_no_history_buys_more_than_the_policy_allows(server: redis.Redis) -> None:
     """Several clusters, limits of every kind, with and without waiting, and everything that goes wrong."""

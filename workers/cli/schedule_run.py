@@ -14,6 +14,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.api_calls import MustWait
 from tasks.lifecycle.engine import open_api, open_governor, open_intake
 from tasks.lifecycle.machinery import Machinery, tell
+from tasks.lifecycle.policy import open_policy
 from tasks.lifecycle.role_census import Listing, list_nodes_of
 from tasks.lifecycle.schedule_asking import Asking, ask, lead_time_of
 from tasks.schedules.identity import run_id
@@ -53,6 +54,9 @@ def run_schedule(name: str, *, dry_run: bool, by: str | None, confirmed: bool, a
         print(asking.request_id)  # noqa: T201
     if asking.request_id is None:
         say(f"{name} has enough already: nothing was asked for")
+    if asking.rejected is not None:
+        say(f"scaleout: rejected: {asking.rejected}")
+        return Exit.ENDED_OTHERWISE
     return Exit.SUCCEEDED
 
 
@@ -72,6 +76,7 @@ async def _plan(ledger: Ledger, settings: LedgerSettings, name: str) -> dict[str
         "on_its_way": None if count is None else count.on_its_way,
         "operations": [min(most, nodes - first) for first in range(0, nodes, most)],
         "lead_time_s": await lead_time_of(ledger, schedule),
+        "rejected": asking.rejected,
         "request": request,
     }
 
@@ -97,7 +102,7 @@ async def _run(ledger: Ledger, settings: LedgerSettings, name: str, by: str) -> 
 
 
 async def _ask(ledger: Ledger, settings: LedgerSettings, schedule: Schedule) -> Asking:
-    intake = open_intake(settings, ledger)
+    intake = open_intake(settings, ledger, open_policy(settings))
     for _ in range(ATTEMPTS):
         listing = await _listing(ledger, schedule) if schedule.mode == "ensure" else None
         asking = await ask(ledger, intake, schedule, run_id(schedule.name, ledger.clock.now_ms()), listing)

@@ -157,6 +157,13 @@ def test_what_is_in_flight_on_a_cluster_is_limited_by_what_is_not_settled() -> N
     )
 
 
+def test_a_limit_in_flight_that_waits_keeps_no_request_from_its_turn() -> None:
+    of = policy(nodes_in_flight_per_cluster=100, wait=True)
+
+    assert rules(of, bought(91, FLIGHT)) == []
+    assert rules(of, nodes=101) == []
+
+
 def test_a_request_larger_than_a_limit_by_time_may_wait_unless_its_nodes_are_named() -> None:
     of = policy(nodes_per_hour=6, wait=True)
 
