@@ -8,8 +8,10 @@ from typing import Any, Protocol, TypeVar
 
 from celery import current_app
 
+from config.policy_file import PolicyFile
 from config.settings import Settings, load
 from tasks.lifecycle.engine import Engine, open_engine
+from tasks.lifecycle.policy import open_policy
 from tasks.runtime.process import Process
 
 DRAIN_MARGIN_S = 5.0
@@ -26,6 +28,7 @@ class _Consumer(Protocol):
 
 
 _consumer: _Consumer | None = None
+_policy: PolicyFile | None = None
 
 
 def engine() -> Engine:
@@ -36,6 +39,12 @@ def engine() -> Engine:
 def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
     """Run `coroutine` in the engine's event loop, for at most `timeout_s`."""
     return _process.loop.run(coroutine, timeout_s=timeout_s)
+
+
+def govern_by(policy: PolicyFile) -> None:
+    """The policy of this process, read before anything else is done."""
+    global _policy
+    _policy = policy
 
 
 def announce_through(consumer: _Consumer) -> None:
@@ -64,4 +73,6 @@ def _store_result(task_id: str, outcome: dict[str, Any]) -> None:
 
 
 async def _open() -> Engine:
-    return await open_engine(load(Settings), tell_producer)
+    settings = load(Settings)
+    # As it was read when the process started: what comes over a good file is refused, however early.
+    return await open_engine(settings, tell_producer, _policy or open_policy(settings))
