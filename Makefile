@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 
 venv: $(READY)  ## make .venv
 
-demo: $(READY)  ## a server, the simulator and a worker on loopback; twenty-four requests to their ends
+demo: $(READY)  ## a server, the simulator and a worker on loopback; twenty-four requests and a schedule
 	@$(BIN)/scaleout demo
 
 test: $(READY)  ## every test

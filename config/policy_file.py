@@ -135,6 +135,7 @@ class PolicyFile:
         self._check_request = check_request
         self._now_s = now_s
         self._policy = Policy()
+        self._told = ""
         self._next_look = now_s() + LOOK_EVERY_S
         self._taken = self._changed = _signature(path)
         if path is not None:
@@ -142,13 +143,17 @@ class PolicyFile:
 
     def __call__(self) -> Policy:
         now = self._now_s()
-        if self.path is None or now < self._next_look:
+        if self.path is None:
+            return self._policy
+        self._tell(self.path)
+        if now < self._next_look:
             return self._policy
         self._next_look = now + LOOK_EVERY_S
         found = _signature(self.path)
         if found != self._taken and found == self._changed:
             self._taken = found
             self._take_again(self.path)
+            self._tell(self.path)
         self._changed = found
         return self._policy
 
@@ -165,7 +170,13 @@ class PolicyFile:
         self._policy = load_policy(path, self._check_request)
         content = self._policy.model_dump_json()
         self.digest = hashlib.sha256(content.encode()).hexdigest()[:SHOWN_DIGEST]
-        log.info("policy_loaded", path=str(path), digest=self.digest, schedules=len(self._policy.schedules))
+
+    def _tell(self, path: Path) -> None:
+        """Not when it is made, for a worker reads its policy before it has a log."""
+        if self._told != self.digest:
+            self._told = self.digest
+            count = len(self._policy.schedules)
+            log.info("policy_loaded", path=str(path), digest=self.digest, schedules=count)
 
 
 def _signature(path: Path | None) -> Signature | None:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready, worker_shutdown
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown
 from kombu import Queue
 
 from config.celery_options import APP_NAME, QUEUE, SWEEP_QUEUE, celery_options
@@ -15,7 +15,7 @@ from config.settings import LedgerSettings, Settings, SettingsError, load
 from config.structured_logs import configure_logging
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.lifecycle import worker_engine
-from tasks.lifecycle.policy import read_policy
+from tasks.lifecycle.policy import open_policy
 from workers import consumer, transport
 from workers.set_aside import SetAsideList
 from workers.ticker import Ticker
@@ -38,13 +38,10 @@ def make_app(settings: Settings) -> Celery:
 
 def _settings() -> Settings:
     try:
-        settings = load(Settings)
-        if settings.policy_file is not None:
-            read_policy(settings.policy_file)
-    except (SettingsError, PolicyError) as error:
+        return load(Settings)
+    except SettingsError as error:
         # One line, no traceback: it is the reader's environment that has to be mended.
         sys.exit(f"scaleout: {error}")
-    return settings
 
 
 _loaded = _settings()
@@ -58,6 +55,15 @@ def _log(**_: Any) -> None:
 
 def _configure_logging(settings: LedgerSettings) -> None:
     configure_logging(log_format=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+
+
+@worker_init.connect(weak=False)
+def _read_policy(**_: Any) -> None:
+    # A worker alone: what only talks to one, as its health check does, has nothing to do with a broken file.
+    try:
+        worker_engine.govern_by(open_policy(_loaded))
+    except PolicyError as error:
+        sys.exit(f"scaleout: {error}")
 
 
 @worker_ready.connect(weak=False)

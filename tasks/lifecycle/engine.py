@@ -10,6 +10,7 @@ import structlog
 from redis.asyncio import Redis
 
 from config.policy import Policy
+from config.policy_file import PolicyFile
 from config.settings import LedgerSettings, Settings
 from tasks.ehpc.client import CallReport, EhpcClient, open_session
 from tasks.ehpc.signature import Credentials, SigningRules
@@ -18,7 +19,6 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.intake import Intake
 from tasks.lifecycle.machinery import Machinery
-from tasks.lifecycle.policy import open_policy
 from tasks.lifecycle.publication import Deliver
 from tasks.lifecycle.schedule_keeping import ScheduleKeeper
 from tasks.lifecycle.sweeping import Sweeper
@@ -111,12 +111,8 @@ def open_governor(settings: Settings, ledger: Ledger) -> Governor:
     )
 
 
-async def open_engine(settings: Settings, deliver: Deliver) -> Engine:
-    """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer.
-
-    Raises PolicyError if the policy file is broken.
-    """
-    policy = open_policy(settings)
+async def open_engine(settings: Settings, deliver: Deliver, policy: PolicyFile) -> Engine:
+    """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer."""
     ledger = await open_ledger(settings)
     session = open_session()
     machinery = Machinery(

@@ -8,9 +8,11 @@ from typing import Any, Protocol, TypeVar
 
 from celery import current_app
 
+from config.policy_file import PolicyFile
 from config.settings import Settings, load
 from tasks.lifecycle.async_results import resolve
 from tasks.lifecycle.engine import Engine, open_engine
+from tasks.lifecycle.policy import open_policy
 from tasks.lifecycle.publication import Told
 from tasks.runtime.process import Process
 
@@ -28,6 +30,7 @@ class _Consumer(Protocol):
 
 
 _consumer: _Consumer | None = None
+_policy: PolicyFile | None = None
 
 
 def engine() -> Engine:
@@ -38,6 +41,12 @@ def engine() -> Engine:
 def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
     """Run `coroutine` in the engine's event loop, for at most `timeout_s`."""
     return _process.loop.run(coroutine, timeout_s=timeout_s)
+
+
+def govern_by(policy: PolicyFile) -> None:
+    """The policy of this process, read before anything else is done."""
+    global _policy
+    _policy = policy
 
 
 def announce_through(consumer: _Consumer) -> None:
@@ -68,4 +77,6 @@ def _resolve(outcomes: Sequence[Told]) -> None:
 
 
 async def _open() -> Engine:
-    return await open_engine(load(Settings), tell_producers)
+    settings = load(Settings)
+    # As it was read when the process started: what comes over a good file is refused, however early.
+    return await open_engine(settings, tell_producers, _policy or open_policy(settings))

@@ -59,25 +59,15 @@ def soon(name: str, *, cluster_id: str = "ehpc-a", **keys: Any) -> str:
 def test_a_schedule_brings_a_cluster_up_to_its_nodes_before_the_moment(
     env: dict[str, str], provider: Simulator, policy: Path, tmp_path: Path
 ) -> None:
-    policy.write_text(soon("morning", mode="ensure", node_count=5))
+    policy.write_text("")
+    two = ("submit", "--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "2", "--wait", "--timeout", "30")
     with worker(env, tmp_path / "worker.log") as running:
-        done = scaleout(
-            env,
-            "submit",
-            "--cluster",
-            "ehpc-a",
-            "--zone",
-            "jn1a",
-            "--nodes",
-            "2",
-            "--wait",
-            "--timeout",
-            "30",
-        )
+        done = scaleout(env, *two)
         assert done.code == 0, done.err
+        policy.write_text(soon("morning", mode="ensure", node_count=5))
         eventually(lambda: bool(running.events("schedule_fired")), "the schedule fires")
         (fired,) = running.events("schedule_fired")
-        assert (fired["node_count"], fired["present"] + fired["on_its_way"]) == (3, 2)
+        assert (fired["node_count"], fired["present"], fired["on_its_way"]) == (3, 2, 0)
         assert scaleout(env, "wait", fired["request_id"], "--timeout", "30").code == 0
         (shown,) = scaleout(env, "schedules", "--json").json()
 
@@ -160,7 +150,9 @@ def test_a_worker_whose_policy_is_broken_ends_at_once_with_one_line(
         "limits.nodes_per_day=0: must be at least 1",
         "allow.zones=[]: must not be empty: leave the key out to say nothing",
     )
-    assert done.stderr == f"scaleout: policy file {policy}: {'; '.join(problems)}\n"
+    # Before it, Celery may warn of whom it runs as.
+    assert done.stderr.splitlines()[-1] == f"scaleout: policy file {policy}: {'; '.join(problems)}"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_worker_that_ticks_is_healthy_and_one_that_hangs_is_not(

@@ -130,6 +130,9 @@ def test_the_installed_command_lists_all_commands_and_exit_codes() -> None:
         "quota",
         "doctor",
         "demo",
+        "policy",
+        "schedules",
+        "health",
     ):
         assert f" {name} " in done.stdout
     assert "Exit codes" in done.stdout

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,17 @@ def test_the_demo_brings_every_request_to_its_end_and_leaves_nothing_behind(tmp_
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     statuses = [outcome["status"] for outcome in said["outcomes"]]
-    assert statuses.count("succeeded") == 23
+    assert statuses.count("succeeded") == 24
     assert statuses.count("rejected") == 1
-    assert said["nodes"] == 295
+    assert said["nodes"] == 301
     large = next(outcome for outcome in said["outcomes"] if outcome["request_id"] == "demo-large")
     assert [operation["node_count"] for operation in large["operations"]] == [99, 99, 52]
+    scheduled = next(
+        outcome for outcome in said["outcomes"] if outcome["request_id"].startswith("schedule:demo-ready:")
+    )
+    moment = datetime.fromisoformat(scheduled["request_id"].rpartition(":")[2])
+    assert datetime.fromisoformat(scheduled["finished_at"]) < moment
+    assert scheduled["nodes_added"] == 6
     waited = next(outcome for outcome in said["outcomes"] if outcome["request_id"] == "demo-wait")
     assert waited["refusals"] >= 1
     assert list(tmp_path.iterdir()) == []
@@ -94,5 +101,5 @@ def test_the_demo_leaves_a_given_database_as_empty_as_it_was(
     done = subprocess.run(DEMO, cwd=ROOT, env=env, capture_output=True, text=True, timeout=90, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert "24 requests, 295 nodes" in done.stderr
+    assert "25 requests, 301 nodes" in done.stderr
     assert server.keys("*") == []

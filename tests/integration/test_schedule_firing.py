@@ -533,3 +533,21 @@ async def test_demand_that_comes_while_a_role_is_counted_makes_the_step_stale(
     assert again is not None
     assert (again.node_count, again.count) == (2, Count(present=0, on_its_way=3))
     assert await worker.ledger.commit(again.changes) is Committed.OK
+
+
+async def test_nodes_that_were_listed_before_an_operation_ended_are_not_counted_by(
+    write: Write, start: Start, clock: HandClock
+) -> None:
+    worker = start(write(mode='"ensure"', node_count="5"))
+    await worker.keep()
+    schedule = worker.machinery.policy().schedules[0]
+    intake = Intake(worker.ledger, coalesce_s=1, deadline_s=60)
+    before = Listing((), "op-1", 0)
+    ended = Changes()
+    ended.put((await worker.ledger.cluster("ehpc-a")).model_copy(update={"changed_at": clock.now_ms()}))
+    await worker.ledger.commit(ended)
+
+    assert await ask(worker.ledger, intake, schedule, "some", before) is None
+    assert await ask(worker.ledger, intake, schedule, "some", Listing((), None, 0)) is None
+    assert await ask(worker.ledger, intake, schedule, "some", None) is None
+    assert await ask(worker.ledger, intake, schedule, "some", Listing((), None, clock.now_ms())) is not None

@@ -24,6 +24,9 @@ GOVERNOR = "tests/integration/test_governor.py"
 LEDGER = "tests/integration/test_ledger.py"
 GUARDRAILS = "tests/simulation/test_guardrails.py"
 METERS = "tests/integration/test_meters.py"
+SCHEDULES = "tests/simulation/test_schedules.py"
+FIRING = "tests/integration/test_schedule_firing.py"
+CENSUS = "tests/unit/tasks/lifecycle/test_role_census.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +307,83 @@ MUTANTS = (
         "m.clock.now_ms() - scene.operation.planned_at <= COUNT_HOLDS_MS",
         "True",
         (GUARDRAILS,),
+    ),
+    Mutant(
+        "schedule: a moment is noted as dealt with in the step that asks for it",
+        "tasks/lifecycle/schedule_firing.py",
+        '"through": moment, ',
+        "",
+        (FIRING, SCHEDULES),
+    ),
+    Mutant(
+        "schedule: a moment's request that is there is not asked for again",
+        "tasks/lifecycle/schedule_asking.py",
+        "if await ledger.request(request_id) is None:",
+        "if True:",
+        (FIRING,),
+    ),
+    Mutant(
+        "schedule: what was dealt with is never dealt with again",
+        "tasks/schedules/timetable.py",
+        "first = next(schedule.moments(_time(through)), None)",
+        "first = next(schedule.moments(_time(now - catch_up_ms)), None)",
+        (FIRING, SCHEDULES),
+    ),
+    Mutant(
+        "schedule: a moment that is too old is not made up",
+        "tasks/schedules/timetable.py",
+        "if missed is not None:",
+        "if False:",
+        (FIRING,),
+    ),
+    Mutant(
+        "schedule: one that comes new has no moments of before",
+        "tasks/schedules/adoption.py",
+        "return max(through, now)",
+        "return through",
+        (FIRING,),
+    ),
+    Mutant(
+        "schedule: nothing is asked for from a ledger that lost data",
+        "tasks/lifecycle/schedule_asking.py",
+        "Changes(sends=True)",
+        "Changes()",
+        (FIRING,),
+    ),
+    Mutant(
+        "schedule: a ledger that was accepted has no moments of before",
+        "tasks/lifecycle/schedule_keeping.py",
+        "record.gone or record.epoch != epoch",
+        "record.gone",
+        (FIRING,),
+    ),
+    Mutant(
+        "schedule: demand that comes while a role is counted makes the step stale",
+        "tasks/lifecycle/schedule_asking.py",
+        "        changes.checks.append(cluster)\n",
+        "",
+        (FIRING, SCHEDULES),
+    ),
+    Mutant(
+        "schedule: what is on its way counts",
+        "tasks/lifecycle/schedule_asking.py",
+        "- count.present - count.on_its_way",
+        "- count.present",
+        (SCHEDULES,),
+    ),
+    Mutant(
+        "schedule: a listing counts only while no operation begins or ends",
+        "tasks/lifecycle/schedule_asking.py",
+        "listing is None or not listing.fits(cluster)",
+        "listing is None",
+        (FIRING,),
+    ),
+    Mutant(
+        "schedule: what a running operation has brought is not counted beside its whole",
+        "tasks/lifecycle/role_census.py",
+        "len(active) - min(len(brought), operation.node_count)",
+        "len(active)",
+        (CENSUS,),
     ),
 )
 

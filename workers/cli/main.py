@@ -60,7 +60,7 @@ def simulator(context: typer.Context) -> None:
 
 @app.command()
 def demo(json: Json = False) -> None:
-    """A server, the simulator and a worker on loopback; twenty-four requests to their ends."""
+    """A server, the simulator and a worker on loopback; twenty-four requests and a schedule."""
     from workers.demo.run import run_demo
 
     raise typer.Exit(run_demo(as_json=json))

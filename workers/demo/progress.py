@@ -69,7 +69,7 @@ def _line(group: Group, standings: Standings) -> tuple[str, str, str]:
     known = [standings[request_id] for request_id in group.ids if request_id in standings]
     states = Counter(standing["state"] for standing in known)
     if len(known) < len(group.ids):
-        states["sent"] = len(group.ids) - len(known)
+        states[group.unseen] = len(group.ids) - len(known)
     words = [state if len(group.ids) == 1 else f"{count} {state}" for state, count in states.items()]
     asked = sum(int(request["node_count"]) for request in group.requests)
     added = sum(standing["nodes_added"] for standing in known)

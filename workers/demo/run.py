@@ -7,8 +7,9 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +23,8 @@ from tasks.lifecycle.standing import read_standing, summary
 from workers.cli.exit_codes import Exit
 from workers.cli.output import print_json, print_table, say
 from workers.demo.progress import open_progress
-from workers.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES
+from workers.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES, Group
+from workers.demo.schedule import write_schedule
 from workers.demo.surroundings import (
     Child,
     DemoFailed,
@@ -46,16 +48,18 @@ def run_demo(*, as_json: bool) -> Exit:
             redis_url = stack.enter_context(redis_server(os.environ.get("SCALEOUT_REDIS_URL"), folder))
             provider = stack.enter_context(simulator(folder))
             provider.stock(SOLD_OUT_CLUSTER, 0)
-            env = worker_environment(redis_url, f"{provider.url}/api")
+            scheduled = write_schedule(folder, datetime.now(UTC))
+            groups = (*SCENARIO, scheduled.group)
+            env = worker_environment(redis_url, f"{provider.url}/api", scheduled.policy)
             process = stack.enter_context(worker(env, folder))
             say(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
             with Celery(broker=redis_url, backend=redis_url) as producer:
                 task_ids = _enqueue(producer)
-                asyncio.run(_follow(redis_url, provider, process))
+                by_schedule = asyncio.run(_follow(redis_url, provider, process, groups, scheduled.group))
                 outcomes = {
                     name: producer.AsyncResult(task_id).get(timeout=5) for name, task_id in task_ids.items()
                 }
-            return _report(outcomes, provider.truth(), as_json=as_json)
+            return _report({**outcomes, **by_schedule}, groups, provider.truth(), as_json=as_json)
     except DemoFailed as failure:
         say(f"scaleout demo: {failure}")
         return Exit.ENDED_OTHERWISE
@@ -81,13 +85,16 @@ def _enqueue(producer: Celery) -> dict[str, str]:
     }
 
 
-async def _follow(redis_url: str, provider: Provider, process: Child) -> None:
+async def _follow(
+    redis_url: str, provider: Provider, process: Child, groups: Sequence[Group], scheduled: Group
+) -> dict[str, Any]:
+    """Until all have ended; gives the outcomes of `scheduled`, which no producer waits for."""
     ledger = await open_ledger(LedgerSettings(redis_url=SecretStr(redis_url)))
     deadline = time.monotonic() + MOST_S
-    ids = [request_id for group in SCENARIO for request_id in group.ids]
+    ids = [request_id for group in groups for request_id in group.ids]
     sold_out = True
     try:
-        with open_progress(SCENARIO) as progress:
+        with open_progress(groups) as progress:
             while True:
                 process.check()
                 provider.child.check()
@@ -98,7 +105,7 @@ async def _follow(redis_url: str, provider: Provider, process: Child) -> None:
                 }
                 progress.show(standings)
                 if len(found) == len(ids) and all(request.ended for request in found.values()):
-                    return
+                    return dict(zip(scheduled.ids, await ledger.outcomes(scheduled.ids), strict=True))
                 if sold_out and standings.get("demo-wait", {}).get("refusals"):
                     provider.stock(SOLD_OUT_CLUSTER, SOLD_OUT_NODES)
                     sold_out = False
@@ -111,11 +118,11 @@ async def _follow(redis_url: str, provider: Provider, process: Child) -> None:
         await ledger.redis.aclose()
 
 
-def _report(outcomes: Mapping[str, Any], truth: Any, *, as_json: bool) -> Exit:
+def _report(outcomes: Mapping[str, Any], groups: Sequence[Group], truth: Any, *, as_json: bool) -> Exit:
     nodes = sum(len(cluster["nodes"]) for cluster in truth["clusters"].values())
     calls = truth["calls"]["by_action"]
     right = nodes == sum(outcome["nodes_added"] for outcome in outcomes.values()) and all(
-        outcomes[name]["status"] == group.expected for group in SCENARIO for name in group.ids
+        outcomes[name]["status"] == group.expected for group in groups for name in group.ids
     )
     if as_json:
         print_json({"outcomes": list(outcomes.values()), "nodes": nodes, "api_calls": calls})

@@ -11,11 +11,15 @@ SOLD_OUT_NODES = 4
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Requests that are shown as one line. `expected` is the status that each has to end with."""
+    """Requests that are shown as one line. `expected` is the status that each has to end with.
+
+    `unseen`: what is shown of those that are not in the ledger yet.
+    """
 
     title: str
     requests: tuple[dict[str, Any], ...]
     expected: str = "succeeded"
+    unseen: str = "sent"
     ids: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

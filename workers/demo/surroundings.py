@@ -137,7 +137,7 @@ def simulator(folder: Path) -> Iterator[Provider]:
         yield Provider(started, json.loads(started.text().splitlines()[0])["url"])
 
 
-def worker_environment(redis_url: str, api_url: str) -> dict[str, str]:
+def worker_environment(redis_url: str, api_url: str, policy: Path) -> dict[str, str]:
     """Quick settings for jobs that take seconds, and nothing of the caller's own deployment."""
     settings = {
         "REDIS_URL": redis_url,
@@ -149,6 +149,7 @@ def worker_environment(redis_url: str, api_url: str) -> dict[str, str]:
         "COALESCE_WINDOW_S": "0.5",
         "LOG_LAG_S": "1",
         "RETRY_BACKOFF_S": "1",
+        "POLICY_FILE": str(policy),
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCALEOUT_")}
     return {**inherited, **{f"SCALEOUT_{name}": value for name, value in settings.items()}}
