@@ -216,7 +216,7 @@ def test_a_thousand_requests_for_a_thousand_clusters_succeed_with_two_workers(
 def test_no_log_line_shows_the_secret_key_or_a_signature(
     running: Process, producer: Celery, provider: Simulator
 ) -> None:
-    provider.post("faults", {"kind": "html"})
+    provider.post("faults", {"kind": "html", "cluster_id": "ehpc-b"})
     send(producer, cluster_id="ehpc-b")
     send(producer, cluster_id="ehpc-a").get(timeout=30)
     eventually(lambda: bool(running.events("api_call")), "calls are logged")
