@@ -53,5 +53,11 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
 
     def _tick(self) -> None:
         ledger = worker_engine.engine().machinery.ledger
-        if worker_engine.run(ledger.ring(UNDER_WAY_S), timeout_s=TICK_TIMEOUT_S):
+        if not worker_engine.run(ledger.ring(UNDER_WAY_S), timeout_s=TICK_TIMEOUT_S):
+            return
+        try:
             self._app.send_task(SWEEP, queue=SWEEP_QUEUE, ignore_result=True, retry=False)
+        except Exception:
+            # Nobody may have heard it, so the next tick has to ring: one sweep too many does no harm.
+            worker_engine.run(ledger.ring_heard(), timeout_s=TICK_TIMEOUT_S)
+            raise

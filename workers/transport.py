@@ -1,16 +1,19 @@
-"""Celery's broker on Redis, with two weaknesses of kombu's mended.
+"""Celery's broker on Redis, with three weaknesses of kombu's mended.
 
 kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection is frozen or the
 process dies between the two, the message is gone. Here one script does both, and what blocks takes nothing.
 
 kombu raises on an item that is not a message, and the worker exits. Here each item is looked at as it comes
 from the server, and what cannot be understood is set aside.
+
+kombu raises AttributeError when a message is acknowledged or given back over a connection that was lost
+meanwhile, and the worker exits. Ours raises what a lost connection does, and the worker connects again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -18,6 +21,7 @@ from typing import Any
 from kombu.transport import redis as kombu_redis
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.broker_items import NotAMessage, check_item
 
@@ -67,6 +71,14 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     def basic_consume(self, queue: str, *arguments: Any, no_ack: bool = False, **options: Any) -> Any:
         (self._without_ack.add if no_ack else self._without_ack.discard)(queue)
         return super().basic_consume(queue, *arguments, no_ack=no_ack, **options)
+
+    @contextlib.contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """kombu's own, for a channel whose connection may have been given up."""
+        if client is None and (self.connection is None or self.connection.client is None):
+            raise RedisConnectionError("the channel's connection to the broker was lost and given up")
+        with super().conn_or_acquire(client) as acquired:
+            yield acquired
 
     def taken(self, reply: Any) -> Any:
         """`(list, item)` if the reply has a message. The end of a wait only says that it is worth asking."""

@@ -149,6 +149,25 @@ def test_what_is_set_aside_does_not_come_again(connection: Connection, server: r
     assert not server.exists("unacked", "unacked_index")
 
 
+def test_what_is_done_over_a_connection_that_was_given_up_fails_as_a_broken_connection_does(
+    redis_url: str, connection: Connection, server: redis.Redis
+) -> None:
+    """Anything else ends a worker that is busy when it loses its connection."""
+    put(connection, "under way")
+    waiting: list[Any] = []
+    with connect(redis_url) as lost:
+        Consumer(lost.default_channel, [Queue("one")], on_message=waiting.append).consume()
+        drain(lost, lambda: bool(waiting))
+        lost.default_channel.do_restore = False
+        lost.collect()
+
+        with pytest.raises(connection.connection_errors):
+            waiting[0].ack()
+        with pytest.raises(connection.connection_errors):
+            waiting[0].requeue()
+    assert server.hlen("unacked") == 1
+
+
 def test_workers_answer_to_remote_control_from_any_client(redis_url: str, tmp_path: Path) -> None:
     env = environment(redis_url, "http://127.0.0.1:1/api")
     with (
