@@ -17,6 +17,7 @@ SWEEP = "scaleout.sweep"
 SOCKET_TIMEOUT_S = 5
 HEALTH_CHECK_S = 5
 VISIBILITY_TIMEOUT_S = 60
+RESTORING_S = 10
 CONCURRENCY = 8
 
 
@@ -47,6 +48,8 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
+            # Who restores messages holds a lock; one that died with it kept all others from it for 300 s.
+            "unacked_mutex_expire": RESTORING_S,
         },
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,

@@ -1,21 +1,33 @@
-"""Celery's broker on Redis, made to live through whatever others put into its lists.
+"""Celery's broker on Redis, with three weaknesses of kombu's mended.
 
-kombu's own channel raises on an item that is not a message, and the worker exits. Ours looks at each item
-as it comes from the server, sets aside what cannot be understood, and goes on.
+kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection is frozen or the
+process dies between the two, the message is gone. Here one script does both, and what blocks takes nothing.
+
+kombu raises on an item that is not a message, and the worker exits. Here each item is looked at as it comes
+from the server, and what cannot be understood is set aside.
+
+kombu raises AttributeError when a message is acknowledged or given back over a connection that was lost
+meanwhile, and the worker exits. Ours raises what a lost connection does, and the worker connects again.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, time
 from typing import Any
 
 from kombu.transport import redis as kombu_redis
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from workers.broker_items import NotAMessage, check_item
 
 TRANSPORT = f"{__name__}:Transport"
+CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
+LOOK_S = 0.2
 
 SetAside = Callable[[str, str, str], None]
 
@@ -27,71 +39,101 @@ def set_aside_with(keep: SetAside) -> None:
     _listeners[:] = [keep]
 
 
-class NotAMessage(ValueError):  # noqa: N818 - named by what the item is
-    """An item of a queue's list that is no message of kombu's virtual transports."""
-
-
-def check_item(item: bytes | str) -> None:
-    """Raises NotAMessage with the reason why kombu could not make a message of `item`."""
-    try:
-        message = loads(bytes_to_str(item))
-    except Exception as error:
-        # kombu's JSON runs decoders of its own for tagged values, which may raise anything.
-        raise NotAMessage(f"not JSON: {error}") from error
-    if not isinstance(message, dict):
-        raise NotAMessage("JSON, but no object")
-    properties = message.get("properties")
-    if not isinstance(properties, dict):
-        raise NotAMessage("no properties")
-    if not isinstance(properties.get("delivery_tag"), str):
-        raise NotAMessage("no delivery_tag in its properties")
-    delivery = properties.get("delivery_info")
-    if not isinstance(delivery, dict) or not {"exchange", "routing_key"} <= delivery.keys():
-        raise NotAMessage("no delivery_info in its properties")
-    if not isinstance(message.get("headers"), dict):
-        raise NotAMessage("no headers")
-    _check_body(message.get("body"), properties.get("body_encoding"))
-
-
-def _check_body(body: Any, encoding: Any) -> None:
-    if not isinstance(body, str):
-        raise NotAMessage("no body")
-    if encoding is None:
-        return
-    if encoding != "base64":
-        raise NotAMessage(f"body_encoding {encoding!r} is unknown")
-    try:
-        base64.b64decode(body)
-    except (binascii.Error, ValueError) as error:
-        raise NotAMessage(f"the body is not base64: {error}") from error
-
-
-def _readable(item: bytes | str) -> str:
-    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item
-
-
-class _ReadsOnlyMessages:
+class _ReadsForItsChannel:
     """Mixed into kombu's Redis client: an item that is no message is never handed on."""
 
+    channel: Channel
+
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        reply = super().parse_response(connection, command_name, **options)  # type: ignore[misc]
-        if reply and command_name in ("BRPOP", "RPOP"):
-            queue, item = reply if command_name == "BRPOP" else ("", reply)
-            try:
-                check_item(item)
-            except NotAMessage as error:
-                for keep in _listeners:
-                    keep(str(error), bytes_to_str(queue), _readable(item))
-                return None
+        # kombu says BRPOP for whatever its channel has sent in that place.
+        sent = "EVAL" if command_name == "BRPOP" else command_name
+        reply = super().parse_response(connection, sent, **options)  # type: ignore[misc]
+        if command_name == "BRPOP":
+            return self.channel.taken(reply)
+        if command_name == "RPOP" and reply:
+            return self.channel.readable("", reply)
         return reply
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
-    """A channel that outlives what it cannot read."""
+    """A channel that loses no message and outlives what it cannot read.
+
+    It asks for a message; if there is none it waits for one in one of its queues, for at most `LOOK_S`
+    because no command of Redis waits for several without taking, and asks again.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._without_ack: set[str] = set()
+        self._waits_next = False
+        self._waiting = False
+        super().__init__(*arguments, **options)
+
+    def basic_consume(self, queue: str, *arguments: Any, no_ack: bool = False, **options: Any) -> Any:
+        (self._without_ack.add if no_ack else self._without_ack.discard)(queue)
+        return super().basic_consume(queue, *arguments, no_ack=no_ack, **options)
+
+    @contextlib.contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """kombu's own, for a channel whose connection may have been given up."""
+        if client is None and (self.connection is None or self.connection.client is None):
+            raise RedisConnectionError("the channel's connection to the broker was lost and given up")
+        with super().conn_or_acquire(client) as acquired:
+            yield acquired
+
+    def taken(self, reply: Any) -> Any:
+        """`(list, item)` if the reply has a message. The end of a wait only says that it is worth asking."""
+        if self._waiting:
+            return None
+        self._waits_next = not reply
+        return None if not reply else self.readable(*reply)
+
+    def readable(self, queue: bytes | str, item: bytes | str) -> Any:
+        """What was taken, in kombu's form; None if it is no message, which is set aside then."""
+        try:
+            check_item(item)
+        except NotAMessage as error:
+            for keep in _listeners:
+                keep(str(error), bytes_to_str(queue), _text(item))
+            self._forget(item)
+            return None
+        return (queue, item) if queue else item
+
+    def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
+        """Ask, or wait: one command, whose reply `taken` gets."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        self._waiting, self._waits_next = self._waits_next, False
+        if self._waiting:
+            # Moving the last item to where it is wakes up and changes nothing. Another queue's turn is next.
+            command = ["BLMOVE", queues[0], queues[0], "RIGHT", "RIGHT", LOOK_S]
+            self._queue_cycle.rotate(queues[0])
+        else:
+            kept = [(self._q_for_pri(queue, step), queue) for step in self.priority_steps for queue in queues]
+            keys = [self.unacked_key, self.unacked_index_key, *(key for key, _ in kept)]
+            acks = [int(queue not in self._without_ack) for _, queue in kept]
+            # The text and not its hash: a server that was started anew would not know it.
+            command = ["EVAL", CLAIM, len(keys), *keys, time(), *acks]
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        self.client.connection.send_command(*command)
+
+    def _forget(self, item: bytes | str) -> None:
+        """It was noted as unacknowledged if it looked like a message, and would come again and again."""
+        tag = None
+        with contextlib.suppress(Exception):
+            tag = loads(bytes_to_str(item))["properties"]["delivery_tag"]
+        if isinstance(tag, str):
+            with self.conn_or_acquire() as client, client.pipeline() as pipe:
+                pipe.zrem(self.unacked_index_key, tag).hdel(self.unacked_key, tag).execute()
 
     def _get_client(self) -> type:
         client = super()._get_client()
-        return type(f"Checked{client.__name__}", (_ReadsOnlyMessages, client), {})
+        return type(f"Checked{client.__name__}", (_ReadsForItsChannel, client), {"channel": self})
+
+
+def _text(item: bytes | str) -> str:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types

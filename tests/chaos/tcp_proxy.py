@@ -84,6 +84,7 @@ class TcpProxy:
         self._stalled_until = 0.0
         self._slow_until = 0.0
         self._delay_s = 0.0
+        self._new_ones_freeze = False
         self._traps: list[Trap] = []
         self.port = free_port()
 
@@ -91,13 +92,21 @@ class TcpProxy:
         """Reset every connection; gives how many there were."""
         return self._call(self._on_all(Connection.cut))
 
-    def freeze(self) -> int:
-        """Whatever is connected now hears nothing more, and is not told so. New connections work."""
+    def freeze(self, *, also_new_ones: bool = False) -> int:
+        """Whatever is connected now hears nothing more, for good, and is not told so.
+
+        New connections work, unless they are frozen too, until `thaw`.
+        """
+        self._new_ones_freeze = also_new_ones
 
         def frozen(connection: Connection) -> None:
             connection.frozen = True
 
         return self._call(self._on_all(frozen))
+
+    def thaw(self) -> None:
+        """New connections work again."""
+        self._new_ones_freeze = False
 
     def half_close(self, *, towards_client: bool) -> int:
         """One side of every connection sees its end, the other does not."""
@@ -118,9 +127,9 @@ class TcpProxy:
         """Let nothing, or only half, of the next requests or replies arrive, then reset the connection."""
         self._traps.append(Trap(how, about, times, time.monotonic() + within_s))
 
-    def refuse(self) -> None:
-        """Reset all connections and refuse new ones, until `accept`."""
-        self._call(self._close())
+    def refuse(self, *, cut: bool = True) -> None:
+        """Refuse new connections, until `accept`, and reset those that are there."""
+        self._call(self._close(cut=cut))
 
     def accept(self) -> None:
         """Listen, on the same port as before."""
@@ -129,6 +138,7 @@ class TcpProxy:
     def calm(self) -> None:
         """End what lasts; what is frozen stays so."""
         self._stalled_until = self._slow_until = 0.0
+        self._new_ones_freeze = False
         self._traps = []
         self.accept()
 
@@ -152,11 +162,11 @@ class TcpProxy:
             self._listener = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
         return self.port
 
-    async def _close(self) -> int:
+    async def _close(self, *, cut: bool = True) -> int:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        return await self._on_all(Connection.cut)
+        return await self._on_all(Connection.cut) if cut else 0
 
     async def _stop(self) -> int:
         await self._close()
@@ -185,6 +195,7 @@ class TcpProxy:
         except OSError:
             return
         connection = Connection(client, server)
+        connection.frozen = self._new_ones_freeze
         self._connections.add(connection)
         try:
             await asyncio.gather(

@@ -55,6 +55,12 @@ def test_broker_and_results_are_the_ledgers_server_unless_they_are_named() -> No
     assert (apart["broker_url"], apart["result_backend"]) == ("redis://broker/1", "redis://results/2")
 
 
+def test_a_worker_that_dies_while_it_gives_messages_back_does_not_keep_the_others_from_it_for_long() -> None:
+    given = app().conf.broker_transport_options
+
+    assert given["unacked_mutex_expire"] < given["visibility_timeout"]
+
+
 def test_a_message_is_acknowledged_only_after_its_task_and_comes_back_soon_from_a_dead_worker() -> None:
     conf = app().conf
 

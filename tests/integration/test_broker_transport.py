@@ -1,0 +1,181 @@
+"""The workers' transport: no message is lost on its way, and the rest is as kombu's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from kombu import Connection, Consumer, Producer, Queue
+
+from tests.processes import environment, eventually, worker
+from workers.transport import TRANSPORT
+
+QUEUES = ("one", "two")
+
+
+def connect(redis_url: str, **options: Any) -> Connection:
+    transport_options = {"unacked_restore_throttle": 1, **options}
+    return Connection(redis_url, transport=TRANSPORT, transport_options=transport_options)
+
+
+@pytest.fixture
+def connection(redis_url: str) -> Iterator[Connection]:
+    with connect(redis_url) as opened:
+        yield opened
+
+
+def put(connection: Connection, body: str, queue: str = "one", **options: Any) -> None:
+    Producer(connection.default_channel).publish(body, routing_key=queue, serializer="json", **options)
+
+
+def drain(connection: Connection, until: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not until():
+        assert time.monotonic() < deadline, "nothing more came"
+        try:
+            connection.drain_events(timeout=0.1)
+        except TimeoutError:
+            continue
+
+
+def consumer(connection: Connection, heard: list[str], *queues: str, no_ack: bool = False) -> Consumer:
+    def on_message(message: Any) -> None:
+        heard.append(message.decode())
+        if not no_ack:
+            message.ack()
+
+    wanted = [Queue(name) for name in queues or QUEUES]
+    return Consumer(connection.default_channel, wanted, on_message=on_message, no_ack=no_ack)
+
+
+def test_a_message_whose_taker_never_hears_of_it_comes_to_another_one(
+    redis_url: str, connection: Connection, server: redis.Redis
+) -> None:
+    put(connection, "precious")
+    with connect(redis_url) as dead:
+        taker = consumer(dead, [])
+        taker.consume()
+        # It asks, the server answers, and the answer is never read: a frozen connection, seen from Redis.
+        dead.default_channel.client.connection = dead.default_channel.client.connection_pool.get_connection()
+        dead.default_channel._brpop_start()
+        eventually(lambda: server.llen("one") == 0, "the message is taken")
+        assert server.hlen("unacked") == 1
+        assert server.zcard("unacked_index") == 1
+        heard: list[str] = []
+        with connect(redis_url, visibility_timeout=0) as living, consumer(living, heard):
+            drain(living, lambda: heard == ["precious"])
+        dead.default_channel._in_poll = None
+    assert server.hlen("unacked") == 0
+
+
+def test_messages_come_in_order_and_from_every_queue_and_are_done_when_acknowledged(
+    connection: Connection, server: redis.Redis
+) -> None:
+    for number in range(5):
+        for queue in QUEUES:
+            put(connection, f"{queue} {number}", queue)
+    heard: list[str] = []
+    with consumer(connection, heard):
+        drain(connection, lambda: len(heard) == 10)
+    for queue in QUEUES:
+        assert [text for text in heard if text.startswith(queue)] == [f"{queue} {n}" for n in range(5)]
+    # In turns: a busy queue does not keep the other one waiting.
+    assert {text.split()[0] for text in heard[:2]} == set(QUEUES)
+    assert not server.exists("unacked", "unacked_index")
+
+
+def test_what_is_urgent_comes_first(connection: Connection) -> None:
+    for priority in (9, 3, 0, 6):
+        put(connection, f"priority {priority}", priority=priority)
+    heard: list[str] = []
+    with consumer(connection, heard):
+        drain(connection, lambda: len(heard) == 4)
+    assert heard == [f"priority {priority}" for priority in (0, 3, 6, 9)]
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_a_message_wakes_a_consumer_that_waits(redis_url: str, connection: Connection, queue: str) -> None:
+    heard: list[str] = []
+    with consumer(connection, heard):
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.5)
+        with connect(redis_url) as other:
+            put(other, "wake up", queue)
+        began = time.monotonic()
+        drain(connection, lambda: bool(heard))
+    assert time.monotonic() - began < 1.0
+
+
+def test_what_needs_no_acknowledgement_is_not_kept_for_one(
+    connection: Connection, server: redis.Redis
+) -> None:
+    put(connection, "reply")
+    heard: list[str] = []
+    with consumer(connection, heard, no_ack=True):
+        drain(connection, lambda: heard == ["reply"])
+    assert not server.exists("unacked", "unacked_index")
+
+
+def test_no_more_is_taken_than_the_consumer_has_room_for(connection: Connection, server: redis.Redis) -> None:
+    for number in range(5):
+        put(connection, f"message {number}")
+    waiting: list[Any] = []
+    taker = Consumer(connection.default_channel, [Queue("one")], on_message=waiting.append)
+    taker.qos(prefetch_count=2)
+    with taker:
+        drain(connection, lambda: len(waiting) == 2)
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.5)
+        assert (server.llen("one"), server.hlen("unacked")) == (3, 2)
+        for message in waiting[:2]:
+            message.ack()
+        drain(connection, lambda: len(waiting) == 4)
+
+
+def test_what_is_set_aside_does_not_come_again(connection: Connection, server: redis.Redis) -> None:
+    put(connection, "sound")
+    sound = server.lindex("one", 0)
+    assert sound is not None
+    # Enough of a message to be noted as unacknowledged, and not enough to be one.
+    server.lpush("one", str(sound).replace('"body": "', '"body": "é!'))
+    heard: list[str] = []
+    with consumer(connection, heard):
+        drain(connection, lambda: bool(heard) and server.llen("one") == 0)
+    assert not server.exists("unacked", "unacked_index")
+
+
+def test_what_is_done_over_a_connection_that_was_given_up_fails_as_a_broken_connection_does(
+    redis_url: str, connection: Connection, server: redis.Redis
+) -> None:
+    """Anything else ends a worker that is busy when it loses its connection."""
+    put(connection, "under way")
+    waiting: list[Any] = []
+    with connect(redis_url) as lost:
+        Consumer(lost.default_channel, [Queue("one")], on_message=waiting.append).consume()
+        drain(lost, lambda: bool(waiting))
+        lost.default_channel.do_restore = False
+        lost.collect()
+
+        with pytest.raises(connection.connection_errors):
+            waiting[0].ack()
+        with pytest.raises(connection.connection_errors):
+            waiting[0].requeue()
+    assert server.hlen("unacked") == 1
+
+
+def test_workers_answer_to_remote_control_from_any_client(redis_url: str, tmp_path: Path) -> None:
+    env = environment(redis_url, "http://127.0.0.1:1/api")
+    with (
+        worker(env, tmp_path / "worker.log", "--hostname", "it@here"),
+        Celery(broker=redis_url, set_as_current=False) as client,
+    ):
+        inspect = client.control.inspect(timeout=3)
+
+        assert inspect.ping() == {"it@here": {"ok": "pong"}}
+        (queues,) = (inspect.active_queues() or {}).values()
+        assert {queue["name"] for queue in queues} == {"scaleout", "scaleout.sweep"}
