@@ -306,7 +306,13 @@ class World:
     async def run(self) -> None:
         """Until nothing is left to be done; then faults are over, a person decides, and it is all checked."""
         with drawn_from(self.seed):
-            await self._run()
+            try:
+                await self._run()
+            except BaseException:
+                # What the loop cuts off when it is closed must not wait for a turn that never comes.
+                for worker in self.workers:
+                    worker.crash()
+                raise
 
     async def _run(self) -> None:
         await self._go_on()
