@@ -27,6 +27,8 @@ METERS = "tests/integration/test_meters.py"
 SCHEDULES = "tests/simulation/test_schedules.py"
 FIRING = "tests/integration/test_schedule_firing.py"
 CENSUS = "tests/unit/tasks/lifecycle/test_role_census.py"
+PAUSES = "tests/simulation/test_pauses.py"
+BREAKERS = "tests/simulation/test_breakers.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +386,90 @@ MUTANTS = (
         "len(active) - min(len(brought), operation.node_count)",
         "len(active)",
         (CENSUS,),
+    ),
+    Mutant(
+        "pause: checked by the very step that writes an operation as submitting",
+        "tasks/lifecycle/submission.py",
+        "    changes.checks.extend(pauses.records)\n",
+        "",
+        (PAUSES,),
+    ),
+    Mutant(
+        "pause: looked at again before an operation is written as submitting",
+        "tasks/lifecycle/submission.py",
+        "if pauses.in_force(now) is not None:",
+        "if False:",
+        (PAUSES,),
+    ),
+    Mutant(
+        "pause: checked by the step that takes the gate",
+        "tasks/lifecycle/planning.py",
+        "*(pauses.records if pauses else ())",
+        "",
+        (PAUSES,),
+    ),
+    Mutant(
+        "pause: the planning knows of it",
+        "tasks/lifecycle/sweeping.py",
+        "pauses=pauses,",
+        "",
+        (PAUSES,),
+    ),
+    Mutant(
+        "pause: what waits for its end comes back in the step that ends it",
+        "tasks/lifecycle/pausing.py",
+        "unparked={record.scope: now}",
+        "unparked={}",
+        (PAUSES,),
+    ),
+    Mutant(
+        "pause: lifts by itself at its end time",
+        "tasks/ledger/pauses.py",
+        "self.paused and (self.until is None or self.until > now)",
+        "self.paused",
+        (PAUSES,),
+    ),
+    Mutant(
+        "breaker: opens after so many failures in a row",
+        "tasks/lifecycle/breaker.py",
+        "FAILURES_IN_A_ROW = 5",
+        "FAILURES_IN_A_ROW = 500",
+        (BREAKERS,),
+    ),
+    Mutant(
+        "breaker: nothing is sent until its pause is over",
+        "tasks/lifecycle/planning.py",
+        "max(now, broken.until)",
+        "now",
+        (BREAKERS,),
+    ),
+    Mutant(
+        "breaker: its pause grows",
+        "tasks/lifecycle/breaker.py",
+        "FIRST_PAUSE_MS * 2 ** min(before.opened, 30)",
+        "FIRST_PAUSE_MS",
+        (BREAKERS,),
+    ),
+    Mutant(
+        "breaker: the probe is small",
+        "tasks/lifecycle/planning.py",
+        "breaker.probe_of(ready))",
+        "_take(ready)[0])",
+        (BREAKERS,),
+    ),
+    Mutant(
+        "breaker: a success closes it",
+        "tasks/lifecycle/next_step.py",
+        "cluster = breaker.succeeded(changes, cluster, operation, requests)",
+        "pass",
+        (BREAKERS,),
+    ),
+    Mutant(
+        "breaker: refusals for good count as failures",
+        "tasks/lifecycle/refusal.py",
+        "        cluster = breaker.failed(changes, cluster, operation, requests, str(error), now)",
+        "        pass",
+        (BREAKERS,),
     ),
 )
 

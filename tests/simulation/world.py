@@ -33,7 +33,7 @@ from tasks.lifecycle.sweeping import Sweeper
 from tasks.quota.governor import Governor
 from tasks.runtime.clock import HandClock
 from tasks.schedules.request_check import request_problems
-from tests.simulation.invariants import Broken, Invariants
+from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending, SimulatedApi
 from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
@@ -336,8 +336,8 @@ class World:
         with drawn_from(self.seed):
             try:
                 await self._run()
-            except Broken:
-                # Nothing is to go on, waiting for a turn that nobody gives it.
+            except BaseException:
+                # What the loop cuts off when it is closed must not wait for a turn that never comes.
                 for worker in self.workers:
                     worker.crash()
                 raise

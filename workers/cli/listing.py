@@ -1,8 +1,7 @@
-"""`scaleout list` and `scaleout history`."""
+"""`scaleout list`."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from config.settings import LedgerSettings
@@ -35,23 +34,3 @@ def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
     else:
         print_table(None, COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
     return Exit.SUCCEEDED
-
-
-def show_history(request_id: str, *, as_json: bool) -> Exit:
-    lines = with_ledger(lambda ledger, _: ledger.history(request_id))
-    if as_json:
-        print_json(lines)
-    elif lines:
-        print_table(None, ("at", "event", "what"), [_row(line) for line in lines])
-    if not lines:
-        say(f"scaleout: no request {request_id} is known here")
-        return Exit.NO_SUCH_REQUEST
-    return Exit.SUCCEEDED
-
-
-def _row(line: dict[str, Any]) -> tuple[str, str, str]:
-    about = {name: value for name, value in line.items() if name not in ("at", "event") and value is not None}
-    what = " ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in about.items()
-    )
-    return line["at"], line["event"], what

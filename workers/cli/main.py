@@ -140,11 +140,38 @@ def list_(
 
 
 @app.command()
-def history(request_id: RequestId, json: Json = False) -> None:
-    """All that happened to a request."""
-    from workers.cli.listing import show_history
+def history(
+    request_id: Annotated[str | None, typer.Argument(metavar="[REQUEST_ID]")] = None,
+    cluster_id: Annotated[str | None, typer.Option("--cluster", help="Requests for this cluster.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Not ended, or ended since: 2h, or ISO 8601.")
+    ] = None,
+    requested_by: Annotated[str | None, typer.Option(help="Requests of this producer.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="An outcome's status, or waiting, in_progress, held.")
+    ] = None,
+    stops: Annotated[
+        bool, typer.Option("--stops", help="Pauses, breakers, a refused account: what stopped the sending.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many requests.")] = 100,
+    json: Json = False,
+) -> None:
+    """All that happened to a request; or who asked for what, every attempt, and what came of it."""
+    from workers.cli.history import Filters, show_history
 
-    raise typer.Exit(show_history(request_id, as_json=json))
+    filters = Filters(cluster_id, since, requested_by, status, limit)
+    raise typer.Exit(show_history(request_id, filters, stops=stops, as_json=json))
+
+
+@app.command()
+def stats(
+    cluster_id: Annotated[str | None, typer.Option("--cluster", help="Of this cluster alone.")] = None,
+    json: Json = False,
+) -> None:
+    """How long operations take (p50, p90) and how many fail, by pool."""
+    from workers.cli.stats import show_stats
+
+    raise typer.Exit(show_stats(cluster_id, as_json=json))
 
 
 @app.command()

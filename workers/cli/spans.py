@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-SPAN = re.compile(r"(?:\d{1,9}[smhd])+|\d{1,9}")
-PART = re.compile(r"(\d+)([smhd]?)")
+SPAN = re.compile(r"(?:[0-9]{1,9}[smhd])+|[0-9]{1,9}")
+PART = re.compile(r"([0-9]+)([smhd]?)")
 LONGEST_S = 366 * 86_400
 
 

@@ -1,0 +1,110 @@
+"""People who pause and resume, and a pool that fails, with a real worker and the provider at the socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.commands import scaleout
+from tests.processes import Process, Simulator, environment, eventually, simulator, worker
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[Simulator]:
+    with simulator(tmp_path / "simulator.log") as started:
+        yield started
+
+
+@pytest.fixture
+def env(redis_url: str, provider: Simulator) -> dict[str, str]:
+    return environment(redis_url, provider.api_url)
+
+
+@pytest.fixture
+def running(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
+    with worker(env, tmp_path / "worker.log") as started:
+        yield started
+
+
+def submit(env: dict[str, str], request_id: str, cluster_id: str, nodes: int = 1) -> None:
+    fields = ["--cluster", cluster_id, "--zone", "jn1a", "--nodes", str(nodes), "--request-id", request_id]
+    assert scaleout(env, "submit", *fields).code == 0
+
+
+def outcome(env: dict[str, str], request_id: str) -> Any:
+    return scaleout(env, "wait", request_id, "--timeout", "30", "--json").json()
+
+
+def calls(provider: Simulator) -> list[Any]:
+    found: list[Any] = provider.get("truth")["add_nodes_calls"]
+    return found
+
+
+def test_nothing_new_is_sent_while_everything_is_paused_and_all_is_sent_when_it_is_resumed(
+    env: dict[str, str], provider: Simulator, running: Process, server: redis.Redis
+) -> None:
+    provider.post("options", {"job_duration_s": "4"})
+    submit(env, "before", "ehpc-a")
+    eventually(lambda: bool(running.events("operation_submitted")), "a job runs")
+
+    assert scaleout(env, "pause", "--reason", "audit", "--by", "ann").code == 0
+    submit(env, "after", "ehpc-b")
+    eventually(lambda: server.zcard("scaleout:parked:everything") == 1, "what is waiting is parked")
+
+    # What runs is followed to its end meanwhile.
+    assert outcome(env, "before")["status"] == "succeeded"
+    assert len(calls(provider)) == 1
+    assert "paused by ann" in scaleout(env, "status", "after", "--json").json()["why"]
+    (paused,) = running.events("paused")
+    assert (paused["by"], paused["why"]) == ("ann", "audit")
+
+    assert scaleout(env, "resume", "--by", "bob").code == 0
+
+    assert outcome(env, "after")["status"] == "succeeded"
+    assert len(calls(provider)) == 2
+    eventually(lambda: bool(running.events("resumed")), "it is in the log")
+    assert running.events("resumed")[0]["by"] == "bob"
+
+
+def test_a_pause_outlives_the_worker_and_lifts_by_itself_in_the_next_one(
+    env: dict[str, str], provider: Simulator, server: redis.Redis, tmp_path: Path
+) -> None:
+    assert scaleout(env, "pause", "--cluster", "ehpc-a", "--for", "1d").code == 0
+    submit(env, "paused", "ehpc-a")
+    submit(env, "other", "ehpc-b")
+    with worker(env, tmp_path / "first.log") as first:
+        assert outcome(env, "other")["status"] == "succeeded"
+        assert [call["cluster_id"] for call in calls(provider)] == ["ehpc-b"]
+        assert server.zcard("scaleout:parked:ehpc-a") == 1
+        first.kill()
+
+    assert scaleout(env, "pause", "--cluster", "ehpc-a", "--for", "2s").code == 0
+    with worker(env, tmp_path / "second.log") as second:
+        assert outcome(env, "paused")["status"] == "succeeded"
+
+        (resumed,) = second.events("resumed")
+        assert (resumed["by"], resumed["cluster_id"]) == ("its end time", "ehpc-a")
+
+
+def test_a_pool_whose_jobs_fail_is_left_alone_after_five_and_a_person_may_close_its_breaker(
+    env: dict[str, str], provider: Simulator, running: Process
+) -> None:
+    provider.post("options", {"job_duration_s": "0.2"})
+    provider.post("faults", {"kind": "fail_job", "times": 5})
+    for number in range(7):
+        submit(env, f"r-{number}", "ehpc-a", 60)
+
+    eventually(lambda: bool(running.events("breaker_opened")), "the breaker opens")
+    assert len(calls(provider)) == 5
+    shown = {finding["what"]: finding for finding in scaleout(env, "doctor", "--json").json()}
+    assert shown["breaker ehpc-a"]["verdict"] == "wrong"
+    assert scaleout(env, "status", "r-6", "--json").json()["why"].startswith("breaker: 5 operations in a row")
+
+    assert scaleout(env, "resume", "--cluster", "ehpc-a").code == 0
+
+    assert [outcome(env, f"r-{number}")["status"] for number in (5, 6)] == ["succeeded", "succeeded"]
+    assert len(calls(provider)) == 7

@@ -1,0 +1,162 @@
+"""`scaleout pause` and `resume` while no worker runs, and where what they did is shown."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from tasks.ledger.breakers import Breaker
+from tasks.ledger.changes import Changes, Committed
+from tasks.ledger.ledger import Ledger
+from tests.commands import Done, scaleout
+from tests.processes import environment, eventually
+
+SUBMIT = ("submit", "--zone", "jn1a", "--nodes", "1", "--request-id")
+
+
+@pytest.fixture
+def env(redis_url: str) -> dict[str, str]:
+    """A server and nothing else: no worker runs, and the API is out of reach."""
+    return environment(redis_url, "http://127.0.0.1:1/api")
+
+
+def verdicts(done: Done) -> dict[str, str]:
+    return {finding["what"]: finding["verdict"] for finding in done.json()}
+
+
+def test_a_pause_is_in_the_ledger_and_shown_by_status_list_and_doctor(
+    env: dict[str, str], server: redis.Redis
+) -> None:
+    assert scaleout(env, *SUBMIT, "a", "--cluster", "ehpc-a").code == 0
+
+    paused = scaleout(
+        env,
+        "pause",
+        "--cluster",
+        "ehpc-a",
+        "--reason",
+        "moving racks",
+        "--for",
+        "2h",
+        "--by",
+        "ann",
+        "--json",
+    )
+
+    assert (paused.code, paused.err) == (0, "")
+    (stop,) = paused.json()
+    assert (stop["kind"], stop["scope"], stop["by"], stop["why"]) == (
+        "pause",
+        "ehpc-a",
+        "ann",
+        "moving racks",
+    )
+    assert stop["until"] > stop["since"]
+    why = scaleout(env, "status", "a", "--json").json()["why"]
+    assert "paused by ann" in why
+    assert stop["until"] in why
+    assert why.endswith(": moving racks")
+    listed = scaleout(env, "list", "--json")
+    assert listed.json()[0]["why"] == why
+    assert why in listed.err
+    doctor = scaleout(env, "doctor", "--json")
+    assert verdicts(doctor)["pause ehpc-a"] == "warning"
+    assert verdicts(doctor)["stops so far"] == "ok"
+    assert server.hget("scaleout:counters", "paused") == "1"
+
+
+def test_requests_are_taken_in_while_everything_is_paused(env: dict[str, str]) -> None:
+    scaleout(env, "pause")
+
+    assert scaleout(env, *SUBMIT, "a", "--cluster", "ehpc-a").code == 0
+    assert scaleout(env, "status", "a", "--json").json()["state"] == "waiting"
+
+
+def test_resume_lifts_one_pause_and_shows_what_is_still_paused(env: dict[str, str]) -> None:
+    scaleout(env, "pause", "--by", "ann")
+    scaleout(env, "pause", "--cluster", "ehpc-a", "--by", "bob")
+
+    resumed = scaleout(env, "resume", "--by", "eve", "--json")
+
+    assert resumed.code == 0
+    assert [stop["by"] for stop in resumed.json()] == ["bob"]
+    assert scaleout(env, "resume", "--cluster", "ehpc-a", "--json").json() == []
+    again = scaleout(env, "resume")
+    assert (again.code, again.out, again.err) == (0, "", "nothing was paused here\n")
+    history = scaleout(env, "history", "--stops", "--json").json()
+    assert [(line["event"], line["by"]) for line in history][:3] == [
+        ("paused", "ann"),
+        ("paused", "bob"),
+        ("resumed", "eve"),
+    ]
+
+
+def test_a_pause_whose_time_is_over_is_shown_no_more_though_no_worker_has_lifted_it(
+    env: dict[str, str], server: redis.Redis
+) -> None:
+    scaleout(env, "pause", "--for", "1s")
+
+    eventually(
+        lambda: "pause everything" not in verdicts(scaleout(env, "doctor", "--json")), "the pause is over"
+    )
+
+    assert '"paused":true' in str(server.hget("scaleout:pause:everything", "content"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--for", "2x"), "--for: '2x' is no span of time: write it as 90s, 30m, 2h, 1d or 1h30m"),
+        (("--for", "400d"), "--for: '400d' is not between 1 second and 366 days"),
+        (("--cluster", "jn1a"), "--cluster: 'jn1a' is no cluster id: it is ehpc-… or hpc-…"),
+        (("--reason", " "), "--reason: 1 characters: give 1 to 500"),
+        (("--by", "x" * 501), "--by: 501 characters: give 1 to 500"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_all_that_is_wrong(
+    env: dict[str, str], server: redis.Redis, arguments: tuple[str, ...], problem: str
+) -> None:
+    both = scaleout(env, "pause", *arguments)
+    as_json = scaleout(env, "pause", *arguments, "--json")
+
+    assert (both.code, both.out, both.err) == (2, "", f"scaleout: {problem}\n")
+    assert as_json.json() == {"error": {"kind": "invalid", "problems": [problem]}}
+    assert server.keys("*") == []
+
+
+def test_a_cluster_that_nobody_has_asked_for_is_paused_with_a_word_about_its_name(
+    env: dict[str, str],
+) -> None:
+    done = scaleout(env, "pause", "--cluster", "ehpc-typo", "--json")
+
+    assert done.code == 0
+    assert done.json()[0]["scope"] == "ehpc-typo"
+    assert "is its name right?" in done.err
+
+
+async def test_an_open_breaker_is_shown_and_closed_by_resuming_its_cluster(
+    env: dict[str, str], ledger: Ledger
+) -> None:
+    now = ledger.clock.now_ms()
+    broken = Breaker(
+        zone="jn1a",
+        node_role="compute",
+        failures=5,
+        said="job j-5 failed",
+        opened=1,
+        since=now,
+        until=now + 1,
+    )
+    cluster = await ledger.cluster("ehpc-a")
+    changes = Changes(broken={"ehpc-a": now})
+    changes.put(cluster.model_copy(update={"breakers": {"p": broken}}))
+    assert await ledger.commit(changes) is Committed.OK
+
+    shown = scaleout(env, "doctor", "--json")
+    resumed = scaleout(env, "resume", "--cluster", "ehpc-a", "--json")
+
+    assert verdicts(shown)["breaker ehpc-a"] == "wrong"
+    assert "job j-5 failed" in shown.out
+    assert resumed.json() == []
+    assert (await ledger.cluster("ehpc-a")).breakers == {}
+    assert await ledger.counter("breaker_closed") == 1
