@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import following, throughput
+from benchmarks import budget, burst, following, growth, throughput
 from benchmarks.options import Options
 from benchmarks.performance_page import write_page
 from benchmarks.plots import save_plots
@@ -20,7 +20,10 @@ from benchmarks.tables import show
 
 BENCHMARKS: dict[str, Callable[[Options], Report]] = {
     "following": following.measure,
+    "budget": budget.measure,
     "throughput": throughput.measure,
+    "burst": burst.measure,
+    "growth": growth.measure,
 }
 KEPT = ROOT / "docs" / "benchmarks"
 QUICK = ROOT / ".bench"
@@ -35,7 +38,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="systems, by name and with commas: scaleout,arq")
     parser.add_argument("--quick", action="store_true", help="smaller, in about two minutes for all")
     parser.add_argument(
-        "--out", type=Path, help=f"folder for JSON and plots ({KEPT.name}; of quick and partial runs {QUICK.name})"
+        "--out",
+        type=Path,
+        help=f"folder for JSON and plots ({KEPT.name}; of quick and partial runs {QUICK.name})",
     )
     return parser.parse_args(arguments)
 
@@ -50,7 +55,9 @@ def main(arguments: Sequence[str]) -> int:
         # Only whole runs are what the documentation shows.
         partial = given.quick or given.size is not None or bool(given.only)
         options = Options(given.quick, given.size, tuple(name for name in given.only.split(",") if name))
-        _run(names, options, given.out or (QUICK if partial else KEPT), keep=not partial and given.out is None)
+        _run(
+            names, options, given.out or (QUICK if partial else KEPT), keep=not partial and given.out is None
+        )
     except BenchmarkFailed as failure:
         print(f"benchmarks: {failure}", file=sys.stderr)
         return 1

@@ -53,7 +53,10 @@ def lines(plot: Lines) -> str:
         across = _along(point[0], low_x, high_x) * width
         return left + across, top + height - _along(point[1], low_y, high_y) * height
 
-    body = [_title(plot.title), f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="{INK}"/>']
+    body = [
+        _title(plot.title),
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="{INK}"/>',
+    ]
     for power in range(low_x, high_x + 1):
         x, _ = place([10.0**power, 10.0**low_y])
         body += [_rule(x, top, x, top + height), _text(x, top + height + 16, number(10.0**power), "middle")]
@@ -108,4 +111,6 @@ def _svg(height: float, body: list[str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}" '
         f'viewBox="0 0 {WIDTH} {height:g}" font-family="sans-serif" font-size="12">'
     )
-    return "\n".join([head, f'<rect width="{WIDTH}" height="{height:g}" fill="white"/>', *body, "</svg>"]) + "\n"
+    return (
+        "\n".join([head, f'<rect width="{WIDTH}" height="{height:g}" fill="white"/>', *body, "</svg>"]) + "\n"
+    )

@@ -42,10 +42,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """`processes` are those whose cost counts; `send` takes a request in as its producers would."""
+    """`processes` are those whose cost counts; `send` takes a request in as its producers would, through
+    `producers` if those are processes of their own."""
 
     processes: list[Measured]
     send: Callable[[Request], None]
+    producers: list[Measured] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,9 @@ def _scaleout(stage: Stage) -> AbstractContextManager[Running]:
     return _celery_workers("scaleout", "workers", "scaleout.add_nodes", "scaleout", env, stage)
 
 
-def _celery(module: str, at_once: Callable[[Stage], int]) -> Callable[[Stage], AbstractContextManager[Running]]:
+def _celery(
+    module: str, at_once: Callable[[Stage], int]
+) -> Callable[[Stage], AbstractContextManager[Running]]:
     def begin(stage: Stage) -> AbstractContextManager[Running]:
         env = _alternative_environment(stage, at_once(stage))
         app = f"benchmarks.alternatives.{module}"
@@ -137,16 +141,24 @@ def _arq(stage: Stage) -> Iterator[Running]:
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
-                start(f"arq-{n}", ["-m", "benchmarks.alternatives.arq_worker"], env, stage.folder, python=python)
+                start(
+                    f"arq-{n}", ["-m", "benchmarks.alternatives.arq_worker"], env, stage.folder, python=python
+                )
             )
             for n in range(stage.workers)
         ]
         producer = stack.enter_context(
-            start("arq-producer", ["-m", "benchmarks.alternatives.arq_producer"], env, stage.folder, python=python)
+            start(
+                "arq-producer",
+                ["-m", "benchmarks.alternatives.arq_producer"],
+                env,
+                stage.folder,
+                python=python,
+            )
         )
         for process in (*workers, producer):
             process.until_said("ready.")
-        yield Running(workers, lambda request: producer.write(json.dumps(asdict(request))))
+        yield Running(workers, lambda request: producer.write(json.dumps(asdict(request))), [producer])
 
 
 @contextmanager
