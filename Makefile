@@ -9,6 +9,7 @@ READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check lint types imports format coverage reference simulate chaos mutants lock clean
+.PHONY: bench bench-quick bench-report bench-venv lock-arq
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +60,26 @@ chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=
 mutants: $(READY)  ## switch each safeguard off in turn: the bench must notice every time
 	$(BIN)/python -m tests.simulation.mutants
 
+# arq wants redis-py below 6, so it cannot be in .venv.
+ARQ_LOCK  := benchmarks/alternatives/requirements-arq.txt
+ARQ_READY := .bench-venv/.ready
+
+$(ARQ_READY): $(ARQ_LOCK)
+	$(PYTHON) -m venv --clear .bench-venv
+	.bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(ARQ_LOCK)
+	@touch $@
+
+bench-venv: $(ARQ_READY)  ## make .bench-venv, in which arq runs
+
+bench: $(READY) $(ARQ_READY)  ## measure beside the alternatives, and write docs/performance.md (ten minutes)
+	$(BIN)/python -m benchmarks all
+
+bench-quick: $(READY) $(ARQ_READY)  ## the same, smaller, in two to three minutes; writes into .bench/ only
+	$(BIN)/python -m benchmarks all --quick
+
+bench-report: $(READY)  ## write docs/performance.md anew from docs/benchmarks/*.json
+	$(BIN)/python -m benchmarks report
+
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -70,5 +91,10 @@ lock: $(READY)  ## write requirements.lock anew (needs uv); pins stay where they
 	(echo "# Made by 'make lock' from pyproject.toml; every archive is pinned by its hash."; cat requirements.lock.new) > requirements.lock
 	rm requirements.lock.new
 
+lock-arq: $(READY)  ## write the lock of .bench-venv anew (needs uv)
+	(echo "# Made by 'make lock-arq' from requirements-arq.in; arq wants redis-py below 6."; \
+	 uv pip compile $(ARQ_LOCK:.txt=.in) --universal --generate-hashes --python-version 3.11 --no-header --quiet) > $(ARQ_LOCK).new
+	mv $(ARQ_LOCK).new $(ARQ_LOCK)
+
 clean:  ## remove what make has made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) .bench-venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import following, throughput
+from benchmarks import budget, burst, following, growth, throughput
 from benchmarks.options import Options
 from benchmarks.performance_page import write_page
 from benchmarks.plots import save_plots
@@ -20,7 +20,10 @@ from benchmarks.tables import show
 
 BENCHMARKS: dict[str, Callable[[Options], Report]] = {
     "following": following.measure,
+    "budget": budget.measure,
     "throughput": throughput.measure,
+    "burst": burst.measure,
+    "growth": growth.measure,
 }
 KEPT = ROOT / "docs" / "benchmarks"
 QUICK = ROOT / ".bench"

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.comparison import Figure, side_by_side, the_run
-from benchmarks.one_run import Conditions, Run, requests_on_clusters, run
+from benchmarks.one_run import Run, run
 from benchmarks.options import Options
-from benchmarks.report import Bars, Report, Target, at_most, machine, now_text
+from benchmarks.report import Bars, Report, Target, at_most, machine, now_text, paragraphs
+from benchmarks.scene import Conditions, requests_on_clusters
 from benchmarks.systems import FOLLOWERS
 
 SIZE, QUICK_SIZE = 500, 100
@@ -28,6 +29,7 @@ FIGURES: Mapping[str, Figure] = {
     "broker messages": lambda run: run.messages,
     "delay p50 s": lambda run: run.delay().p50,
     "delay p99 s": lambda run: run.delay().p99,
+    "machine used by others %": lambda run: run.others_percent,
 }
 
 
@@ -44,15 +46,18 @@ def measure(options: Options) -> Report:
     return Report(
         name="following",
         title=f"Following {size} operations on {size} clusters",
-        conditions=[
-            f"{size} requests of one node, each on a cluster of its own, all at once; jobs of {jobs_s} s, "
-            f"so that ends fall anywhere between two looks; poll interval {POLL_S:g} s; no quota.",
-            "CPU and Redis figures are from the first request to the last outcome; the start of the worker "
-            "is not in them, submitting is.",
-            "This project lists a cluster's jobs before it sends, so it makes two calls to add nodes where "
-            "the others make one; that is the price of never buying twice, and is in `API calls`.",
-            "Broker messages: of Celery, LPUSH; of arq, ZADD. Redis commands: those inside scripts too.",
-        ],
+        conditions=paragraphs(f"""
+        {size} requests of one node, each on a cluster of its own, all at once; jobs of {jobs_s} s, so that
+        ends fall anywhere between two looks; poll interval {POLL_S:g} s; no quota.
+
+        CPU and Redis figures are from the first request to the last outcome: submitting is in them, the
+        start of the worker is not.
+
+        This project lists a cluster's jobs before it sends, so it makes two calls to add nodes where the
+        others make one. That is the price of never buying twice, and is in `API calls`.
+
+        Broker messages: of Celery, LPUSH; of arq, ZADD. Redis commands: those inside scripts too.
+        """),
         tables=side_by_side(f"{size} operations", runs, FIGURES),
         targets=targets(runs, size),
         bars=[

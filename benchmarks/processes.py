@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,9 @@ def _stop(popen: subprocess.Popen[bytes]) -> None:
                 popen.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 continue
+    # Whatever it has started and left behind is in its session.
+    with suppress(ProcessLookupError):
+        os.killpg(popen.pid, signal.SIGKILL)
     if popen.stdin is not None:
         popen.stdin.close()
 

@@ -60,9 +60,17 @@ class Provider:
         """Have running jobs end between `first_s` and `last_s` from now: all, or `count` of them."""
         return int(self._post("end-jobs", {"within_s": [first_s, last_s], "count": count})["jobs"])
 
-    def set_quota(self, calls: int, period_s: float) -> None:
-        """From now on; calls before this do not count."""
-        self._post("quota", {"calls": calls, "period_s": period_s})
+    def set_quota(self, calls: int, period_s: float, used: int = 0) -> None:
+        """From now on, with `used` of it gone, spread over the last period."""
+        self._post("quota", {"calls": calls, "period_s": period_s, "used": used})
+
+    def lose_answers(self, probability: float) -> None:
+        """From now on this part of the answers to addNodes is lost on its way, though the job is made."""
+        fault = {"kind": "drop", "made": True, "times": None, "probability": probability}
+        self._post("faults", fault)
+
+    def job_count(self) -> int:
+        return int(self._get("health")["jobs"])
 
     def _get(self, page: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/_sim/{page}", timeout=PAGE_TIMEOUT_S) as reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ class RedisMeter:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         client.config_resetstat()
-        self._cpu_s = _cpu_s(client)
+        self._cpu_s = cpu_s(client)
 
     def read(self) -> RedisFigures:
         stats: Any = self._client.info("commandstats")
@@ -49,11 +50,12 @@ class RedisMeter:
         return RedisFigures(
             commands=dict(Counter({name: count for name, count in calls.items() if name not in OWN})),
             round_trips=int(reads["total_reads_processed"]) - own,
-            cpu_s=_cpu_s(self._client) - self._cpu_s,
+            cpu_s=cpu_s(self._client) - self._cpu_s,
         )
 
 
-def _cpu_s(client: redis.Redis) -> float:
+def cpu_s(client: redis.Redis) -> float:
+    """What the server has used since its start, in seconds."""
     cpu: Any = client.info("cpu")
     return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
 
@@ -65,10 +67,17 @@ def redis_server(folder: Path) -> Iterator[redis.Redis]:
     data = folder / "redis"
     data.mkdir()
     with (
-        ValkeyServer(data_dir=data, config=config) as server,
+        ValkeyServer(port=_free_port(), data_dir=data, config=config) as server,
         redis.Redis(host="127.0.0.1", port=server.port, decode_responses=True) as client,
     ):
         yield client
+
+
+def _free_port() -> int:
+    # The server's own choice counts up from a fixed number, and whoever else starts one has the same idea.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def url_of(client: redis.Redis) -> str:

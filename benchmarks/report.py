@@ -77,6 +77,11 @@ class Report:
         return cls(**content)
 
 
+def paragraphs(text: str) -> list[str]:
+    """Each paragraph of `text` as one line."""
+    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
+
+
 def machine() -> str:
     """What the figures were measured on."""
     parts = [

@@ -42,10 +42,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """`processes` are those whose cost counts; `send` takes a request in as its producers would."""
+    """`processes` are those whose cost counts; `send` takes a request in as its producers would, through
+    `producers` if those are processes of their own."""
 
     processes: list[Measured]
     send: Callable[[Request], None]
+    producers: list[Measured] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def _arq(stage: Stage) -> Iterator[Running]:
         )
         for process in (*workers, producer):
             process.until_said("ready.")
-        yield Running(workers, lambda request: producer.write(json.dumps(asdict(request))))
+        yield Running(workers, lambda request: producer.write(json.dumps(asdict(request))), [producer])
 
 
 @contextmanager

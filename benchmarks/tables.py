@@ -31,7 +31,7 @@ def markdown(report: Report) -> str:
     lines = [*(f"- {sentence}" for sentence in report.conditions), ""]
     for table in (*targets_table(report.targets), *report.tables):
         lines += [f"**{table.title}**", "", *_rows(table), ""]
-    plots = [plot.title for plot in (*report.bars, *report.lines)]
+    plots = [*(plot.title for plot in report.bars), *(plot.title for plot in report.lines)]
     lines += [f"![{title}](benchmarks/{plot_name(report.name, n)})" for n, title in enumerate(plots)]
     lines += ["", f"Measured {report.measured_at}: {report.machine}."]
     return "\n".join(lines) + "\n"

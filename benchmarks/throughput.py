@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.comparison import Figure, side_by_side, the_run
-from benchmarks.one_run import Conditions, Run, requests_on_clusters, run
+from benchmarks.one_run import Run, run
 from benchmarks.options import Options
-from benchmarks.report import Bars, Cell, Report, Table, Target, at_least, at_most, machine, now_text, ratio
+from benchmarks.report import (
+    Bars,
+    Cell,
+    Report,
+    Table,
+    Target,
+    at_least,
+    at_most,
+    machine,
+    now_text,
+    paragraphs,
+)
+from benchmarks.scene import Conditions, requests_on_clusters
 from benchmarks.systems import FOLLOWERS, ONE_CALL, SCALEOUT, System
 
 SIZE, QUICK_SIZE = 2_000, 300
@@ -26,6 +38,7 @@ FIGURES: Mapping[str, Figure] = {
     "Redis commands/request": lambda run: run.redis.total / len(run.outcomes),
     "Redis round trips/request": lambda run: run.redis.round_trips / len(run.outcomes),
     "simulator busy %": lambda run: 100 * run.simulator_cpu_s / run.elapsed_s,
+    "machine used by others %": lambda run: run.others_percent,
 }
 TWO_WORKERS = ("scaleout", "celery-retry", "celery-one-call")
 
@@ -47,15 +60,16 @@ def measure(options: Options) -> Report:
     return Report(
         name="throughput",
         title=f"Throughput: {size} one-node requests on {size} clusters",
-        conditions=[
-            f"Jobs end at once, the API takes {1000 * LATENCY_S:g} ms for each call, "
-            f"poll interval {POLL_S:g} s; from the first enqueueing to the last outcome.",
-            "`Celery, one call, not followed` makes the addNodes call and nothing else: what a bare Celery "
-            "task with one HTTP call can do. This project makes two calls a request, writes every step down "
-            "and follows the job. To the wire: from the enqueueing of a request to its addNodes.",
-            f"Steady: {STEADY_PER_S:g} requests a second, coalescing window 0, everything else as it is by "
-            "default.",
-        ],
+        conditions=paragraphs(f"""
+        Jobs end at once, the API takes {1000 * LATENCY_S:g} ms for each call, poll interval {POLL_S:g} s;
+        from the first enqueueing to the last outcome.
+
+        `{ONE_CALL.title}` makes the addNodes call and nothing else: what a bare Celery task with one HTTP
+        call can do. This project makes two calls a request, writes every step down and follows the job.
+        To the wire: from the enqueueing of a request to its addNodes.
+
+        Steady: {STEADY_PER_S:g} requests a second, coalescing window 0, all else as it is by default.
+        """),
         tables=tables,
         targets=targets(one, steady),
         bars=[Bars("Requests a second, one worker", "/s", {r.system.title: per_s(r) for r in one})],

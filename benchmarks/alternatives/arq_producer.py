@@ -1,4 +1,4 @@
-"""Hands the requests on stdin to arq. A process of its own, because arq cannot be installed beside redis-py 8."""
+"""Hands the requests on stdin to arq, in a process of its own: arq cannot live beside redis-py 8."""
 
 from __future__ import annotations
 

@@ -390,15 +390,15 @@ MUTANTS = (
     Mutant(
         "pause: checked by the very step that writes an operation as submitting",
         "tasks/lifecycle/submission.py",
-        "    changes.checks.extend(pauses.records)\n",
+        "        changes.checks.extend(scene.pauses.records)\n",
         "",
         (PAUSES,),
     ),
     Mutant(
         "pause: looked at again before an operation is written as submitting",
         "tasks/lifecycle/submission.py",
-        "if pauses.in_force(now) is not None:",
-        "if False:",
+        "if await parked_while_paused(m, scene):\n            return None\n        changes",
+        "if False:\n            return None\n        changes",
         (PAUSES,),
     ),
     Mutant(
@@ -411,7 +411,7 @@ MUTANTS = (
     Mutant(
         "pause: the planning knows of it",
         "tasks/lifecycle/sweeping.py",
-        "pauses=pauses,",
+        "pauses=demand.pauses,",
         "",
         (PAUSES,),
     ),

@@ -35,7 +35,7 @@ class ControlApi:
         ]
 
     async def _health(self, _: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
+        return web.json_response({"ok": True, "jobs": len(self.cloud.jobs)})
 
     async def _truth(self, _: web.Request) -> web.Response:
         """What has really been made, whatever anybody was told."""
@@ -99,9 +99,12 @@ class ControlApi:
         return web.json_response({"jobs": self.cloud.end_jobs(first_s, last_s, content.get("count"))})
 
     async def _quota(self, request: web.Request) -> web.Response:
-        """Another quota from now on; what came before is not counted."""
+        """Another quota from now on. Calls before count no more, but `used` of it, spread over a period."""
         content: dict[str, Any] = await request.json()
         self.api.quota = CallQuota(content["calls"], content["period_s"])
+        now, used = self.cloud.now(), content.get("used", 0)
+        for number in range(used):
+            self.api.quota.count(now - content["period_s"] * (1 - number / used))
         return web.json_response({"ok": True})
 
     async def _options(self, request: web.Request) -> web.Response:
