@@ -53,7 +53,8 @@ def test_nothing_new_is_sent_while_everything_is_paused_and_all_is_sent_when_it_
 
     assert scaleout(env, "pause", "--reason", "audit", "--by", "ann").code == 0
     submit(env, "after", "ehpc-b")
-    eventually(lambda: server.zcard("scaleout:parked:everything") == 1, "what is waiting is parked")
+    parked = "scaleout:parked:everything"
+    eventually(lambda: server.zscore(parked, "cluster:ehpc-b") is not None, "what is waiting is parked")
 
     # What runs is followed to its end meanwhile.
     assert outcome(env, "before")["status"] == "succeeded"
@@ -79,7 +80,7 @@ def test_a_pause_outlives_the_worker_and_lifts_by_itself_in_the_next_one(
     with worker(env, tmp_path / "first.log") as first:
         assert outcome(env, "other")["status"] == "succeeded"
         assert [call["cluster_id"] for call in calls(provider)] == ["ehpc-b"]
-        assert server.zcard("scaleout:parked:ehpc-a") == 1
+        assert server.zscore("scaleout:parked:ehpc-a", "cluster:ehpc-a") is not None
         first.kill()
 
     assert scaleout(env, "pause", "--cluster", "ehpc-a", "--for", "2s").code == 0
