@@ -22,6 +22,7 @@ from tasks.lifecycle.zone_look import Look, Running, list_running, look_up_missi
 log = structlog.get_logger(__name__)
 
 FINISHED_AT_ONCE = 32
+MOST_OF_THE_TIME = 3
 
 
 async def follow_zone(m: Machinery, zone: str) -> None:
@@ -33,7 +34,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         return
     started_at = m.clock.now_ms()
     record = await m.ledger.zone(zone)
-    look = Look()
+    look = Look(m.settings.add_nodes_job_action)
     try:
         await list_running(m, zone, running, look)
         missing = await look_up_missing(m, zone, running, record, look)
@@ -53,11 +54,13 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     finished = await _finish_seen(m, running, look)
     missing = await _hold_unseen(m, running, missing)
     _warn_of_what_is_odd(m, zone, look)
-    ours = any(row.job_action == m.settings.add_nodes_job_action for row in look.seen.values())
-    update = {"failures": failures, "missing": missing, "action_seen": record.action_seen or ours}
+    action_seen = record.action_seen or look.shows_our_action
+    update = {"failures": failures, "missing": missing, "action_seen": action_seen}
     await _note(m, record.model_copy(update=update), record)
     next_s = interval_s(m.settings.poll_interval_s, await m.governor.following(zone, look.pages))
-    await _rest(m, zone, started_at + round(next_s * 1000))
+    # However short the interval is, most of the time is left for other work.
+    took_ms = m.clock.now_ms() - started_at
+    await _rest(m, zone, started_at + max(round(next_s * 1000), MOST_OF_THE_TIME * took_ms))
     log.info(
         "sweep_finished",
         zone=zone,
@@ -72,7 +75,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
 
 def _warn_of_what_is_odd(m: Machinery, zone: str, look: Look) -> None:
     action = m.settings.add_nodes_job_action
-    for row in look.seen.values():
+    for row in look.odd:
         if row.job_action != action:
             name, seen = "unknown_job_action", {"job_action": row.job_action, "expected": action}
             m.warn_once(name, row.job_action, zone=zone, job_id=row.job_id, **seen)
@@ -82,7 +85,7 @@ def _warn_of_what_is_odd(m: Machinery, zone: str, look: Look) -> None:
 
 
 async def _finish_seen(m: Machinery, running: Running, look: Look) -> int:
-    ended = {running[row.job_id][0]: row for row in look.seen.values() if row.status is not JobStatus.PENDING}
+    ended = {running[row.job_id][0]: row for row in look.ended}
     names = list(ended)
     for first in range(0, len(names), FINISHED_AT_ONCE):
         scenes = await m.ledger.scenes(names[first : first + FINISHED_AT_ONCE])

@@ -48,6 +48,7 @@ class Sweeper:
         self._most = {Lane.SUBMISSIONS: machinery.settings.submissions_at_once, Lane.ALL_ELSE: AT_ONCE}
         self._passing = asyncio.Lock()
         self._publishing = asyncio.Lock()
+        self._followed: set[str] = set()
         self._to_pass: set[Lane] = set()
         self._alarms: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -155,7 +156,7 @@ class Sweeper:
             case DueKind.OPERATION:
                 await self._operation(due)
             case DueKind.ZONE:
-                await follow_zone(self._m, due.name)
+                await self._follow(due.name)
             case DueKind.REQUEST:
                 await self._deadline(due)
             case DueKind.OUTBOX:
@@ -164,6 +165,16 @@ class Sweeper:
                 await look_at_pause(self._m, due.name)
             case DueKind.SCHEDULE:
                 await fire_schedule(self._m, due.name)
+
+    async def _follow(self, zone: str) -> None:
+        """A look that takes longer than its lease comes up again: once at a time is enough."""
+        if zone in self._followed:
+            return
+        self._followed.add(zone)
+        try:
+            await follow_zone(self._m, zone)
+        finally:
+            self._followed.discard(zone)
 
     async def _publish(self) -> None:
         """Whoever publishes already goes on until the outbox is empty: a second one would tell all twice."""

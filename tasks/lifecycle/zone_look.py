@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tasks.ehpc.models import OperationPage, OperationRow
+from tasks.ehpc.models import JobStatus, OperationPage, OperationRow
 from tasks.ledger.records import Zone
 from tasks.lifecycle.api_calls import PAGE, counted, moment, reserve
 from tasks.lifecycle.machinery import Machinery
@@ -17,19 +17,36 @@ START_MARGIN_MS = 5_000
 OVERLAP = 5  # rows; so many jobs may be made while a listing is read, and none is missed
 SINGLE_LOOKUPS = 20
 PAGES_AT_ONCE = 8
+MOST_ODD = 100
 
 Running = Mapping[str, tuple[str, int]]
 
 
 @dataclass(slots=True)
 class Look:
-    """What one look at a zone has shown of its running jobs, and how many calls it took."""
+    """What one look at a zone has shown of its running jobs, and how many calls it took.
 
-    seen: dict[str, OperationRow] = field(default_factory=dict)
+    Of thousands of jobs that go on only the ids are kept. `odd`: rows that are not as the API describes them.
+    """
+
+    job_action: str
+    seen: set[str] = field(default_factory=set)
+    ended: list[OperationRow] = field(default_factory=list)
+    odd: list[OperationRow] = field(default_factory=list)
+    shows_our_action: bool = False
     pages: int = 0
 
     def take(self, page: OperationPage, running: Running) -> None:
-        self.seen.update((row.job_id, row) for row in page.rows if row.job_id in running)
+        for row in page.rows:
+            if row.job_id not in running or row.job_id in self.seen:
+                continue
+            self.seen.add(row.job_id)
+            if row.status is not JobStatus.PENDING:
+                self.ended.append(row)
+            is_ours = row.job_action == self.job_action
+            self.shows_our_action = self.shows_our_action or is_ours
+            if not (is_ours and row.status_is_known) and len(self.odd) < MOST_ODD:
+                self.odd.append(row)
 
 
 async def list_running(m: Machinery, zone: str, running: Running, look: Look) -> None:
