@@ -21,8 +21,8 @@ from benchmarks.report import (
 )
 from benchmarks.systems import FOLLOWERS, SCALEOUT, System
 
-SIZES, QUICK_SIZES = (100, 500, 1_000, 2_000), (100, 300)
-MEASURE_S, QUICK_MEASURE_S = 20.0, 8.0
+SIZES, QUICK_SIZES = (100, 500, 2_000), (100, 300)
+MEASURE_S, QUICK_MEASURE_S = 16.0, 8.0
 
 
 def measure(options: Options) -> Report:

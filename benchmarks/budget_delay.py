@@ -23,7 +23,7 @@ from tasks.quota.governor import CallClass
 CALLS, PERIOD_S, POLL_S = 2_000, 3_600.0, 5.0
 SPEED_UP = 10.0
 PROBES = 100
-SETTLE_S = 3.0
+SETTLE_S = 2.0
 FOREVER_S = 1_000_000
 
 

@@ -1,4 +1,4 @@
-"""Plots as SVG, written by hand: bars and lines on logarithmic axes need no library."""
+"""Plots as SVG, written by hand: bars, and lines on logarithmic axes, need no library."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ def save_plots(report: Report, folder: Path) -> None:
 
 def bars(plot: Bars) -> str:
     """The first bar is ours."""
-    values = [value for value in plot.values.values() if value > 0]
-    low, high = _decades(values)
+    most = max(plot.values.values(), default=0.0) or 1.0
     height = 50 + len(plot.values) * (BAR + 8)
     body = [_title(plot.title)]
     for position, (name, value) in enumerate(plot.values.items()):
         y = 40 + position * (BAR + 8)
-        length = _along(value, low, high) * (WIDTH - LEFT - RIGHT)
+        length = value / most * (WIDTH - LEFT - RIGHT)
         colour = OURS if position == 0 else OTHERS[0]
         body += [
             _text(LEFT - 8, y + BAR * 0.7, name, "end"),
@@ -44,7 +43,7 @@ def bars(plot: Bars) -> str:
 
 def lines(plot: Lines) -> str:
     """The first line is ours."""
-    left, top, width, height = 70, 40, WIDTH - 70 - 180, 240
+    left, top, width, height = 70, 54, WIDTH - 70 - 180, 240
     points = [point for line in plot.lines.values() for point in line if min(point) > 0]
     low_x, high_x = _decades([x for x, _ in points])
     low_y, high_y = _decades([y for _, y in points])

@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A plot with one bar for each name, in the order given; the axis is logarithmic."""
+    """A plot with one bar for each name, in the order given, ours first."""
 
     title: str
     unit: str

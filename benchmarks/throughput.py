@@ -26,7 +26,7 @@ SIZE, QUICK_SIZE = 2_000, 300
 POLL_S = 1.0
 LATENCY_S = 0.02
 STEADY_PER_S = 20.0
-STEADY, QUICK_STEADY = 400, 100
+STEADY, QUICK_STEADY = 300, 100
 PROVIDER = {"job_duration_s": "0", "log_lag_s": 0, "latency_s": LATENCY_S}
 
 FIGURES: Mapping[str, Figure] = {
@@ -40,7 +40,7 @@ FIGURES: Mapping[str, Figure] = {
     "simulator busy %": lambda run: 100 * run.simulator_cpu_s / run.elapsed_s,
     "machine used by others %": lambda run: run.others_percent,
 }
-TWO_WORKERS = ("scaleout", "celery-retry", "celery-one-call")
+TWO_WORKERS = ("scaleout", "celery-one-call")
 
 
 def per_s(run: Run) -> float:
