@@ -23,6 +23,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from config.celery_options import QUEUE
 from workers.broker_items import NotAMessage, check_item
 
 TRANSPORT = f"{__name__}:Transport"
@@ -58,7 +59,7 @@ class _ReadsForItsChannel:
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     """A channel that loses no message and outlives what it cannot read.
 
-    It asks for a message; if there is none it waits for one in one of its queues, for at most `LOOK_S`
+    It asks for a message; if there is none it waits for one in one of its queues, for at most `LOOK_S`,
     because no command of Redis waits for several without taking, and asks again.
     """
 
@@ -105,8 +106,10 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             return
         self._waiting, self._waits_next = self._waits_next, False
         if self._waiting:
-            # Moving the last item to where it is wakes up and changes nothing. Another queue's turn is next.
-            command = ["BLMOVE", queues[0], queues[0], "RIGHT", "RIGHT", LOOK_S]
+            # Moving the last item to where it is wakes up and changes nothing. Requests are what somebody
+            # waits for; rings for a sweep, which are looked for each time as well, are not.
+            watched = QUEUE if QUEUE in queues else queues[0]
+            command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", LOOK_S]
             self._queue_cycle.rotate(queues[0])
         else:
             kept = [(self._q_for_pri(queue, step), queue) for step in self.priority_steps for queue in queues]
