@@ -56,6 +56,7 @@ class Invariants:
         self._next_due = world.server.register_script(f"{NEXT_DUE} return due")
         self._parsed: dict[str, Operation | Request] = {}
         self.next_due: int | None = None
+        self.broken: Broken | None = None
         self._ended: dict[str, str] = {}
         self._jobs: dict[str, str] = {}
         self._outcomes: dict[str, str] = {}
@@ -65,7 +66,13 @@ class Invariants:
 
     def demand(self, holds: bool, what: str) -> None:
         if not holds:
-            raise Broken(f"{what}\n{self._world.history()}")
+            self.broken = self.broken or Broken(f"{what}\n{self._world.history()}")
+            raise self.broken
+
+    def demand_all_has_held(self) -> None:
+        """A promise may have been broken inside a worker, whose code goes on after any exception."""
+        if self.broken is not None:
+            raise self.broken
 
     def look_at_due(self) -> None:
         due = self._next_due()

@@ -60,6 +60,7 @@ MUTANTS = (
         "tasks/ledger/lua/commit.lua",
         "if before then return",
         "if false then return",
+        (LEDGER,),
     ),
     Mutant(
         "intake by id: a request is written once",
@@ -75,6 +76,7 @@ MUTANTS = (
         "tasks/ledger/lua/claim_due.lua",
         "now + tonumber(ARGV[5])",
         "now + 1",
+        (LEDGER,),
     ),
     Mutant(
         "an operation is written as submitting before it is sent",

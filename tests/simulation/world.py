@@ -384,6 +384,7 @@ class World:
 
     async def _check(self) -> None:
         await self._quiet()
+        self.invariants.demand_all_has_held()
         if not self.dirty:
             return
         self.dirty = False
