@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +86,5 @@ def bench(directory: Path, workers: int) -> Iterator[Bench]:
         env = environment(
             f"redis://127.0.0.1:{redis_proxy.port}/0", f"http://127.0.0.1:{http_proxy.port}/api", **SETTINGS
         )
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), env.get("PYTHONPATH", "")]))
         with fleet(workers, env, directory) as running:
             yield Bench(server, redis_proxy, http_proxy, provider, env, running)

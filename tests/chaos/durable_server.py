@@ -34,7 +34,9 @@ class DurableServer:
         return redis.Redis(port=self.port, decode_responses=True)
 
     def start(self) -> None:
-        """Come back once it answers, with all its data loaded."""
+        """Come back once it answers, with all its data loaded; at once if it runs already."""
+        if self._process is not None and self._process.poll() is None:
+            return
         options = {
             "port": self.port,
             "bind": "127.0.0.1",

@@ -45,7 +45,7 @@ class Trap:
 
 
 class Connection:
-    """One client's connection and the one behind it. `asked`: what the client has sent last."""
+    """One client's connection and the one behind it. `asked`: what has had no answer yet."""
 
     def __init__(self, client: Streams, server: Streams) -> None:
         self.client = client
@@ -220,7 +220,7 @@ class TcpProxy:
                 if connection.frozen:
                     continue
                 if request:
-                    connection.asked = data
+                    connection.asked += data
                 trap = next((trap for trap in self._traps if trap.takes(connection, request=request)), None)
                 if trap is not None:
                     if trap.how != "replies lost":
@@ -229,6 +229,8 @@ class TcpProxy:
                         await asyncio.sleep(0.01)
                     connection.cut()
                     return
+                if not request:
+                    connection.asked = b""
                 writer.write(data)
                 await writer.drain()
         if connection.frozen:
