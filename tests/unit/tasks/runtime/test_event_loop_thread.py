@@ -151,6 +151,8 @@ def test_a_coroutine_is_cancelled_when_the_thread_that_waits_for_it_is_interrupt
         raise Interrupted
 
     async def be_interrupted() -> None:
+        # Not before the other thread waits.
+        await asyncio.sleep(0.05)
         os.kill(os.getpid(), signal.SIGUSR1)
         await endless.run()
 
