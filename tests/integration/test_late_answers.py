@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
+from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises
 
 from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
 from tasks.ehpc.errors import Busy, InDoubt
 from tasks.ehpc.models import JobAccepted
-from tasks.ledger.changes import Changes
+from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Allocation, Cluster, Operation, Request, Share, State
 from tasks.lifecycle.machinery import Machinery
@@ -119,6 +120,28 @@ async def test_an_answer_that_agrees_or_says_nothing_changes_nothing(
     await record_answer(machinery, "op-1", answer)
 
     assert await the_operation(ledger) == before
+
+
+async def test_an_answer_is_written_however_long_redis_is_away(
+    machinery: Machinery, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await given(ledger, State.SUBMITTING)
+    commit, tries = ledger.commit, 0
+
+    async def away_for_a_while(changes: Changes) -> Committed:
+        nonlocal tries
+        tries += 1
+        if tries < 30:
+            raise ConnectionError("the server is away")
+        return await commit(changes)
+
+    monkeypatch.setattr(ledger, "commit", away_for_a_while)
+    began = ledger.clock.now_ms()
+
+    await record_answer(machinery, "op-1", JobAccepted("j-1"))
+
+    assert (await the_operation(ledger)).job_id == "j-1"
+    assert ledger.clock.now_ms() - began > 45_000
 
 
 async def test_an_answer_for_an_operation_that_is_gone_is_only_logged(machinery: Machinery) -> None:

@@ -22,6 +22,7 @@ SETTLEMENT = "tests/unit/tasks/lifecycle/test_settlement.py"
 CLIENT = "tests/unit/tasks/ehpc/test_client.py"
 GOVERNOR = "tests/integration/test_governor.py"
 LEDGER = "tests/integration/test_ledger.py"
+LATE_ANSWERS = "tests/integration/test_late_answers.py"
 GUARDRAILS = "tests/simulation/test_guardrails.py"
 METERS = "tests/integration/test_meters.py"
 SCHEDULES = "tests/simulation/test_schedules.py"
@@ -107,6 +108,7 @@ MUTANTS = (
         "tasks/lifecycle/submission.py",
         "except (RedisError, OSError, Contention) as error:",
         "except Contention as error:",
+        (LATE_ANSWERS,),
     ),
     Mutant(
         "baseline: jobs that were there before are not ours",
