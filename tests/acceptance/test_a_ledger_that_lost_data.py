@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,7 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.processes import ROOT, Simulator, environment, eventually, simulator, worker
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as started:
-        yield started
+from tests.processes import ROOT, Simulator, environment, eventually, worker
 
 
 def doctor(env: dict[str, str], *arguments: str) -> list[dict[str, Any]]:

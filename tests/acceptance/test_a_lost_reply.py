@@ -41,12 +41,6 @@ def env(redis_url: str, provider: Simulator) -> dict[str, str]:
     return environment(redis_url, provider.api_url, SIGNATURE_TTL_S=3, LOG_LAG_S=1, HTTP_TIMEOUT_S=2)
 
 
-@pytest.fixture
-def producer(redis_url: str) -> Iterator[Celery]:
-    with Celery(broker=redis_url, backend=redis_url) as client:
-        yield client
-
-
 def send(producer: Celery, cluster_id: str, node_count: int, **more: Any) -> Any:
     fields = {"zone": "jn1a", "cluster_id": cluster_id, "node_count": node_count, **more}
     return producer.send_task("scaleout.add_nodes", kwargs=fields, queue="scaleout")

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.meters import Entry
 from tasks.runtime.clock import ServerClock
 from tasks.runtime.redis_scripts import open_redis
-from tests.processes import ROOT, Process, Simulator, environment, eventually, simulator, worker
+from tests.processes import ROOT, Process, Simulator, environment, eventually
 
 POLICY = """
 [limits]
@@ -39,28 +39,10 @@ zones = ["jn1*"]
 
 
 @pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as started:
-        yield started
-
-
-@pytest.fixture
 def env(redis_url: str, provider: Simulator, tmp_path: Path) -> dict[str, str]:
     policy = tmp_path / "policy.toml"
     policy.write_text(POLICY, encoding="utf-8")
     return environment(redis_url, provider.api_url, POLICY_FILE=policy)
-
-
-@pytest.fixture
-def running(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
-    with worker(env, tmp_path / "worker.log") as started:
-        yield started
-
-
-@pytest.fixture
-def producer(redis_url: str) -> Iterator[Celery]:
-    with Celery(broker=redis_url, backend=redis_url) as app:
-        yield app
 
 
 def send(producer: Celery, request_id: str, nodes: int, cluster_id: str = "ehpc-a", **more: Any) -> Any:

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 
 from tests.commands import scaleout
-from tests.processes import Process, Simulator, environment, eventually, simulator, worker
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as started:
-        yield started
-
-
-@pytest.fixture
-def env(redis_url: str, provider: Simulator) -> dict[str, str]:
-    return environment(redis_url, provider.api_url)
-
-
-@pytest.fixture
-def running(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
-    with worker(env, tmp_path / "worker.log") as started:
-        yield started
+from tests.processes import Process, Simulator, eventually, worker
 
 
 def submit(env: dict[str, str], request_id: str, cluster_id: str, nodes: int = 1) -> None:

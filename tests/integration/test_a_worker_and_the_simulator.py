@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,7 @@ import redis
 from celery import Celery
 from celery.result import AsyncResult
 
-from tests.processes import Process, Simulator, environment, eventually, simulator, worker
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as started:
-        yield started
-
-
-@pytest.fixture
-def env(redis_url: str, provider: Simulator) -> dict[str, str]:
-    return environment(redis_url, provider.api_url)
-
-
-@pytest.fixture
-def running(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
-    with worker(env, tmp_path / "worker.log") as started:
-        yield started
-
-
-@pytest.fixture
-def producer(redis_url: str) -> Iterator[Celery]:
-    with Celery(broker=redis_url, backend=redis_url) as client:
-        yield client
+from tests.processes import Process, Simulator, eventually, worker
 
 
 def send(producer: Celery, **fields: Any) -> AsyncResult[Any]:

