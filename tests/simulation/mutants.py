@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("config", "tasks", "workers", "tests", "pyproject.toml")
 CRASHES = "tests/simulation/test_crashes.py"
 HISTORIES = "tests/simulation/test_random_histories.py"
+UNUSUAL = "tests/simulation/test_unusual_answers.py"
 SETTLEMENT = "tests/unit/tasks/lifecycle/test_settlement.py"
 CLIENT = "tests/unit/tasks/ehpc/test_client.py"
 GOVERNOR = "tests/integration/test_governor.py"
@@ -115,12 +116,14 @@ MUTANTS = (
         "tasks/lifecycle/settlement.py",
         "{*(operation.baseline or ()), *taken}",
         "{*taken}",
+        (SETTLEMENT, HISTORIES),
     ),
     Mutant(
         "baseline reaches back to the first doubt on the cluster",
         "tasks/lifecycle/submission.py",
         "min(m.clock.now_ms(), scene.cluster.doubt_since or m.clock.now_ms())",
         "m.clock.now_ms()",
+        (UNUSUAL,),
     ),
     Mutant(
         "jobs of other operations are not ours",

@@ -59,6 +59,7 @@ class Provider:
         self.sendings: list[Sending] = []
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.looks: list[tuple[int, int]] = []
+        self.cluster_listings: list[tuple[int, datetime]] = []
 
     def call(self) -> None:
         """A call has arrived. Raises what the provider says when the account's calls are used up."""
@@ -213,6 +214,8 @@ class SimulatedApi:
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
         if resource_ids is None and job_ids is None:
             self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
+        if resource_ids is not None and start_time is not None:
+            self._provider.cluster_listings.append((self._provider.world.clock.now_ms(), start_time))
         rows = (jobs[::-1] if newest_first else jobs)[offset : offset + self._provider.jobs_of_a_page]
         page = OperationPage.model_validate(
             {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs)}

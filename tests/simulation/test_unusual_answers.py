@@ -160,3 +160,27 @@ def test_with_a_small_quota_everything_is_done_more_slowly(server: redis.Redis) 
 
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
     assert world.provider.quota.most_in_a_window <= 20
+
+
+def test_every_baseline_after_a_doubt_reaches_back_to_before_the_doubtful_sending(
+    server: redis.Redis,
+) -> None:
+    async def history() -> World:
+        world = World(server)
+        world.send("first", cluster_id="ehpc-1", node_count=1)
+        await world._go_on()
+        world.fates.append("lost on the way")
+        world.send("doubtful", cluster_id="ehpc-1", node_count=1)
+        await world._go_on()
+        world.clock.advance(3_600)
+        world.send("later", cluster_id="ehpc-1", node_count=1)
+        await world.run()
+        return world
+
+    world = asyncio.run(history())
+
+    doubtful = next(one for one in operations(world) if one.state == "absent")
+    assert doubtful.sent_at is not None
+    asked_at, since = world.provider.cluster_listings[-1]
+    assert asked_at - doubtful.sent_at > 3_600_000
+    assert since.timestamp() * 1000 <= doubtful.sent_at - 70_000
