@@ -25,6 +25,7 @@ GOVERNOR = "tests/integration/test_governor.py"
 LEDGER = "tests/integration/test_ledger.py"
 LATE_ANSWERS = "tests/integration/test_late_answers.py"
 GUARDRAILS = "tests/simulation/test_guardrails.py"
+INTAKE = "tests/integration/test_intake_by_policy.py"
 METERS = "tests/integration/test_meters.py"
 SCHEDULES = "tests/simulation/test_schedules.py"
 FIRING = "tests/integration/test_schedule_firing.py"
@@ -219,6 +220,7 @@ MUTANTS = (
         "tasks/ledger/lua/join.lua",
         "if ARGV[3] ~= '' then redis.call('SADD', KEYS[2], ARGV[3]) end",
         "",
+        (LEDGER,),
     ),
     Mutant(
         "nodes of a successful job are all there",
@@ -280,7 +282,7 @@ MUTANTS = (
         "tasks/lifecycle/intake_guard.py",
         "            if not limit.waits\n",
         "            if False\n",
-        (GUARDRAILS,),
+        (INTAKE, GUARDRAILS),
     ),
     Mutant(
         "guardrail: a cluster's nodes are counted again after each operation",
