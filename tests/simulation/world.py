@@ -376,6 +376,8 @@ class World:
                 self.happenings.pop(self.events)()
                 await self._check()
             self._random_faults()
+            # What somebody has just begun is to wait for its turn, and not be overlooked.
+            await self._quiet()
             happening = self._next()
             if happening is None:
                 return
