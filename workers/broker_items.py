@@ -29,7 +29,9 @@ def check_item(item: bytes | str) -> None:
     if not isinstance(properties.get("delivery_tag"), str):
         raise NotAMessage("no delivery_tag in its properties")
     delivery = properties.get("delivery_info")
-    if not isinstance(delivery, dict) or not {"exchange", "routing_key"} <= delivery.keys():
+    if not isinstance(delivery, dict) or not all(
+        isinstance(delivery.get(name), str) for name in ("exchange", "routing_key")
+    ):
         raise NotAMessage("no delivery_info in its properties")
     if not isinstance(message.get("headers"), dict):
         raise NotAMessage("no headers")

@@ -170,11 +170,12 @@ class Ledger:
         """The sweep message has arrived: the next one may be sent."""
         await self.redis.delete(self.keys.doorbell)
 
-    async def rest_zone(self, zone: str, next_ms: int) -> None:
-        """Look at the zone again at `next_ms`, or not at all if nothing runs there any more."""
+    async def rest_zone(self, zone: str, next_ms: int) -> bool:
+        """Look at the zone again at `next_ms`, or not at all if nothing runs there any more: then True."""
         due = Due(DueKind.ZONE, zone)
-        await self._idle([self.keys.due(due.lane), self.keys.running(zone)], [str(due), next_ms])
+        at_rest = await self._idle([self.keys.due(due.lane), self.keys.running(zone)], [str(due), next_ms])
         self._announce(due.lane, next_ms)
+        return bool(at_rest)
 
     async def rest_outbox(self, next_ms: int) -> None:
         await self._idle([self.keys.due(OUTBOX.lane), self.keys.outbox], [str(OUTBOX), next_ms])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -37,16 +37,28 @@ class MustWait(Exception):  # noqa: N818 - named by what the caller does next
         super().__init__(refusal.message)
 
 
-async def reserve(m: Machinery, call_class: CallClass, calls: int = 1) -> Grant:
-    """Raises MustWait if the quota has no room for `calls` calls of this class."""
-    answer = await m.governor.reserve(call_class, calls)
+async def reserve(
+    m: Machinery, call_class: CallClass, calls: int = 1, *, lasting_s: float | None = None
+) -> Grant:
+    """Raises MustWait if the quota has no room for `calls` calls of this class.
+
+    `lasting_s`: when the last of them has ended at the latest, if they are not all made at once.
+    """
+    answer = await m.governor.reserve(call_class, calls, lasting_s=lasting_s)
     if isinstance(answer, Wait):
         raise MustWait(answer.until_ms, Refusal(kind="quota", message=USED_UP))
     return answer
 
 
-async def counted(m: Machinery, grant: Grant, call: str, answer: Awaitable[T]) -> T:
-    """Await one granted call and count it from its end; what it says of the quota is noted."""
+async def counted(m: Machinery, grant: Grant, call: str, answer: Coroutine[Any, Any, T]) -> T:
+    """Make one granted call and count it from its end; what it says of the quota is noted.
+
+    Raises MustWait if the process has been stopped for so long that the grant is over.
+    """
+    now = m.clock.now_ms()
+    if grant.until_ms is not None and now > grant.until_ms:
+        answer.close()
+        raise MustWait(now, Refusal(kind="quota", message="the call was granted too long ago"))
     try:
         reply = await answer
     except QuotaExhausted as error:

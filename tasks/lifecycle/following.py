@@ -29,8 +29,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     """Look at the zone's log, finish what has ended, and say when to look again."""
     running = await m.ledger.running(zone)
     if not running:
-        await m.governor.following(zone, 0)
-        await m.ledger.rest_zone(zone, m.clock.now_ms())
+        await _rest(m, zone, m.clock.now_ms())
         return
     started_at = m.clock.now_ms()
     record = await m.ledger.zone(zone)
@@ -141,4 +140,6 @@ async def _note(m: Machinery, record: Zone, before: Zone) -> None:
 
 
 async def _rest(m: Machinery, zone: str, until: int) -> None:
-    await m.ledger.rest_zone(zone, until)
+    if await m.ledger.rest_zone(zone, until):
+        # Its pages are not to slow down the other zones.
+        await m.governor.following(zone, 0)

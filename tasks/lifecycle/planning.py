@@ -24,6 +24,8 @@ from tasks.lifecycle import breaker, pausing
 from tasks.lifecycle.guard import Guard
 from tasks.lifecycle.request_end import leave_demand, write_request
 
+BEHIND_A_CROWD_MS = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -76,6 +78,10 @@ def plan_cluster(
         for pool, requests in pools.items()
         if (found := _candidate(cluster, pool, requests, now, coalesce_ms)) is not None
     ]
+    # Of a crowd whose deadline has passed, all that were read may be about to end: others may be behind them.
+    known = {candidate.pool for candidate in candidates}
+    if any(len(crowd) >= READ_OF_A_POOL and pool not in known for pool, crowd in pools.items()):
+        changes.sooner[due] = now + BEHIND_A_CROWD_MS
     if not candidates:
         return Plan(changes)
     allowed_at = max(cluster.not_before, account.not_before)

@@ -131,7 +131,8 @@ def _by_shortage(request: Request, nodes: int, shared: bool, now: int, waiting: 
     match request.form.on_shortage:
         case "fail":
             return request.model_copy(update={"wanted": 0})
-        case "partial" if nodes == 1:
+        # Nodes that are named are bought in one call or not at all.
+        case "partial" if nodes == 1 or request.form.goes_alone:
             return request.model_copy(update={"wanted": 0})
         case "partial":
             return request.model_copy(update={"wanted": wanted, "most_at_once": nodes // 2})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from tasks.ehpc.models import NodeRow
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Cluster, Operation, Request
-from tasks.lifecycle.api_calls import account_is_accepted, list_cluster_nodes
+from tasks.ledger.records import Cluster, Operation, Refusal, Request
+from tasks.lifecycle.api_calls import MustWait, account_is_accepted, list_cluster_nodes
 from tasks.lifecycle.arrivals import CLOCK_MARGIN_MS
 from tasks.lifecycle.machinery import Machinery
 from tasks.quota.governor import CallClass
@@ -36,8 +36,12 @@ class Count:
 
 
 async def list_nodes_of(m: Machinery, zone: str, cluster_id: str) -> Listing:
-    """Raises EhpcError, or MustWait if the quota has no room."""
+    """Raises EhpcError, or MustWait if the quota has no room or nodes have come too lately to be listed."""
     cluster = await m.ledger.cluster(cluster_id)
+    shown_at = cluster.changed_at + round(m.settings.log_lag_s * 1000)
+    if cluster.changed_at and m.clock.now_ms() < shown_at:
+        message = f"an operation has just ended on cluster {cluster_id}: its nodes may not be listed yet"
+        raise MustWait(shown_at, Refusal(kind="settling", message=message))
     rows = await list_cluster_nodes(m, zone, cluster_id, CallClass.SUBMIT)
     await account_is_accepted(m, await m.ledger.account())
     return Listing(rows, cluster.gate, cluster.changed_at)

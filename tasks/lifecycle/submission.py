@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 MOST_SKEW_S = 5.0
 MOST_PAUSE_S = 2.0
 LOST_AGAIN_MS = 10_000
+MOST_REST_MS = 30_000  # calls may be given back before the window moves on
 LEDGER_LOST = Refusal(
     kind="ledger_lost",
     message="data is missing from the ledger: nothing is sent until `scaleout doctor --accept-ledger`",
@@ -51,13 +52,16 @@ async def submit(m: Machinery, scene: Scene) -> None:
     if await parked_while_paused(m, scene):
         return
     try:
-        grant = await reserve(m, CallClass.SUBMIT, 2)
+        # The sending comes after the listing, and at the latest when its lease is over.
+        lasting_s = 2 * m.settings.http_timeout_s + m.settings.submit_lease_s
+        grant = await reserve(m, CallClass.SUBMIT, 2, lasting_s=lasting_s)
     except MustWait as wait:
         # Nor are there calls for any other submission: nobody plans or sends until then.
+        wait.until = min(wait.until, m.clock.now_ms() + MOST_REST_MS)
         await m.ledger.rest_submissions(wait.until)
         await _wait(m, operation, wait)
         return
-    listing, sending = Grant(grant.calls[:1], grant.probe), Grant(grant.calls[1:])
+    listing, sending = Grant(grant.calls[:1], grant.probe, grant.until_ms), Grant(grant.calls[1:])
     try:
         sent = await _prepare(m, scene, listing)
     except MustWait as wait:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -106,6 +107,10 @@ class Sweeper:
     async def drain(self, timeout_s: float) -> None:
         """Take on nothing more, and give what is under way `timeout_s` to come to its end."""
         self._stopping = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._passing:
+                # What was being claimed has been started now, and is waited for like all else.
+                pass
         working = set().union(*self._working.values())
         if not working:
             return

@@ -60,7 +60,9 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look) ->
     offset, total = 0, 1
     while offset < total and len(look.seen) < len(running):
         likely = min(_pages_for(len(running) - len(look.seen), PAGE), at_most)
-        grant = await reserve(m, CallClass.FOLLOW, likely)
+        batches = 1 + -(-(likely - 1) // PAGES_AT_ONCE)
+        lasting_s = batches * m.settings.http_timeout_s
+        grant = await reserve(m, CallClass.FOLLOW, likely, lasting_s=lasting_s)
         made = 1
         try:
             first = await _page(m, zone, since, offset, grant, grant.calls[0])

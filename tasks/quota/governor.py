@@ -39,10 +39,14 @@ NUMBERS = {call_class: number for number, call_class in enumerate(CallClass, sta
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Calls that may be made; a `probe` finds out whether a window said to be full is so still."""
+    """Calls that may be made, and have to have ended by `until_ms`.
+
+    A `probe` finds out whether a window said to be full is so still.
+    """
 
     calls: tuple[str, ...]
     probe: bool = False
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +96,21 @@ class Governor:
         self._ended: dict[str, int] = {}
         self._reserve = Script(redis, LUA / "reserve.lua")
 
-    async def reserve(self, call_class: CallClass, calls: int = 1) -> Grant | Wait:
-        """Reserve `calls` calls, all or none."""
+    async def reserve(
+        self, call_class: CallClass, calls: int = 1, *, lasting_s: float | None = None
+    ) -> Grant | Wait:
+        """Reserve `calls` calls, all or none.
+
+        `lasting_s`: when the last of them has ended at the latest, seconds from now, if they are not all made
+        at once.
+        """
+        lasting_ms = self._lasting_ms if lasting_s is None else round(lasting_s * 1000)
         ids = tuple(f"{NUMBERS[call_class]}:{uuid.uuid4().hex}" for _ in range(calls))
         most = max(self.most(call_class), min(calls, self._limit))
         probe_ms = self._window_ms // PROBES_PER_WINDOW
         ended, self._ended = self._ended, {}
         counted = [part for call, at in ended.items() for part in (call, at)]
-        args = [self._clock.for_script(), self._window_ms, most, self._lasting_ms, probe_ms, len(ids), *ids]
+        args = [self._clock.for_script(), self._window_ms, most, lasting_ms, probe_ms, len(ids), *ids]
         try:
             word, now, again = await self._reserve([*self._calls.values(), self._full], [*args, *counted])
         except BaseException:
@@ -108,7 +119,7 @@ class Governor:
         self._clock.observe(int(now))
         if word == "WAIT":
             return Wait(int(again))
-        return Grant(ids, probe=word == "PROBE")
+        return Grant(ids, probe=word == "PROBE", until_ms=int(now) + lasting_ms)
 
     def most(self, call_class: CallClass) -> int:
         """Up to how many calls in the window this class is granted more."""

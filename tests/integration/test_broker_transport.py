@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
 from tests.processes import environment, eventually, worker
-from workers.transport import TRANSPORT
+from workers.broker_items import NotAMessage, check_item
+from workers.transport import CLAIM, TRANSPORT
 
 QUEUES = ("one", "two")
 
@@ -179,3 +181,26 @@ def test_workers_answer_to_remote_control_from_any_client(redis_url: str, tmp_pa
         assert inspect.ping() == {"it@here": {"ok": "pong"}}
         (queues,) = (inspect.active_queues() or {}).values()
         assert {queue["name"] for queue in queues} == {"scaleout", "scaleout.sweep"}
+
+
+def test_an_item_that_only_pythons_json_can_read_is_noted_all_the_same(server: redis.Redis) -> None:
+    item = (
+        '{"body": "W10=", "headers": {"argsrepr": "\\ud800"}, "properties": {"delivery_tag": "t-1", '
+        '"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "scaleout"}}}'
+    )
+    check_item(item)
+    server.lpush("scaleout", item)
+
+    server.eval(CLAIM, 3, "unacked", "unacked_index", "scaleout", "1.0", "1")
+
+    assert json.loads(str(server.hget("unacked", "t-1")))[1:] == ["", "scaleout"]
+    assert server.zscore("unacked_index", "t-1") == 1.0
+
+
+@pytest.mark.parametrize("name", ["exchange", "routing_key"])
+def test_an_item_that_does_not_say_where_it_belongs_is_no_message(name: str) -> None:
+    delivery = {"exchange": "", "routing_key": "scaleout", name: None}
+    properties = {"delivery_tag": "t-1", "body_encoding": "base64", "delivery_info": delivery}
+
+    with pytest.raises(NotAMessage):
+        check_item(json.dumps({"body": "W10=", "headers": {}, "properties": properties}))

@@ -110,6 +110,24 @@ async def test_when_the_provider_calls_the_window_full_the_next_call_is_the_prob
     assert await governor.next_free_ms(CallClass.SUBMIT) == clock.now_ms() + 180_000
 
 
+async def test_calls_that_are_made_one_after_the_other_count_as_if_the_last_took_as_long_as_it_may(
+    governor: Governor, clock: HandClock
+) -> None:
+    await governor.reserve(CallClass.FOLLOW, 40, lasting_s=150)
+    # The last of them has left after two minutes, and this process is never heard of again.
+    clock.advance(3600 + 149)
+    assert (await governor.usage()).used == 40
+    clock.advance(2)
+    assert (await governor.usage()).used == 0
+
+
+async def test_a_grant_says_until_when_its_calls_may_be_made(governor: Governor, clock: HandClock) -> None:
+    grant = await governor.reserve(CallClass.SUBMIT, 2, lasting_s=105)
+
+    assert isinstance(grant, Grant)
+    assert grant.until_ms == clock.now_ms() + 105_000
+
+
 async def test_usage_tells_the_classes_apart(governor: Governor) -> None:
     await fill(governor, CallClass.SUBMIT, 3)
     await fill(governor, CallClass.FOLLOW, 2)

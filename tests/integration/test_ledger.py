@@ -285,11 +285,11 @@ async def test_a_zone_rests_only_when_nothing_runs_there(
             running=[("jn1a", "j-1", "op-1", clock.now_ms())],
         )
     )
-    await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
+    assert not await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
     assert server.zscore("scaleout:due:all-else", "zone:jn1a") == clock.now_ms() + 5000
 
     await ledger.commit(Changes(running=[("jn1a", "j-1", "op-1", None)]))
-    await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
+    assert await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
     assert server.zscore("scaleout:due:all-else", "zone:jn1a") is None
 
 

@@ -7,8 +7,17 @@
 --
 -- What is no message is taken and not noted: whoever reads it sets it aside.
 
-local function note(item)
+local function note(item, list)
   local readable, message = pcall(cjson.decode, item)
+  if not readable then
+    -- Python's JSON may read what this one does not, such as half a character.
+    local tag = string.match(item, '"delivery_tag": *"([^"]+)"')
+    if tag then
+      redis.call('ZADD', KEYS[2], ARGV[1], tag)
+      redis.call('HSET', KEYS[1], tag, '[' .. item .. ',"",' .. cjson.encode(list) .. ']')
+    end
+    return
+  end
   local properties = readable and type(message) == 'table' and message.properties
   local info = type(properties) == 'table' and properties.delivery_info
   if type(info) ~= 'table' then return end
@@ -23,7 +32,7 @@ end
 for i = 3, #KEYS do
   local item = redis.call('LINDEX', KEYS[i], -1)
   if item then
-    if ARGV[i - 1] == '1' then note(item) end
+    if ARGV[i - 1] == '1' then note(item, KEYS[i]) end
     redis.call('RPOP', KEYS[i])
     return {KEYS[i], item}
   end

@@ -359,6 +359,13 @@ def test_a_pool_is_forgotten_with_the_last_of_its_demand() -> None:
     assert made.changes.empty_pools == [("ehpc-a", asking.pool)]
 
 
+def test_behind_a_crowd_whose_deadline_has_passed_others_are_looked_for_again() -> None:
+    crowd = [request(f"r-{number}", deadline_at=NOW) for number in range(READ_OF_A_POOL)]
+
+    assert plan(*crowd).changes.sooner == {CLUSTER_DUE: NOW + 1_000}
+    assert plan(*crowd[1:]).changes.sooner == {}
+
+
 def test_a_pool_is_not_forgotten_while_somebody_may_wait_there() -> None:
     assert plan(request("r-1", nodes=99), request("r-2")).changes.empty_pools == []
     assert plan(request("r-1", nodes=120)).changes.empty_pools == []

@@ -190,6 +190,14 @@ def test_who_takes_a_part_asks_for_half_of_what_was_tried_at_once(tried: int, ne
     assert changes.demand == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
 
 
+def test_nodes_that_are_named_are_bought_in_one_call_or_not_at_all() -> None:
+    named = sent(nodes=2, on_shortage="partial", private_ips=("10.0.0.1", "10.0.0.2"))
+
+    changes = after(SHORTAGE, named, of=operation({"r-1": 2}, State.SUBMITTING))
+
+    assert (written(changes, named).status, written(changes, named).wanted) == ("failed", 0)
+
+
 @pytest.mark.parametrize(
     ("came", "status"), [(0, "failed"), (3, "partially_succeeded")], ids=["none came", "some came"]
 )

@@ -133,5 +133,22 @@ def test_a_schedule_with_other_moments_begins_now(change: dict[str, Any]) -> Non
     assert through_of(None, 0, after, SEVEN + 5) == SEVEN + 5
 
 
+def test_a_moment_that_it_had_and_still_has_is_not_swallowed_by_an_edit() -> None:
+    before, after = schedule(), schedule(skip_dates=["2026-12-25"])
+
+    through = through_of(before, SEVEN - 1, after, SEVEN + 5)
+
+    assert next_step(after, through=through, now=SEVEN + 5, lead_s=0) == Fire(SEVEN)
+
+
+def test_a_moment_that_only_the_new_one_has_is_not_made_up_beside_one_that_both_have() -> None:
+    day = 86_400_000
+    before, after = schedule(cron="0 19 * * *"), schedule(cron="0 18,19 * * *", catch_up_s=3 * 86_400)
+
+    through = through_of(before, SEVEN - day, after, SEVEN + 5)
+
+    assert through == SEVEN - 1
+
+
 def test_a_schedule_with_the_same_moments_goes_on_where_it_was() -> None:
     assert through_of(schedule(), SEVEN, schedule(node_count=9, catch_up_s=60), SEVEN + 5) == SEVEN

@@ -1,0 +1,43 @@
+"""A worker that is told to stop starts nothing after it has waited for all that was under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from tasks.ledger.changes import Changes
+from tasks.ledger.due import Due, DueKind, Lane
+from tasks.ledger.ledger import Ledger
+from tasks.lifecycle.machinery import Machinery
+from tasks.lifecycle.sweeping import Sweeper
+
+
+async def test_what_is_being_claimed_when_it_stops_is_waited_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(access_key_id=SecretStr("id"), secret_access_key=SecretStr("key"))
+    nothing = cast("Any", None)
+
+    async def deliver(_: Sequence[Any]) -> None: ...
+
+    sweeper = Sweeper(Machinery(settings, ledger, nothing, nothing, ledger.clock), deliver)
+    drained, begun = False, []
+
+    async def work(due: Due) -> None:
+        begun.append((str(due), drained))
+
+    monkeypatch.setattr(sweeper, "_work", work)
+    await ledger.commit(Changes(due={Due(DueKind.SUBMISSION, "op-1"): ledger.clock.now_ms()}))
+
+    sweeper.sweep_soon([Lane.SUBMISSIONS])
+    await asyncio.sleep(0)
+    await sweeper.drain(5.0)
+    drained = True
+    await asyncio.sleep(0.1)
+
+    assert all(not after for _, after in begun)
