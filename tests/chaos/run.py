@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import logging
+import shutil
 import sys
 import tempfile
 import threading
@@ -201,6 +202,7 @@ def main() -> int:
             print(f"{report}\nlogs: {directory}\n", flush=True)
         else:
             print(f"seed {seed}: {report.summary()}", flush=True)
+            shutil.rmtree(directory)
     print(f"\n{tally.table()}\n\n{tally.totals()}")
     return 1 if broken else 0
 
