@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.ehpc.errors import EhpcError
-from tasks.ledger.changes import Changes
+from tasks.ehpc.errors import EhpcError, Rejected
+from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.records import Operation, State, Verdict
 from tasks.ledger.scene import Scene
 from tasks.lifecycle import next_step
@@ -41,6 +41,8 @@ async def count_nodes(m: Machinery, operation: Operation) -> None:
         await m.commit(next_step.try_again(operation, at=wait.until, reason=wait.refusal))
         return
     except EhpcError as error:
+        if isinstance(error, Rejected) and await _held_for_good(m, operation, error):
+            return
         later = await read_refused(m, error, operation.tries)
         await m.commit(next_step.try_again(operation, at=later.until, reason=later.refusal))
         return
@@ -54,6 +56,19 @@ async def count_nodes(m: Machinery, operation: Operation) -> None:
         return _finished(m, scene, verdict, len(came), came)
 
     await m.commit_current(build)
+
+
+async def _held_for_good(m: Machinery, operation: Operation, error: Rejected) -> bool:
+    """A listing that is refused for good is not asked for for ever: when no request waits, a person has to look."""
+    scene = await m.ledger.scene(operation.operation_id)
+    now = m.clock.now_ms()
+    if scene is None or any(request.deadline_at > now for request in scene.served):
+        return False
+    because = (
+        f"job {operation.job_id} has ended, but the nodes of {operation.cluster_id} cannot be listed: {error}"
+    )
+    word = await m.commit(next_step.hold(scene.operation, scene.served, because=because, now=now))
+    return word is Committed.OK
 
 
 def _finished(

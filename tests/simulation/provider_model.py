@@ -59,6 +59,7 @@ class Provider:
         self.sendings: list[Sending] = []
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.looks: list[tuple[int, int]] = []
+        self.nodes_refused = False
         self.cluster_listings: list[tuple[int, datetime]] = []
 
     def call(self) -> None:
@@ -225,6 +226,8 @@ class SimulatedApi:
 
     async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:  # noqa: ARG002
         await self._read("list nodes")
+        if self._provider.nodes_refused:
+            raise refusal(2100, "ResourceNotFound")
         nodes = self._provider.cloud.nodes(zone, cluster_id)
         rows = [
             {

@@ -162,6 +162,21 @@ def test_with_a_small_quota_everything_is_done_more_slowly(server: redis.Redis) 
     assert world.provider.quota.most_in_a_window <= 20
 
 
+def test_a_job_whose_nodes_are_never_to_be_listed_is_held_when_nobody_waits_for_it_any_more(
+    server: redis.Redis,
+) -> None:
+    def prepare(world: World) -> None:
+        world.fates.append("job fails")
+        world.provider.nodes_refused = True
+
+    with pytest.raises(AssertionError):
+        # The person of this world adopts what was made, and it is held again: nothing can list the nodes.
+        live(server, prepare, deadline_s=600)
+
+    (held,) = server.keys("scaleout:operation:*")
+    assert "cannot be listed" in str(server.hget(str(held), "content"))
+
+
 def test_every_baseline_after_a_doubt_reaches_back_to_before_the_doubtful_sending(
     server: redis.Redis,
 ) -> None:
