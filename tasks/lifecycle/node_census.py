@@ -59,7 +59,7 @@ async def count_nodes(m: Machinery, operation: Operation) -> None:
 
 
 async def _held_for_good(m: Machinery, operation: Operation, error: Rejected) -> bool:
-    """A listing that is refused for good is not asked for for ever: when no request waits, a person has to look."""
+    """Whether it is held now: what is refused for good is not asked for for ever, once no request waits."""
     scene = await m.ledger.scene(operation.operation_id)
     now = m.clock.now_ms()
     if scene is None or any(request.deadline_at > now for request in scene.served):
