@@ -284,7 +284,7 @@ class Account(Record):
 
 
 class Zone(Record):
-    """What following has learnt of a zone: `missing` jobs by since when, in ms.
+    """What following has learnt of a zone: `missing` jobs by since when, in ms; `pages` of the last look.
 
     `action_seen`: the zone's log has shown a job of ours under the name that the settings give its action.
     """
@@ -292,6 +292,7 @@ class Zone(Record):
     zone: str
     action_seen: bool = False
     failures: int = 0
+    pages: int = 0
     missing: dict[str, int] = {}
 
     @property

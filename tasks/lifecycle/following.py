@@ -35,11 +35,12 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     record = await m.ledger.zone(zone)
     look = Look(m.settings.add_nodes_job_action)
     try:
-        await list_running(m, zone, running, look)
+        await list_running(m, zone, running, look, record.pages)
         missing = await look_up_missing(m, zone, running, record, look)
         failures = 0
     except MustWait as wait:
         await _finish_seen(m, running, look)
+        await _note(m, record.model_copy(update={"pages": max(record.pages, look.needed)}), record)
         await _rest(m, zone, wait.until)
         return
     except EhpcError as error:
@@ -54,7 +55,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     missing = await _hold_unseen(m, running, missing)
     _warn_of_what_is_odd(m, zone, look)
     action_seen = record.action_seen or look.shows_our_action
-    update = {"failures": failures, "missing": missing, "action_seen": action_seen}
+    update = {"failures": failures, "missing": missing, "action_seen": action_seen, "pages": look.pages}
     await _note(m, record.model_copy(update=update), record)
     next_s = interval_s(m.settings.poll_interval_s, await m.governor.following(zone, look.pages))
     # However short the interval is, most of the time is left for other work.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tasks.ehpc.models import JobStatus, OperationPage, OperationRow
@@ -27,6 +27,7 @@ class Look:
     """What one look at a zone has shown of its running jobs, and how many calls it took.
 
     Of thousands of jobs that go on only the ids are kept. `odd`: rows that are not as the API describes them.
+    `needed`: how many pages it takes to see all, as far as the listing has shown how long it is.
     """
 
     job_action: str
@@ -35,6 +36,15 @@ class Look:
     odd: list[OperationRow] = field(default_factory=list)
     shows_our_action: bool = False
     pages: int = 0
+    needed: int = 0
+    cut_short: bool = False
+
+    def unseen(self, running: Running) -> int:
+        return len(running) - len(self.seen)
+
+    def few_left(self, unseen: int, place: _Place) -> bool:
+        """Whether looking up singly what has not been seen yet takes fewer calls than reading on."""
+        return place.begun and unseen <= min(SINGLE_LOOKUPS, place.pages_left - 1)
 
     def take(self, page: OperationPage, running: Running) -> None:
         for row in page.rows:
@@ -49,40 +59,63 @@ class Look:
                 self.odd.append(row)
 
 
-async def list_running(m: Machinery, zone: str, running: Running, look: Look) -> None:
-    """Newest first, from the oldest running job on, until all are seen or the listing ends.
+async def list_running(m: Machinery, zone: str, running: Running, look: Look, expected: int) -> None:
+    """Newest first, from the oldest running job on, until all are seen, or a few are looked up sooner singly.
 
-    The pages that are likely to be needed are reserved together before the first is read, so that a
-    listing that has begun is not broken off half-way, to begin again with its first page.
+    The pages that are likely to be needed, `expected` by the last look, are reserved together before the
+    first is read, so that a listing that has begun is not broken off half-way, to begin again with its
+    first page. Raises MustWait if it takes more than that and the quota has no room: then `look.needed` says
+    how many to expect.
     """
     since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
     at_most = max(1, m.governor.most(CallClass.FOLLOW) // 2)
-    offset, total = 0, 1
-    while offset < total and len(look.seen) < len(running):
-        likely = min(_pages_for(len(running) - len(look.seen), PAGE), at_most)
-        batches = 1 + -(-(likely - 1) // PAGES_AT_ONCE)
-        lasting_s = batches * m.settings.http_timeout_s
+    place = _Place()
+    while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
+        likely = min(max(_pages_for(unseen, PAGE), expected), at_most)
+        expected = 0
+        lasting_s = -(-likely // PAGES_AT_ONCE) * m.settings.http_timeout_s + m.settings.http_timeout_s
         grant = await reserve(m, CallClass.FOLLOW, likely, lasting_s=lasting_s)
-        made = 1
+        calls = list(grant.calls)
         try:
-            first = await _page(m, zone, since, offset, grant, grant.calls[0])
-            look.take(first, running)
-            total, size = first.total_count, len(first.rows)
-            if not size:
-                return
-            more = min(_pages_for(len(running) - len(look.seen), size), likely - 1)
-            step = _step(size)
-            rest = [place for number in range(1, more + 1) if (place := offset + number * step) < total]
-            made += len(rest)
-            await _rest(m, zone, since, rest, grant, running, look)
-            offset += made * step
+            while calls and (unseen := look.unseen(running)) and place.pages_left:
+                if look.few_left(unseen, place):
+                    break
+                number = min(place.pages_for(unseen), len(calls))
+                offsets = [place.offset + step * place.step for step in range(number)]
+                batch, calls = calls[:number], calls[number:]
+                look.pages += number
+                granted = replace(grant, calls=tuple(batch))
+                await _read(m, zone, since, offsets, granted, running, look, place)
+                look.needed = look.pages + place.pages_left
         finally:
-            look.pages += made
-            await m.governor.unused(grant.calls[made:])
+            await m.governor.unused(calls)
+    look.cut_short = bool(look.unseen(running)) and place.pages_left > 0
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a listing has been read. Until its first page is there, it is taken to have one."""
+
+    offset: int = 0
+    total: int = 1
+    size: int = PAGE
+    begun: bool = False
+
+    @property
+    def step(self) -> int:
+        """From one page to the next, by how many rows one has: the provider may give fewer than asked for."""
+        return _step(self.size)
+
+    @property
+    def pages_left(self) -> int:
+        return max(0, -(-(self.total - self.offset) // self.step))
+
+    def pages_for(self, unseen: int) -> int:
+        """How many to read next: the first alone, for it says how long the listing is."""
+        return min(_pages_for(unseen, self.size), self.pages_left) if self.begun else 1
 
 
 def _step(page: int) -> int:
-    """From one page to the next, by how many rows a page has: the provider may give fewer than asked for."""
     return page - OVERLAP if page > 2 * OVERLAP else page
 
 
@@ -90,7 +123,7 @@ def _pages_for(jobs: int, page: int) -> int:
     return max(0, -(-jobs // _step(page)))
 
 
-async def _rest(
+async def _read(
     m: Machinery,
     zone: str,
     since: datetime,
@@ -98,18 +131,30 @@ async def _rest(
     grant: Grant,
     running: Running,
     look: Look,
+    place: _Place,
 ) -> None:
-    """The pages after the first, several at a time. Raises the first error once all have been read."""
+    """Several pages at a time. Raises the first error once all have been read."""
     limit = asyncio.Semaphore(PAGES_AT_ONCE)
 
-    async def read(offset: int, call: str) -> None:
+    async def read(offset: int, call: str) -> OperationPage:
         async with limit:
-            look.take(await _page(m, zone, since, offset, grant, call), running)
+            page = await _page(m, zone, since, offset, grant, call)
+            look.take(page, running)
+            return page
 
-    reading = (read(offset, call) for offset, call in zip(offsets, grant.calls[1:], strict=False))
-    for result in await asyncio.gather(*reading, return_exceptions=True):
+    reading = (read(offset, call) for offset, call in zip(offsets, grant.calls, strict=True))
+    first, *rest = await asyncio.gather(*reading, return_exceptions=True)
+    for result in (first, *rest):
         if isinstance(result, BaseException):
             raise result
+    assert not isinstance(first, BaseException)  # noqa: S101 - raised above
+    if not first.rows:
+        place.offset = place.total
+        return
+    if not place.begun:
+        place.begun, place.size = True, len(first.rows)
+    place.total = first.total_count
+    place.offset = offsets[-1] + place.step
 
 
 async def _page(
@@ -124,14 +169,15 @@ async def _page(
 async def look_up_missing(
     m: Machinery, zone: str, running: Running, record: Zone, look: Look
 ) -> dict[str, int]:
-    """Single look-ups for jobs that the listings have not shown for longer than the log's lag.
+    """Single look-ups for jobs that the listings have not shown for longer than the log's lag, and for the
+    few for which a listing was not read to its end.
 
     Gives the jobs that are still missing, by since when (ms).
     """
     now = m.clock.now_ms()
     lag_ms = round(m.settings.log_lag_s * 1000)
     missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in look.seen}
-    overdue = [job_id for job_id, since in missing.items() if now - since > lag_ms]
+    overdue = [job_id for job_id, since in missing.items() if look.cut_short or now - since > lag_ms]
     for job_id in overdue[:SINGLE_LOOKUPS]:
         grant = await reserve(m, CallClass.FOLLOW)
         answer = m.api.list_operations(

@@ -60,6 +60,7 @@ class Provider:
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.looks: list[tuple[int, int]] = []
         self.nodes_refused = False
+        self.single_lookups = 0
         self.cluster_listings: list[tuple[int, datetime]] = []
 
     def call(self) -> None:
@@ -215,6 +216,8 @@ class SimulatedApi:
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
         if resource_ids is None and job_ids is None:
             self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
+        if job_ids is not None:
+            self._provider.single_lookups += 1
         if resource_ids is not None and start_time is not None:
             self._provider.cluster_listings.append((self._provider.world.clock.now_ms(), start_time))
         rows = (jobs[::-1] if newest_first else jobs)[offset : offset + self._provider.jobs_of_a_page]

@@ -11,11 +11,11 @@ import redis
 from tests.simulation.world import World
 
 
-def follow(server: redis.Redis, jobs: int, *, page: int, quota_calls: int = 2000) -> World:
+def follow(server: redis.Redis, jobs: int, *, page: int, quota_calls: int = 2000, job_s: str = "60") -> World:
     async def history() -> World:
         world = World(server, quota_calls=quota_calls)
         world.provider.jobs_of_a_page = page
-        world.provider.options.job_duration_s = "60"
+        world.provider.options.job_duration_s = job_s
         for number in range(jobs):
             world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1)
         await world.run()
@@ -48,3 +48,15 @@ def test_under_a_small_quota_looks_are_spread_and_every_job_comes_to_its_end(ser
 
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
     assert world.provider.quota.refused == 0
+
+
+def test_an_old_job_behind_many_that_have_ended_is_looked_up_singly_sooner_than_read_for(
+    server: redis.Redis,
+) -> None:
+    world = follow(server, 60, page=12, job_s="5-400")
+
+    assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
+    assert world.provider.single_lookups > 0
+    pages = Counter(at for at, _ in world.provider.looks)
+    # Sixty jobs are sixteen pages of a dozen rows that overlap by five.
+    assert min(pages.values()) == 1
