@@ -114,9 +114,11 @@ class LedgerSettings(BaseSettings):
     outcome_ttl_s: int = Field(7 * 86400, ge=60, le=366 * 86400, description="How long outcomes are kept")
     stream_maxlen: int = Field(100_000, ge=100, description="About how many entries the outcome stream keeps")
     policy_file: Path | None = Field(None, description="Limits and schedules")
-    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json`: an object a line; `console`: text for people"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="Lowest level"
+        "INFO", description="Lowest level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`"
     )
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from config.celery_options import APP_NAME, QUEUE, SWEEP_QUEUE, celery_options
 from config.policy_file import PolicyError
@@ -29,7 +29,7 @@ def make_app(settings: Settings) -> Celery:
     app.conf.update(
         broker_transport=transport.TRANSPORT,
         worker_consumer=consumer.CONSUMER,
-        task_queues=[Queue(SWEEP_QUEUE), Queue(QUEUE)],
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in (SWEEP_QUEUE, QUEUE)],
         scaleout_tick_s=settings.tick_s,
     )
     app.steps["worker"].add(Ticker)

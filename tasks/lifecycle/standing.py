@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, isinf
 from typing import Any
 
 from tasks.contract.outcome import timestamp
@@ -13,6 +14,8 @@ from tasks.ledger.records import Account, Cluster, Operation, Request, State
 from tasks.lifecycle import breaker, pausing
 from tasks.lifecycle.api_calls import USED_UP
 from tasks.lifecycle.stops import account_text
+
+SILENT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,12 @@ def standing_of(
     pauses: Pauses | None = None,
     *,
     resting_until: int | None = None,
+    silent_s: float = 0.0,
 ) -> Standing:
-    """`resting_until`: when (ms) there are API calls for new operations again, None if there are now."""
+    """`resting_until`: when (ms) there are API calls for new operations again, None if there are now.
+
+    `silent_s`: for how long no worker has ticked.
+    """
     if request.status is not None:
         return Standing(request.status, None)
     live = [
@@ -51,7 +58,7 @@ def standing_of(
         waits_for = live[0].refusal
         why = "its cluster's operations are being listed" if waits_for is None else waits_for.message
         return Standing("waiting", why)
-    return Standing("waiting", _waiting(request, cluster, account, now, resting_until))
+    return Standing("waiting", _waiting(request, cluster, account, now, resting_until, silent_s))
 
 
 def _progress(operation: Operation) -> str:
@@ -64,7 +71,12 @@ def _progress(operation: Operation) -> str:
 
 
 def _waiting(
-    request: Request, cluster: Cluster, account: Account, now: int, resting_until: int | None
+    request: Request,
+    cluster: Cluster,
+    account: Account,
+    now: int,
+    resting_until: int | None,
+    silent_s: float,
 ) -> str:
     if account.refused_since is not None and account.refusal is not None:
         return account_text(account)
@@ -81,6 +93,8 @@ def _waiting(
             return f"{refusal.kind}, until {timestamp(until)}: {refusal.message}"
     if resting_until is not None:
         return f"quota, until {timestamp(resting_until)}: {USED_UP}"
+    if silent_s > SILENT_S:
+        return f"a worker: none has ticked {'yet' if isinf(silent_s) else f'for {silent_s:.0f} s'}"
     return "the next operation of its pool"
 
 
@@ -93,8 +107,11 @@ async def read_standing(ledger: Ledger, request: Request) -> Standing:
     operations = await ledger.operations(share.operation_id for share in request.live_shares)
     pauses = await ledger.pauses(request.form.cluster_id)
     resting = await ledger.submissions_rest_until()
-    now = ledger.clock.now_ms()
-    return standing_of(request, cluster, account, operations, now, pauses, resting_until=resting)
+    beats, now = await ledger.heartbeats(), ledger.clock.now_ms()
+    silent_s = (now - max(beats.values())) / 1000 if beats else inf
+    return standing_of(
+        request, cluster, account, operations, now, pauses, resting_until=resting, silent_s=silent_s
+    )
 
 
 def summary(request: Request, standing: Standing, outcome: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -98,6 +98,13 @@ async def _prepare(m: Machinery, scene: Scene, listing: Grant) -> Scene | None:
             m, operation.zone, operation.cluster_id, since, CallClass.SUBMIT, listing
         )
     except EhpcError as error:
+        log.warning(
+            "listing_failed",
+            operation_id=operation.operation_id,
+            cluster_id=operation.cluster_id,
+            kind=error.kind,
+            detail=str(error),
+        )
         raise await read_refused(m, error, operation.tries) from error
     await account_is_accepted(m, scene.account)
     _refuse_to_send_by_a_wrong_clock(m, operation)

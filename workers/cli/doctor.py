@@ -9,6 +9,7 @@ from typing import Literal
 
 from redis.exceptions import RedisError, ResponseError
 
+from config.policy_file import PolicyError
 from config.redaction import redact
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from tasks.contract.outcome import timestamp
@@ -18,6 +19,7 @@ from tasks.ehpc.models import JobStatus
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.api_calls import moment
 from tasks.lifecycle.engine import open_api, open_governor, open_ledger
+from tasks.lifecycle.policy import read_policy
 from tasks.lifecycle.stops import read_stops
 from tasks.lifecycle.submission import MOST_SKEW_S
 from tasks.quota.governor import CallClass, Wait
@@ -68,6 +70,7 @@ async def _findings(zone: str | None) -> list[Finding]:
     ]
     if settings is None:
         return findings
+    findings += _policy(settings)
     try:
         ledger = await open_ledger(settings)
     except RedisError as error:
@@ -97,6 +100,17 @@ def _settings() -> tuple[LedgerSettings | None, list[Finding]]:
         except SettingsError:
             return None, wrong
     return settings, [Finding("settings", "ok", f"API at {settings.api_url}")]
+
+
+def _policy(settings: LedgerSettings) -> list[Finding]:
+    if settings.policy_file is None:
+        return []
+    try:
+        policy = read_policy(settings.policy_file)
+    except PolicyError as error:
+        return [Finding("policy", "wrong", redact(str(error)))]
+    says = f"{settings.policy_file}, schedules: {len(policy.schedules)}"
+    return [Finding("policy", "ok", says)]
 
 
 async def _redis(ledger: Ledger) -> list[Finding]:

@@ -58,7 +58,7 @@ async def _serve(options: SimulatorOptions) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
     running = await start(options)
-    sys.stdout.write(json.dumps({"url": running.url}) + "\n")
+    sys.stdout.write(json.dumps({"url": running.url, "api_url": f"{running.url}/api"}) + "\n")
     sys.stdout.flush()
     await stopped.wait()
     await running.stop()
