@@ -48,6 +48,10 @@ def duplicate_names(names: Sequence[str]) -> list[str]:
     ]
 
 
+# Over such a limit that waits, a request gets what there is room for, one part after the other.
+BOUGHT_IN_PARTS = frozenset({"nodes_in_flight_per_cluster", "nodes_per_hour", "nodes_per_day"})
+
+
 def guardrail_problems(policy: Policy) -> list[str]:
     """Schedules whose requests the policy itself would refuse, each time."""
     return [problem for schedule in policy.schedules for problem in _refusals(policy, schedule)]
@@ -62,7 +66,9 @@ def _refusals(policy: Policy, schedule: Schedule) -> Iterable[str]:
     for table, limits in policy.limits.tables(schedule.cluster_id, schedule.asker):
         for name in Limits.model_fields:
             limit = getattr(limits, name)
-            if name != "wait" and limit is not None and schedule.node_count > limit:
+            if name == "wait" or limit is None or (limits.wait and name in BOUGHT_IN_PARTS):
+                continue
+            if schedule.node_count > limit:
                 yield (
                     f"{where}.node_count={schedule.node_count}: is over {table}.{name}={limit}: "
                     "each of its requests would be refused"

@@ -178,7 +178,8 @@ async def look_up_missing(
     lag_ms = round(m.settings.log_lag_s * 1000)
     missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in look.seen}
     overdue = [job_id for job_id, since in missing.items() if look.cut_short or now - since > lag_ms]
-    for job_id in overdue[:SINGLE_LOOKUPS]:
+    # By chance, so that of very many each has its turn.
+    for job_id in m.rng.sample(overdue, min(SINGLE_LOOKUPS, len(overdue))):
         grant = await reserve(m, CallClass.FOLLOW)
         answer = m.api.list_operations(
             zone, job_ids=job_id, offset=0, newest_first=True, at=moment(m.clock.now_ms())

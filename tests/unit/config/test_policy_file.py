@@ -290,6 +290,12 @@ def test_a_schedule_without_its_keys_lacks_each_of_them(path: Path) -> None:
     assert missing == [f"schedule #1.{name} is missing" for name in keys]
 
 
+def test_a_schedule_may_ask_for_more_than_a_limit_that_waits_lets_through_at_once(path: Path) -> None:
+    path.write_text("[limits]\nnodes_per_hour = 63\nwait = true\n" + minimal(), encoding="utf-8")
+
+    assert load_policy(path).schedules[0].node_count == 64
+
+
 def test_a_limit_of_a_cluster_may_be_above_the_accounts_for_the_lower_one_rules(path: Path) -> None:
     path.write_text('[limits]\nnodes_per_day = 5\n[limits.clusters."ehpc-a"]\nnodes_per_day = 9')
 
