@@ -44,6 +44,7 @@ T = TypeVar("T")
 MOST_EVENTS = 60_000
 MOST_HOURS = 72
 DOORBELL_S = 10.0
+TASKS_AT_ONCE = 8  # of a worker, as its pool has threads
 
 
 @dataclass(frozen=True)
@@ -437,11 +438,9 @@ class World:
         runs = [worker for worker in self.workers if worker.runs]
         # The broker is the same server: while that is away, no message arrives.
         if runs and self.server_away_until <= now:
-            ready += [
-                self._message(message, self.choose(runs))
-                for message in self.messages
-                if not message.done and not message.under_way
-            ]
+            room = TASKS_AT_ONCE * len(runs) - sum(m.under_way and not m.done for m in self.messages)
+            waiting = [message for message in self.messages if not message.done and not message.under_way]
+            ready += [self._message(message, self.choose(runs)) for message in waiting[: max(0, room)]]
             due = self.invariants.next_due
             is_due = due is not None and due <= now
             ticking = [worker for worker in runs if is_due or not worker.has_kept]
