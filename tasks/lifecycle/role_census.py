@@ -14,6 +14,7 @@ from tasks.lifecycle.machinery import Machinery
 from tasks.quota.governor import CallClass
 
 ACTIVE = "active"
+SETTLING = "settling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ async def list_nodes_of(m: Machinery, zone: str, cluster_id: str) -> Listing:
     shown_at = cluster.changed_at + round(m.settings.log_lag_s * 1000)
     if cluster.changed_at and m.clock.now_ms() < shown_at:
         message = f"an operation has just ended on cluster {cluster_id}: its nodes may not be listed yet"
-        raise MustWait(shown_at, Refusal(kind="settling", message=message))
+        raise MustWait(shown_at, Refusal(kind=SETTLING, message=message))
     rows = await list_cluster_nodes(m, zone, cluster_id, CallClass.SUBMIT)
     await account_is_accepted(m, await m.ledger.account())
     return Listing(rows, cluster.gate, cluster.changed_at)

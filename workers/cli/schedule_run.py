@@ -15,7 +15,7 @@ from tasks.lifecycle.api_calls import MustWait
 from tasks.lifecycle.engine import open_api, open_governor, open_intake
 from tasks.lifecycle.machinery import Machinery, tell
 from tasks.lifecycle.policy import open_policy
-from tasks.lifecycle.role_census import Listing, list_nodes_of
+from tasks.lifecycle.role_census import SETTLING, Listing, list_nodes_of
 from tasks.lifecycle.schedule_asking import Asking, ask, lead_time_of
 from tasks.schedules.identity import run_id
 from workers.cli.exit_codes import Exit
@@ -123,7 +123,15 @@ async def _listing(ledger: Ledger, schedule: Schedule) -> Listing:
             clock=ledger.clock,
         )
         try:
-            return await list_nodes_of(machinery, schedule.zone, schedule.cluster_id)
+            try:
+                return await list_nodes_of(machinery, schedule.zone, schedule.cluster_id)
+            except MustWait as wait:
+                left_s = (wait.until - ledger.clock.now_ms()) / 1000
+                if wait.refusal.kind != SETTLING:
+                    raise
+                say(f"{wait}: waiting for {max(0.0, left_s):.0f} s")
+                await ledger.clock.sleep(max(0.0, left_s))
+                return await list_nodes_of(machinery, schedule.zone, schedule.cluster_id)
         except (EhpcError, MustWait) as error:
             raise CannotRun(
                 f"the nodes of {schedule.cluster_id} cannot be listed, and nothing was asked for: {error}"
