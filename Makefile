@@ -6,6 +6,7 @@ SEEDS  ?= 1-300
 RUNS   ?= 5
 SEED   ?= 1
 READY  := $(VENV)/.ready
+PYTEST := pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check lint types imports format coverage reference simulate chaos mutants lock clean
@@ -27,7 +28,7 @@ demo: $(READY)  ## a server, the simulator and a worker on loopback; twenty-four
 	@$(BIN)/scaleout demo
 
 test: $(READY)  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m $(PYTEST)
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -43,7 +44,7 @@ check: lint types imports test  ## lint, types, import rules, tests
 
 coverage: $(READY)  ## every test, measured by branches, worker processes included; tasks/ must reach 95 %
 	$(BIN)/coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/coverage run -m pytest
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/coverage run -m $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='tasks/*' --fail-under=95 --format=total
