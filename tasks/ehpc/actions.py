@@ -24,6 +24,10 @@ class ApiRequest:
     params: Mapping[str, str]
     body: bytes = field(default=b"", repr=False)
 
+    @property
+    def only_reads(self) -> bool:
+        return self.method == "GET"
+
 
 def add_nodes_body(
     *,

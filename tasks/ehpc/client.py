@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import aiohttp
@@ -15,18 +16,13 @@ from yarl import URL
 
 from tasks.ehpc import actions
 from tasks.ehpc.actions import ApiRequest
+from tasks.ehpc.connections import ConnectionLost, Connections
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent
 from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
 from tasks.ehpc.replies import MOST_BYTES, Reply, add_nodes_answer, nodes_answer, operations_answer
 from tasks.ehpc.signature import Credentials, SigningRules, signed_query
 
-CONNECTIONS = 64
-
 T = TypeVar("T")
-
-
-class ConnectionLost(aiohttp.ClientError):
-    """The connection broke after the call had begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +37,12 @@ class CallReport:
     error_kind: str | None
 
 
-async def never_resend(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """aiohttp sends an idempotent call once more when its connection breaks; each call costs quota."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise ConnectionLost(type(error).__name__) from error
-
-
-def open_session() -> aiohttp.ClientSession:
-    """The one session of a process. No cookies, no proxies from the environment, every connection fresh.
-
-    A kept connection may be closed by the other side just when a call is written to it, and then nobody
-    knows whether the call was read.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, force_close=True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=(never_resend,),
-        trust_env=False,
-        auto_decompress=False,
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-    )
-
-
 class EhpcClient:
     """The API's calls. Times in seconds; `now_ms` is the time by which the provider's clock is judged."""
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        connections: Connections,
         base_url: str,
         credentials: Credentials,
         rules: SigningRules,
@@ -84,7 +52,7 @@ class EhpcClient:
         now_ms: Callable[[], int],
         on_call: Callable[[CallReport], None],
     ) -> None:
-        self._session = session
+        self._connections = connections
         self._base = base_url.rstrip("/")
         self._credentials = credentials
         self._rules = rules
@@ -152,10 +120,11 @@ class EhpcClient:
         )
         # Already encoded, and signed as it is: yarl must not touch it again.
         url = URL(f"{self._base}{request.path}?{query}", encoded=True)
-        if self._session.closed:
+        if self._connections.closed:
             raise NotSent("this process is shutting down")
+        session = self._connections.kept if request.only_reads else self._connections.fresh
         try:
-            async with self._session.request(
+            async with session.request(
                 request.method,
                 url,
                 data=request.body or None,
@@ -174,9 +143,14 @@ class EhpcClient:
 
     def _note_clock(self, date: str | None) -> None:
         with suppress(TypeError, ValueError, OverflowError):
-            provider = parsedate_to_datetime(date or "").timestamp()
             # The header has whole seconds, so on average it is half a second behind.
-            self.skew_s = provider + 0.5 - self._now_ms() / 1000
+            self.skew_s = _seconds(date or "") + 0.5 - self._now_ms() / 1000
+
+
+@lru_cache(maxsize=8)
+def _seconds(date: str) -> float:
+    """Dozens of replies a second have the same `Date`."""
+    return parsedate_to_datetime(date).timestamp()
 
 
 async def _read(response: aiohttp.ClientResponse) -> Reply:

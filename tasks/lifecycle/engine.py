@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
 import structlog
 from redis.asyncio import Redis
 
 from config.policy import Policy
 from config.policy_file import PolicyFile
 from config.settings import LedgerSettings, Settings
-from tasks.ehpc.client import CallReport, EhpcClient, open_session
+from tasks.ehpc.client import CallReport, EhpcClient
+from tasks.ehpc.connections import Connections, open_connections
 from tasks.ehpc.signature import Credentials, SigningRules
 from tasks.ledger.due import Lane
 from tasks.ledger.keys import Keys
@@ -35,7 +35,7 @@ ALARM_AHEAD_S = 600.0
 @dataclass(slots=True)
 class Engine:
     redis: Redis
-    session: aiohttp.ClientSession
+    connections: Connections
     machinery: Machinery
     intake: Intake
     sweeper: Sweeper
@@ -46,7 +46,7 @@ class Engine:
         """Give what is under way `drain_s` to end, then cut it off; its leases bring it up again."""
         self.alarm.stop()
         await self.sweeper.drain(drain_s)
-        await self.session.close()
+        await self.connections.close()
         await self.redis.aclose()
 
 
@@ -85,10 +85,10 @@ def open_intake(
     )
 
 
-def open_api(settings: Settings, session: aiohttp.ClientSession, clock: Clock) -> EhpcClient:
+def open_api(settings: Settings, connections: Connections, clock: Clock) -> EhpcClient:
     """The provider's API with this installation's credentials; every call is logged at debug level."""
     return EhpcClient(
-        session,
+        connections,
         settings.api_url,
         Credentials(settings.access_key_id.get_secret_value(), settings.secret_access_key),
         SigningRules(settings.signed_path_slash, settings.signature_encoded_twice),
@@ -114,11 +114,11 @@ def open_governor(settings: Settings, ledger: Ledger) -> Governor:
 async def open_engine(settings: Settings, deliver: Deliver, policy: PolicyFile) -> Engine:
     """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer."""
     ledger = await open_ledger(settings)
-    session = open_session()
+    connections = open_connections()
     machinery = Machinery(
         settings=settings,
         ledger=ledger,
-        api=open_api(settings, session, ledger.clock),
+        api=open_api(settings, connections, ledger.clock),
         governor=open_governor(settings, ledger),
         clock=ledger.clock,
         policy=policy,
@@ -129,7 +129,7 @@ async def open_engine(settings: Settings, deliver: Deliver, policy: PolicyFile) 
     # What this process has put off it takes up itself, to the moment: ticks are for what others have left.
     alarm = Alarm(ledger.clock, sweeper.sweep_soon, ahead_s=ALARM_AHEAD_S)
     ledger.on_due = alarm.at
-    return Engine(ledger.redis, session, machinery, intake, sweeper, keeper, alarm)
+    return Engine(ledger.redis, connections, machinery, intake, sweeper, keeper, alarm)
 
 
 def _log_call(report: CallReport) -> None:

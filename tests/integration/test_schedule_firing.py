@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import redis
 from pydantic import SecretStr
@@ -18,7 +17,7 @@ from structlog.testing import capture_logs
 from config.policy_file import PolicyFile
 from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
-from tasks.ehpc.client import open_session
+from tasks.ehpc.connections import Connections, open_connections
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.durations import Duration, Pool
@@ -51,14 +50,12 @@ SETTINGS = Settings(
 class Worker:
     """One process's machinery with a policy file of its own."""
 
-    def __init__(
-        self, ledger: Ledger, session: aiohttp.ClientSession, clock: HandClock, path: Path | None
-    ) -> None:
+    def __init__(self, ledger: Ledger, connections: Connections, clock: HandClock, path: Path | None) -> None:
         policy = PolicyFile(path, request_problems, lambda: clock.now_ms() / 1000)
         self.machinery = Machinery(
             SETTINGS,
             ledger,
-            open_api(SETTINGS, session, clock),
+            open_api(SETTINGS, connections, clock),
             open_governor(SETTINGS, ledger),
             clock,
             policy=policy,
@@ -92,8 +89,8 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as opened:
+async def connections() -> AsyncIterator[Connections]:
+    async with open_connections() as opened:
         yield opened
 
 
@@ -122,13 +119,13 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def start(
-    async_redis: Redis, session: aiohttp.ClientSession, clock: HandClock, ledger: Ledger
+    async_redis: Redis, connections: Connections, clock: HandClock, ledger: Ledger
 ) -> Callable[..., Worker]:
     """Starts another worker on the same server."""
 
     def start(path: Path | None) -> Worker:
         own = Ledger(async_redis, ledger.keys, clock, outcome_ttl_s=604_800, stream_maxlen=1_000)
-        return Worker(own, session, clock, path)
+        return Worker(own, connections, clock, path)
 
     return start
 

@@ -13,7 +13,7 @@ from config.policy_file import PolicyError
 from config.redaction import redact
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from tasks.contract.outcome import timestamp
-from tasks.ehpc.client import open_session
+from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
 from tasks.ehpc.models import JobStatus
 from tasks.ledger.ledger import Ledger
@@ -176,8 +176,8 @@ async def _api(settings: Settings, ledger: Ledger, zone: str | None) -> list[Fin
     grant = await open_governor(settings, ledger).reserve(CallClass.FOLLOW)
     if isinstance(grant, Wait):
         return [Finding("api", "warning", f"not checked: no call is free until {timestamp(grant.until_ms)}")]
-    async with open_session() as session:
-        api = open_api(settings, session, ledger.clock)
+    async with open_connections() as connections:
+        api = open_api(settings, connections, ledger.clock)
         now = ledger.clock.now_ms()
         try:
             await api.list_operations(
@@ -197,8 +197,8 @@ async def _running_at_the_provider(settings: Settings, ledger: Ledger, zone: str
     governor = open_governor(settings, ledger)
     if isinstance(await governor.reserve(CallClass.FOLLOW), Wait):
         return []
-    async with open_session() as session:
-        api = open_api(settings, session, ledger.clock)
+    async with open_connections() as connections:
+        api = open_api(settings, connections, ledger.clock)
         now = ledger.clock.now_ms()
         try:
             page = await api.list_operations(

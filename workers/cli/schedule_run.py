@@ -7,7 +7,7 @@ from typing import Any
 from config.policy import Schedule
 from config.settings import LedgerSettings, Settings, load
 from tasks.contract.request import MAX_NODES_PER_OPERATION
-from tasks.ehpc.client import open_session
+from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import EhpcError
 from tasks.ledger.changes import Committed, Event
 from tasks.ledger.ledger import Ledger
@@ -114,11 +114,11 @@ async def _ask(ledger: Ledger, settings: LedgerSettings, schedule: Schedule) -> 
 async def _listing(ledger: Ledger, schedule: Schedule) -> Listing:
     """What is there is asked of the provider, which needs a worker's settings."""
     settings = load(Settings)
-    async with open_session() as session:
+    async with open_connections() as connections:
         machinery = Machinery(
             settings=settings,
             ledger=ledger,
-            api=open_api(settings, session, ledger.clock),
+            api=open_api(settings, connections, ledger.clock),
             governor=open_governor(settings, ledger),
             clock=ledger.clock,
         )

@@ -24,7 +24,8 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import SecretStr
 
-from tasks.ehpc.client import CallReport, EhpcClient, never_resend, open_session
+from tasks.ehpc.client import CallReport, EhpcClient
+from tasks.ehpc.connections import Connections, never_resend, open_connections
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent, QuotaExhausted, Rejected
 from tasks.ehpc.models import JobAccepted
 from tasks.ehpc.replies import MOST_BYTES
@@ -168,9 +169,9 @@ async def provider() -> AsyncIterator[Provider]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as session:
-        yield session
+async def connections() -> AsyncIterator[Connections]:
+    async with open_connections() as connections:
+        yield connections
 
 
 @pytest.fixture
@@ -182,17 +183,17 @@ Connect = Callable[..., EhpcClient]
 
 
 @pytest.fixture
-def connect(session: aiohttp.ClientSession, reports: list[CallReport]) -> Connect:
+def connect(connections: Connections, reports: list[CallReport]) -> Connect:
     def connect(
         url: str,
         *,
         rules: SigningRules | None = None,
         timeout_s: float = 20.0,
         connect_timeout_s: float = 20.0,
-        through: aiohttp.ClientSession | None = None,
+        through: Connections | None = None,
     ) -> EhpcClient:
         return EhpcClient(
-            through or session,
+            through or connections,
             url,
             Credentials(ACCESS_KEY_ID, SecretStr(SECRET)),
             rules or SigningRules(),
@@ -594,7 +595,7 @@ async def test_a_connection_that_does_not_come_about_in_time_is_proof_that_nothi
 async def test_a_session_that_was_closed_is_proof_that_nothing_was_sent(
     connect: Connect, provider: Provider, reports: list[CallReport], call: Call
 ) -> None:
-    closed = open_session()
+    closed = open_connections()
     await closed.close()
 
     error = await error_of(call(connect(provider.url, through=closed)))
@@ -613,7 +614,7 @@ async def test_an_unknown_host_is_proof_that_nothing_was_sent(connect: Connect) 
 
     connector = aiohttp.TCPConnector(resolver=NobodyKnows(), force_close=True)
     async with aiohttp.ClientSession(connector=connector, middlewares=(never_resend,)) as session:
-        client = connect("http://hpc.example.invalid/api", through=session)
+        client = connect("http://hpc.example.invalid/api", through=Connections(session, session))
         error = await error_of(add_nodes(client))
 
     assert type(error) is NotSent

@@ -1,0 +1,79 @@
+"""The connections of a process to the API: a fresh one for each sending, kept ones for what is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+MOST = 64
+KEPT_S = 4.0  # less than a server keeps an idle connection: the least usual is five seconds
+
+
+class ConnectionLost(aiohttp.ClientError):
+    """The connection broke after the call had begun."""
+
+
+async def never_resend(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """aiohttp sends an idempotent call once more when its connection breaks; each call costs quota."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise ConnectionLost(type(error).__name__) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """`fresh`: each call on a connection of its own; `kept`: on one that an earlier call has left open.
+
+    A kept connection may be closed by the other side just when a call is written to it, and then nobody
+    knows whether the call was read. A listing is simply made again later; a sending must not come to that.
+    """
+
+    fresh: aiohttp.ClientSession
+    kept: aiohttp.ClientSession
+
+    @property
+    def closed(self) -> bool:
+        return self.fresh.closed
+
+    async def close(self) -> None:
+        await self.fresh.close()
+        await self.kept.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def open_connections(kept_s: float = KEPT_S) -> Connections:
+    """Opened in the event loop that uses them, once a process. Close them after use.
+
+    `kept_s`: for how long a kept connection that is not used stays open, in seconds.
+    """
+    return Connections(
+        fresh=_session(aiohttp.TCPConnector(limit=MOST, force_close=True)),
+        kept=_session(aiohttp.TCPConnector(limit=MOST, keepalive_timeout=kept_s)),
+    )
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    """No cookies, no proxies from the environment, no call sent again."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(never_resend,),
+        trust_env=False,
+        auto_decompress=False,
+        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+    )
