@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
@@ -76,6 +77,7 @@ def configure_logging(
     for name in QUIET:
         logging.getLogger(name).setLevel(number if number <= logging.DEBUG else max(number, logging.WARNING))
     _threshold = number
+    _spare_what_no_line_shows()
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
@@ -225,9 +227,13 @@ def _each_repr(arguments: object) -> str:
 
 
 def _timestamp(seconds: float) -> str:
-    return (
-        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-    )
+    ms = int(seconds * 1000)
+    return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _exception(exc_info: object) -> BaseException | None:
@@ -251,6 +257,17 @@ def _traceback(error: BaseException) -> str:
 
 def _stack(stack: object) -> str:
     return "".join(traceback.format_stack()) if stack is True else text_of(stack)
+
+
+def _spare_what_no_line_shows() -> None:
+    """Who called, on which thread, in which process: half of what a record costs.
+
+    Source: docs.python.org, Logging HOWTO, "Optimization".
+    """
+    logging._srcfile = None  # noqa: SLF001 - named by the HOWTO
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
 
 
 def _let_all_reach_the_root() -> None:

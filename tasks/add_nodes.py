@@ -18,7 +18,6 @@ from tasks.lifecycle import worker_engine
 from tasks.lifecycle.engine import Engine
 from tasks.lifecycle.intake import Accepted, Ended
 
-SUBMITTED = "SUBMITTED"
 OUTCOME_LATER = "the outcome follows when the request ends"
 TIMEOUT_S = 20.0
 
@@ -40,8 +39,6 @@ def add_nodes(self: Task, *arguments: Any, **fields: Any) -> dict[str, Any] | st
     task_id = str(self.request.id)
     with bound_contextvars(task_id=task_id):
         try:
-            # Before the ledger: from the moment the request is there, its outcome may be told at any time.
-            self.update_state(state=SUBMITTED)
             taking = _take_in(worker_engine.engine(), task_id, arguments, fields)
             taken = worker_engine.run(taking, timeout_s=TIMEOUT_S)
         except (RedisError, OSError) as error:

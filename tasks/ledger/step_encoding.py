@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from pydantic_core import to_json
+
 from tasks.contract.outcome import LATE_NODES, Outcome, timestamp
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
@@ -33,7 +35,7 @@ class StepEncoding:
         for name in (keys.answered, keys.answers, keys.epoch):
             self._key(name)
 
-    def encode(self, changes: Changes) -> tuple[list[str], str]:
+    def encode(self, changes: Changes) -> tuple[list[str], bytes]:
         """The script's KEYS, and the step as JSON."""
         self._records(changes)
         self._queues(changes)
@@ -51,7 +53,7 @@ class StepEncoding:
         # Last, so that the keys are there already when they get their time to live.
         for record in changes.expire:
             self._expire(record)
-        return list(self._index), json.dumps(self._step, separators=(",", ":"))
+        return list(self._index), to_json(self._step)
 
     def _records(self, changes: Changes) -> None:
         for record in changes.checks:
@@ -96,6 +98,8 @@ class StepEncoding:
             self._scored(names.due(due.lane), str(due), at)
         for due, at in changes.sooner.items():
             self._write("sooner", names.due(due.lane), at, str(due))
+        for due, at in changes.unless_due.items():
+            self._write("unless", names.due(due.lane), at, str(due))
         for cluster_id, at in changes.wake.items():
             pools = self._key(names.pools(cluster_id))
             due = Due(DueKind.CLUSTER, cluster_id)

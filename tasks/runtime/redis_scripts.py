@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
+
+from tasks.runtime.gathering_redis import GatheringRedis
 
 CONNECTIONS = 32
 POOL_WAIT_S = 30.0
@@ -35,7 +38,7 @@ def open_redis(url: str) -> Redis:
         max_connections=CONNECTIONS,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
     )
-    return Redis.from_pool(pool)
+    return GatheringRedis.from_pool(pool)
 
 
 class Script:
@@ -43,7 +46,15 @@ class Script:
 
     def __init__(self, redis: Redis, path: Path) -> None:
         self.name = path.stem
-        self._script: AsyncScript = redis.register_script(path.read_text(encoding="utf-8"))
+        self._redis: Any = redis
+        self._text = path.read_text(encoding="utf-8")
+        self._hash = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        return await self._script(keys=list(keys), args=list(args))
+        # redis-py's own way to call a script costs half as much again.
+        command = ("EVALSHA", self._hash, len(keys), *keys, *args)
+        try:
+            return await self._redis.execute_command(*command)
+        except NoScriptError:
+            await self._redis.script_load(self._text)
+            return await self._redis.execute_command(*command)
