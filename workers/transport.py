@@ -1,7 +1,10 @@
-"""Celery's broker on Redis, with three weaknesses of kombu's mended.
+"""Celery's broker on Redis, with four weaknesses of kombu's mended.
 
 kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection is frozen or the
 process dies between the two, the message is gone. Here one script does both, and what blocks takes nothing.
+
+kombu makes a new client for each message that it notes or acknowledges, and notes one that is noted. Ours
+keeps a client, and takes one round trip to take a message and one to acknowledge it.
 
 kombu raises on an item that is not a message, and the worker exits. Here each item is looked at as it comes
 from the server, and what cannot be understood is set aside.
@@ -19,6 +22,7 @@ from time import monotonic, time
 from typing import Any
 
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -28,7 +32,8 @@ from workers.broker_items import NotAMessage, check_item
 
 TRANSPORT = f"{__name__}:Transport"
 CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
-LOOK_S = 0.2
+ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
+LOOK_S = 0.5
 
 SetAside = Callable[[str, str, str], None]
 
@@ -52,8 +57,25 @@ class _ReadsForItsChannel:
         if command_name == "BRPOP":
             return self.channel.taken(reply)
         if command_name == "RPOP" and reply:
-            return self.channel.readable("", reply)
+            return self.channel.popped(reply)
         return reply
+
+
+class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
+    """What is delivered and not acknowledged yet."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        if self.channel.is_noted:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """One command, where kombu's transaction takes four."""
+        keys = (self.unacked_index_key, self.unacked_key)
+        with self.channel.conn_or_acquire() as client:
+            client.execute_command("EVAL", ACKNOWLEDGE, len(keys), *keys, delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
@@ -61,9 +83,15 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 
     It asks for a message; if there is none it waits for one in one of its queues, for at most `LOOK_S`,
     because no command of Redis waits for several without taking, and asks again.
+
+    `is_noted`: the server has noted the message that was read last as unacknowledged.
     """
 
+    QoS = QoS
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.is_noted = False
+        self._plain_client: Any = None
         self._without_ack: set[str] = set()
         self._waits_next = False
         self._waiting = False
@@ -86,7 +114,16 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         if self._waiting:
             return None
         self._waits_next = not reply
-        return None if not reply else self.readable(*reply)
+        if not reply:
+            return None
+        queue, item, noted = reply
+        self.is_noted = bool(noted)
+        return self.readable(queue, item)
+
+    def popped(self, item: bytes | str) -> Any:
+        """What was taken by other means than our script."""
+        self.is_noted = False
+        return self.readable("", item)
 
     def readable(self, queue: bytes | str, item: bytes | str) -> Any:
         """What was taken, in kombu's form; None if it is no message, which is set aside then."""
@@ -129,6 +166,13 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         if isinstance(tag, str):
             with self.conn_or_acquire() as client, client.pipeline() as pipe:
                 pipe.zrem(self.unacked_index_key, tag).hdel(self.unacked_key, tag).execute()
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        if self._plain_client is None or self._plain_client.connection_pool is not self.pool:
+            self._plain_client = super()._create_client()
+        return self._plain_client
 
     def _get_client(self) -> type:
         client = super()._get_client()

@@ -139,6 +139,39 @@ def test_no_more_is_taken_than_the_consumer_has_room_for(connection: Connection,
         drain(connection, lambda: len(waiting) == 4)
 
 
+def test_a_message_is_noted_once_and_forgotten_when_it_is_acknowledged(
+    connection: Connection, server: redis.Redis
+) -> None:
+    waiting: list[Any] = []
+    taker = Consumer(connection.default_channel, [Queue("one")], on_message=waiting.append)
+    with taker:
+        put(connection, "once")
+        server.config_resetstat()
+        drain(connection, lambda: bool(waiting))
+        waiting[0].ack()
+
+    counts = {name: row["calls"] for name, row in server.info("commandstats").items()}
+    assert (counts["cmdstat_zadd"], counts["cmdstat_hset"]) == (1, 1)
+    assert (counts["cmdstat_zrem"], counts["cmdstat_hdel"]) == (1, 1)
+    assert not server.exists("unacked", "unacked_index")
+
+
+def test_what_is_fetched_by_hand_is_noted_too(connection: Connection, server: redis.Redis) -> None:
+    channel = connection.default_channel
+    Queue("one", channel=channel).declare()
+    heard: list[str] = []
+    put(connection, "first")
+    with consumer(connection, heard):
+        drain(connection, lambda: heard == ["first"])
+    put(connection, "by hand")
+
+    message = channel.basic_get("one")
+
+    assert server.hexists("unacked", message.delivery_tag)
+    channel.basic_ack(message.delivery_tag)
+    assert not server.exists("unacked", "unacked_index")
+
+
 def test_what_is_set_aside_does_not_come_again(connection: Connection, server: redis.Redis) -> None:
     put(connection, "sound")
     sound = server.lindex("one", 0)

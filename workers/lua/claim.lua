@@ -3,7 +3,7 @@
 -- KEYS     1 unacked (hash), 2 unacked index (zset), then the lists to look at, first things first
 -- ARGV[1]  the time in seconds, as kombu counts a message's visibility from
 -- ARGV[i]  for the list KEYS[i + 1]: 1 if its consumer acknowledges, 0 if what is taken counts as done
--- Answers  {list, item}, or nil if all lists are empty
+-- Answers  {list, item, 1 if it was noted or 0}, or nil if all lists are empty
 --
 -- What is no message is taken and not noted: whoever reads it sets it aside.
 
@@ -16,25 +16,26 @@ local function note(item, list)
       redis.call('ZADD', KEYS[2], ARGV[1], tag)
       redis.call('HSET', KEYS[1], tag, '[' .. item .. ',"",' .. cjson.encode(list) .. ']')
     end
-    return
+    return tag and 1 or 0
   end
   local properties = readable and type(message) == 'table' and message.properties
   local info = type(properties) == 'table' and properties.delivery_info
-  if type(info) ~= 'table' then return end
+  if type(info) ~= 'table' then return 0 end
   local tag, exchange, key = properties.delivery_tag, info.exchange, info.routing_key
-  if type(tag) ~= 'string' or type(exchange) ~= 'string' or type(key) ~= 'string' then return end
+  if type(tag) ~= 'string' or type(exchange) ~= 'string' or type(key) ~= 'string' then return 0 end
   redis.call('ZADD', KEYS[2], ARGV[1], tag)
   -- The item as it is: decoding and encoding again would not give the same back.
   local place = cjson.encode(exchange) .. ',' .. cjson.encode(key)
   redis.call('HSET', KEYS[1], tag, '[' .. item .. ',' .. place .. ']')
+  return 1
 end
 
 for i = 3, #KEYS do
   local item = redis.call('LINDEX', KEYS[i], -1)
   if item then
-    if ARGV[i - 1] == '1' then note(item, KEYS[i]) end
+    local noted = ARGV[i - 1] == '1' and note(item, KEYS[i]) or 0
     redis.call('RPOP', KEYS[i])
-    return {KEYS[i], item}
+    return {KEYS[i], item, noted}
   end
 end
 return false
