@@ -30,7 +30,7 @@ class Crowd:
     periods: float
 
 
-CROWD, QUICK_CROWD = Crowd(2_600, CALLS, 30.0, 2.2), Crowd(600, 400, 8.0, 2.5)
+CROWD, QUICK_CROWD = Crowd(2_600, CALLS, 30.0, 2.0), Crowd(600, 400, 8.0, 2.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,14 @@ from benchmarks.quota_window import fill_window
 from benchmarks.scene import Conditions, Scene, requests_on_clusters, scene, send_all, until
 from benchmarks.systems import SCALEOUT
 from tasks.ledger.keys import Keys
-from tasks.quota.governor import CallClass
+from tasks.lifecycle.poll_cadence import interval_s
+from tasks.quota.governor import CallClass, Following
 
 CALLS, PERIOD_S, POLL_S = 2_000, 3_600.0, 5.0
-SPEED_UP = 10.0
+SPEED_UP = 5.0
+MOST_FOLLOWING = int(CALLS * CallClass.FOLLOW.value)
 PROBES = 100
+LOOKS = 3
 SETTLE_S = 2.0
 FOREVER_S = 1_000_000
 
@@ -54,8 +57,15 @@ def settings(speed_up: float, calls: int, period_s: float) -> Mapping[str, objec
     }
 
 
-def follow_within(options: Options, sizes: Sequence[int], measure_s: float) -> list[Followed]:
-    """For each of the growing `sizes`, the delay of jobs that end within `measure_s`."""
+def measure_s(size: int, at_least_s: float) -> float:
+    """For how long jobs end: whole looks, for what ends just after one waits longest."""
+    pages = math.ceil(size / PAGE)
+    look_s = interval_s(POLL_S, Following(others=0, pages=pages, limit=CALLS, window_s=PERIOD_S))
+    return look_s * max(LOOKS, math.ceil(at_least_s / look_s))
+
+
+def follow_within(options: Options, sizes: Sequence[int], at_least_s: float) -> list[Followed]:
+    """For each of the growing `sizes`, the delay of jobs that end within `at_least_s` or a few looks."""
     followed, submitted = [], 0
     with scene(Conditions(POLL_S / SPEED_UP, {"job_duration_s": FOREVER_S})) as here:
         for size in sizes:
@@ -67,29 +77,29 @@ def follow_within(options: Options, sizes: Sequence[int], measure_s: float) -> l
                 submitted += missing
                 what = "running operations"
                 until(lambda: _running(here.server), size, what, running.processes, 60 + size / 5)
-            followed.append(_measure(here, size, measure_s))
+            followed.append(_measure(here, size, measure_s(size, at_least_s) / SPEED_UP))
     return followed
 
 
-def _measure(here: Scene, size: int, measure_s: float) -> Followed:
+def _measure(here: Scene, size: int, within_s: float) -> Followed:
     period_s = PERIOD_S / SPEED_UP
     known = int(here.server.xlen(SCALEOUT.stream))
     # Hours of following these by themselves: a page for each hundred, every interval, or all that it may use.
     wanted = math.ceil(size / PAGE) * PERIOD_S / POLL_S
-    used = round(min(wanted, CALLS * CallClass.FOLLOW.value))
+    used = round(min(wanted, MOST_FOLLOWING))
     fill_window(here.server, here.provider, CALLS, period_s, used)
     within = Conditions(POLL_S / SPEED_UP, {}, settings=settings(SPEED_UP, CALLS, period_s))
     began = time.time()
     with here.running(SCALEOUT, size, within) as running:
         time.sleep(SETTLE_S)
-        count = here.provider.end_jobs(0.5, 0.5 + measure_s, min(PROBES, size))
+        count = here.provider.end_jobs(0.5, 0.5 + within_s, min(PROBES, size))
         late_s = 5 * size / PAGE * period_s / CALLS + 30
         until(
             lambda: int(here.server.xlen(SCALEOUT.stream)),
             known + count,
             f"outcomes of {size} operations",
             running.processes,
-            measure_s + late_s,
+            within_s + late_s,
         )
         arrivals = [arrival for arrival in here.provider.arrivals() if arrival.at >= began]
     jobs = here.provider.jobs()
@@ -99,7 +109,7 @@ def _measure(here: Scene, size: int, measure_s: float) -> Followed:
         for job_id in outcome.job_ids
     ]
     delays = spread([end.known_at - end.at for end in ends])
-    limit = limit_s(ends, size, POLL_S / SPEED_UP, CALLS, period_s, _not_following(arrivals))
+    limit = limit_s(ends, size, POLL_S / SPEED_UP, MOST_FOLLOWING, period_s, _not_following(arrivals))
     span_s = arrivals[-1].at - arrivals[0].at
     return Followed(
         size=size,

@@ -42,6 +42,7 @@ class Event:
 class Changes:
     """Records are written if they are still at the version they were read at. Times in ms.
 
+    `sooner`: due then at the latest. `unless_due`: due then, if not at some time already.
     `wake`: clusters to be planned from then on, if anybody waits there.
     `sends`: once this is written something will be sent, so it is not written to a ledger with data missing.
     `schedules`: names that come into force, or go.
@@ -51,6 +52,7 @@ class Changes:
     checks: list[Record] = field(default_factory=list)
     due: dict[Due, int | None] = field(default_factory=dict)
     sooner: dict[Due, int] = field(default_factory=dict)
+    unless_due: dict[Due, int] = field(default_factory=dict)
     wake: dict[str, int] = field(default_factory=dict)
     arrivals: list[tuple[str, str, str, int]] = field(default_factory=list)
     demand: list[tuple[str, str, str, int | None]] = field(default_factory=list)
@@ -91,7 +93,8 @@ class Changes:
 
     def soonest_due(self) -> dict[Lane, int]:
         """When (ms) the first of the entries that this writes is due, by lane."""
-        moments = [(due.lane, at) for due, at in (*self.due.items(), *self.sooner.items()) if at is not None]
+        written = (*self.due.items(), *self.sooner.items(), *self.unless_due.items())
+        moments = [(due.lane, at) for due, at in written if at is not None]
         moments += [(Lane.SUBMISSIONS, at) for at in self.wake.values()]
         moments += [(OUTBOX.lane, at) for at in self.ended_at.values()]
         return {lane: min(at for of, at in moments if of is lane) for lane, _ in moments}

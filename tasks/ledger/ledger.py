@@ -27,6 +27,7 @@ from tasks.runtime.redis_scripts import Script
 
 LUA = Path(__file__).parent / "lua"
 REMEMBER_ANSWERS_MS = 600_000
+LATELY_MS = 60_000
 MOST_LEAVING = 100
 READ_AT_ONCE = 500
 
@@ -132,12 +133,18 @@ class Ledger:
     async def rest_submissions(self, until_ms: int) -> None:
         """Nobody plans or sends before `until_ms`: there are no API calls for it."""
         key = self.keys.rest(Lane.SUBMISSIONS)
-        await self.redis.set(key, until_ms, px=max(1, until_ms - self.clock.now_ms()))
+        lasting_ms = max(0, until_ms - self.clock.now_ms()) + LATELY_MS
+        await self.redis.set(key, until_ms, px=lasting_ms)
         self._announce(Lane.SUBMISSIONS, until_ms)
 
     async def submissions_rest_until(self) -> int | None:
         until = await self.redis.get(self.keys.rest(Lane.SUBMISSIONS))
         return int(until) if until and int(until) > self.clock.now_ms() else None
+
+    async def submissions_have_waited(self) -> bool:
+        """Whether submissions wait for API calls, or did a minute ago: they rest, try, and rest again."""
+        until = await self.redis.get(self.keys.rest(Lane.SUBMISSIONS))
+        return until is not None and int(until) + LATELY_MS > self.clock.now_ms()
 
     async def join(
         self, request_id: str, fingerprint: str | None, task_id: str | None

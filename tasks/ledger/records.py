@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from pydantic import BaseModel, ConfigDict
 
@@ -140,9 +141,16 @@ class Request(Record):
 
 def pool_of(form: ScaleOutRequest) -> str:
     """Name of the pool: requests of one pool can be bought in one call, if they do not go alone."""
-    parts = [form.zone, form.node_role, form.resource_conf]
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _pool_name(_json(form.zone), _json(form.node_role), _json(form.resource_conf))
+
+
+@lru_cache(maxsize=1_000)
+def _pool_name(zone: str, node_role: str, resource_conf: str) -> str:
+    return hashlib.sha256(f"[{zone},{node_role},{resource_conf}]".encode()).hexdigest()[:16]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 class Allocation(BaseModel):
@@ -284,7 +292,8 @@ class Account(Record):
 
 
 class Zone(Record):
-    """What following has learnt of a zone: `missing` jobs by since when, in ms; `pages` of the last look.
+    """What following has learnt of a zone: `missing` jobs by since when, in ms; `pages` of the last look,
+    `rows` of the log that it was to read, and how many a page has.
 
     `action_seen`: the zone's log has shown a job of ours under the name that the settings give its action.
     """
@@ -293,6 +302,8 @@ class Zone(Record):
     action_seen: bool = False
     failures: int = 0
     pages: int = 0
+    rows: int = 0
+    page_rows: int = 100
     missing: dict[str, int] = {}
 
     @property

@@ -33,14 +33,15 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         return
     started_at = m.clock.now_ms()
     record = await m.ledger.zone(zone)
-    look = Look(m.settings.add_nodes_job_action)
+    look = Look(m.settings.add_nodes_job_action, rows=record.rows, page_rows=record.page_rows)
     try:
         await list_running(m, zone, running, look, record.pages)
         missing = await look_up_missing(m, zone, running, record, look)
         failures = 0
     except MustWait as wait:
         await _finish_seen(m, running, look)
-        await _note(m, record.model_copy(update={"pages": max(record.pages, look.needed)}), record)
+        learnt: dict[str, object] = {"pages": max(record.pages, look.needed)}
+        await _note(m, record.model_copy(update=learnt), record)
         await _rest(m, zone, wait.until)
         return
     except EhpcError as error:
@@ -55,9 +56,20 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     missing = await _hold_unseen(m, running, missing)
     _warn_of_what_is_odd(m, zone, look)
     action_seen = record.action_seen or look.shows_our_action
-    update = {"failures": failures, "missing": missing, "action_seen": action_seen, "pages": look.pages}
-    await _note(m, record.model_copy(update=update), record)
-    next_s = interval_s(m.settings.poll_interval_s, await m.governor.following(zone, look.pages))
+    learnt = {
+        "failures": failures,
+        "missing": missing,
+        "action_seen": action_seen,
+        "pages": look.pages,
+        "rows": look.rows,
+        "page_rows": look.page_rows,
+    }
+    await _note(m, record.model_copy(update=learnt), record)
+    next_s = interval_s(
+        m.settings.poll_interval_s,
+        await m.governor.following(zone, look.pages),
+        submissions_wait=await m.ledger.submissions_have_waited(),
+    )
     # However short the interval is, most of the time is left for other work.
     took_ms = m.clock.now_ms() - started_at
     await _rest(m, zone, started_at + max(round(next_s * 1000), MOST_OF_THE_TIME * took_ms))

@@ -127,7 +127,9 @@ def started(
     changes.due[_due(operation)] = None
     changes.held[operation.operation_id] = None
     changes.running.append((operation.zone, job_id, operation.operation_id, operation.sent_at or 0))
-    changes.sooner[Due(DueKind.ZONE, operation.zone)] = look_at
+    # Where others run, the next look answers for this one too: one more for each that is new would use up
+    # the calls of all.
+    changes.unless_due[Due(DueKind.ZONE, operation.zone)] = look_at
     for request in requests:
         changed = _with_share(request, operation, state=State.RUNNING, job_id=job_id)
         changes.put(changed.model_copy(update={"streak": 0}))

@@ -6,28 +6,34 @@ import math
 
 from tasks.quota.governor import CallClass, Following
 
-WITH_ROOM_FOR_SUBMISSIONS = 0.82
+WITH_ROOM_FOR_SUBMISSIONS = 0.84
 GUARANTEED = 0.40
+LONGEST = 0.5
 
 
-def interval_s(poll_interval_s: float, following: Following) -> float:
+def interval_s(poll_interval_s: float, following: Following, *, submissions_wait: bool = False) -> float:
     """Seconds between two looks at a zone, the same for all zones.
 
     Never below `poll_interval_s`. If looks so frequent would take more than following's calls, they are
-    spread evenly over the window: that is the soonest that a job's end can be seen on average.
+    spread evenly over the window: that is the soonest that a job's end can be seen on average. After half a
+    window at the latest what others have used is worth another look, which waits for its calls if need be.
     """
     if not math.isfinite(following.window_s):
         return poll_interval_s
-    return max(poll_interval_s, following.window_s * max(following.pages, 1) / calls_of_a_window(following))
+    calls = calls_of_a_window(following, submissions_wait=submissions_wait)
+    spread_s = following.window_s * min(max(following.pages, 1) / calls, LONGEST)
+    return max(poll_interval_s, spread_s)
 
 
-def calls_of_a_window(following: Following) -> float:
+def calls_of_a_window(following: Following, *, submissions_wait: bool = False) -> float:
     """How many calls a window following may take.
 
-    It stays so far below what submissions are granted up to that a new one finds room at once, and gives
-    way as they take more; but not below its guaranteed share as long as the window has that.
+    It stays so far below what submissions are granted up to that the first new ones find room at once, and
+    gives way as they take more. If some wait for calls all the same, it gives way further: what it has used
+    is in the window for a whole period, and would keep them waiting as long. It always keeps its guaranteed
+    share as long as the window has that.
     """
     limit, others = following.limit, following.others
     shared = WITH_ROOM_FOR_SUBMISSIONS * limit - others
     guaranteed = min(GUARANTEED * limit, CallClass.FOLLOW.value * limit - others)
-    return max(shared, guaranteed, 1.0)
+    return max(guaranteed if submissions_wait else max(shared, guaranteed), 1.0)

@@ -14,7 +14,7 @@ from tasks.lifecycle.machinery import Machinery
 from tasks.quota.governor import CallClass, Grant
 
 START_MARGIN_MS = 5_000
-OVERLAP = 5  # rows; so many jobs may be made while a listing is read, and none is missed
+OVERLAP = 5  # rows; so many jobs may be made while pages are read together, and none is missed
 SINGLE_LOOKUPS = 20
 PAGES_AT_ONCE = 8
 MOST_ODD = 100
@@ -27,10 +27,13 @@ class Look:
     """What one look at a zone has shown of its running jobs, and how many calls it took.
 
     Of thousands of jobs that go on only the ids are kept. `odd`: rows that are not as the API describes them.
-    `needed`: how many pages it takes to see all, as far as the listing has shown how long it is.
+    `needed`: how many pages it takes to see all, as far as the listing has shown how long it is. `rows` of
+    the listing and of a page as the last look has found them: the provider may give fewer than asked for.
     """
 
     job_action: str
+    rows: int = 0
+    page_rows: int = PAGE
     seen: set[str] = field(default_factory=set)
     ended: list[OperationRow] = field(default_factory=list)
     odd: list[OperationRow] = field(default_factory=list)
@@ -69,9 +72,9 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
     """
     since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
     at_most = max(1, m.governor.most(CallClass.FOLLOW) // 2)
-    place = _Place()
+    place = _Place(look.page_rows, look.rows)
     while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
-        likely = min(max(_pages_for(unseen, PAGE), expected), at_most)
+        likely = min(max(_pages(unseen, look.page_rows), expected), at_most)
         expected = 0
         lasting_s = -(-likely // PAGES_AT_ONCE) * m.settings.http_timeout_s + m.settings.http_timeout_s
         grant = await reserve(m, CallClass.FOLLOW, likely, lasting_s=lasting_s)
@@ -81,7 +84,7 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
                 if look.few_left(unseen, place):
                     break
                 number = min(place.pages_for(unseen), len(calls))
-                offsets = [place.offset + step * place.step for step in range(number)]
+                offsets = place.offsets(number, unseen)
                 batch, calls = calls[:number], calls[number:]
                 look.pages += number
                 granted = replace(grant, calls=tuple(batch))
@@ -94,33 +97,54 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
 
 @dataclass(slots=True)
 class _Place:
-    """How far a listing has been read. Until its first page is there, it is taken to have one."""
+    """How far a listing has been read. Until it has said how long it is, it may be longer than `expected`."""
 
+    size: int
+    expected: int
     offset: int = 0
-    total: int = 1
-    size: int = PAGE
-    begun: bool = False
+    total: int | None = None
 
     @property
-    def step(self) -> int:
-        """From one page to the next, by how many rows one has: the provider may give fewer than asked for."""
-        return _step(self.size)
+    def begun(self) -> bool:
+        return self.total is not None
 
     @property
     def pages_left(self) -> int:
-        return max(0, -(-(self.total - self.offset) // self.step))
+        return 1 if self.total is None else max(0, _pages(self.total - self.offset, self.size))
 
     def pages_for(self, unseen: int) -> int:
-        """How many to read next: the first alone, for it says how long the listing is."""
-        return min(_pages_for(unseen, self.size), self.pages_left) if self.begun else 1
+        """How many to read next. Every running job is in the log: so many pages there are at the least."""
+        needed = _pages(unseen, self.size)
+        return needed if self.total is None else min(needed, self.pages_left)
+
+    def has_read(self, offsets: Sequence[int], first: OperationPage) -> None:
+        """Pages from `offsets` on; `first` is the one that was read from the first of them."""
+        rows, self.total = len(first.rows), first.total_count
+        if not rows:
+            self.offset = self.total
+        elif rows < self.size and offsets[0] + rows < self.total:
+            # Pages are shorter than thought, and there are holes between those that were read.
+            self.size, self.offset = rows, offsets[0] + rows
+        else:
+            # What has been made meanwhile has moved the rest down, towards the next page.
+            self.size = max(self.size, rows)
+            self.offset = offsets[-1] + self.size
+
+    def offsets(self, number: int, unseen: int) -> list[int]:
+        """Of the next pages. They overlap as far as they have room for more than the rest of the listing.
+
+        A job that is made between two pages that are read in the wrong order moves a row from one into the
+        other, past both. But no page is read for the overlap alone: with five hundred jobs it would be every
+        sixth call, and what is missed is seen by the next look.
+        """
+        rest = (self.expected if self.total is None else self.total) - self.offset
+        spare = max(0, number * self.size - max(rest, unseen)) // max(1, number - 1)
+        step = self.size - min(OVERLAP, spare, self.size // 2)
+        return [self.offset + page * step for page in range(number)]
 
 
-def _step(page: int) -> int:
-    return page - OVERLAP if page > 2 * OVERLAP else page
-
-
-def _pages_for(jobs: int, page: int) -> int:
-    return max(0, -(-jobs // _step(page)))
+def _pages(jobs: int, size: int) -> int:
+    return -(-jobs // size)
 
 
 async def _read(
@@ -148,13 +172,8 @@ async def _read(
         if isinstance(result, BaseException):
             raise result
     assert not isinstance(first, BaseException)  # noqa: S101 - raised above
-    if not first.rows:
-        place.offset = place.total
-        return
-    if not place.begun:
-        place.begun, place.size = True, len(first.rows)
-    place.total = first.total_count
-    place.offset = offsets[-1] + place.step
+    place.has_read(offsets, first)
+    look.rows, look.page_rows = first.total_count, place.size
 
 
 async def _page(

@@ -153,6 +153,29 @@ async def test_a_cluster_is_woken_only_for_somebody_who_waits_there(
     assert server.zscore("scaleout:due:submissions", "cluster:ehpc-b") is None
 
 
+async def test_a_zone_that_is_looked_at_already_is_not_looked_at_sooner_for_a_new_job(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    due = Due(DueKind.ZONE, "jn1a")
+    await ledger.commit(Changes(unless_due={due: 5_000}))
+    assert server.zscore("scaleout:due:all_else", str(due)) == 5_000
+
+    await ledger.commit(Changes(unless_due={due: 1_000}))
+    assert server.zscore("scaleout:due:all_else", str(due)) == 5_000
+
+
+async def test_submissions_that_rest_and_try_again_count_as_waiting_in_between(
+    ledger: Ledger, clock: HandClock
+) -> None:
+    assert not await ledger.submissions_have_waited()
+    await ledger.rest_submissions(clock.now_ms() + 30_000)
+    clock.advance(60)
+    assert await ledger.submissions_rest_until() is None
+    assert await ledger.submissions_have_waited()
+    clock.advance(60)
+    assert not await ledger.submissions_have_waited()
+
+
 async def test_a_process_knows_when_something_is_due_by_what_it_has_written_and_claimed(
     intake: Intake, ledger: Ledger, clock: HandClock
 ) -> None:

@@ -171,13 +171,13 @@ class Cloud:
         ]
 
     def end_jobs(self, first_s: float, last_s: float, count: int | None) -> int:
-        """Have jobs that still go end at any time between `first_s` and `last_s` from now; all, or `count`
+        """Have jobs that still go end, spread evenly between `first_s` and `last_s` from now; all, or `count`
         of them. Gives how many."""
         now = self.now()
         going = [job for job in self.jobs.values() if now < job.ends_at]
         chosen = going if count is None else self._rng.sample(going, min(count, len(going)))
-        for job in chosen:
-            job.ends_at = now + self._rng.uniform(first_s, last_s)
+        for place, job in enumerate(chosen):
+            job.ends_at = now + first_s + (last_s - first_s) * (place + 0.5) / len(chosen)
         return len(chosen)
 
     def nodes(self, zone: str, cluster_id: str) -> list[Node]:

@@ -12,6 +12,7 @@
 --          bump   {i}                        one version further, content untouched
 --          zadd   {i, score, member}         zrem  {i, member}
 --          sooner {i, score, member}         add, or move to an earlier score
+--          unless {i, score, member}         add, if it is not there
 --          wake   {i, pools i, score, member}  add if the set of pools has any, else remove
 --          move   {from i, to i, score}      every member goes to another sorted set, or to an earlier score in it
 --          sadd   {i, member}                srem  {i, member}
@@ -93,6 +94,7 @@ for _, w in ipairs(step.sooner or {}) do
   local score = redis.call('ZSCORE', KEYS[w[1]], w[3])
   if not score or tonumber(score) > tonumber(w[2]) then redis.call('ZADD', KEYS[w[1]], w[2], w[3]) end
 end
+for _, w in ipairs(step.unless or {}) do redis.call('ZADD', KEYS[w[1]], 'NX', w[2], w[3]) end
 for _, w in ipairs(step.move or {}) do
   for _, member in ipairs(redis.call('ZRANGE', KEYS[w[1]], 0, -1)) do
     redis.call('ZADD', KEYS[w[2]], 'LT', w[3], member)

@@ -243,7 +243,7 @@ def test_a_job_that_has_started_is_followed_whatever_its_operation_had_drifted_t
     assert changes.jobs == [("ehpc-a", "j-9", "op-1", SENT)]
     assert changes.due == {OPERATION_DUE: None}
     assert changes.held == {"op-1": None}
-    assert changes.sooner == {ZONE_DUE: NOW + 5_000}
+    assert changes.unless_due == {ZONE_DUE: NOW + 5_000}
     followed = written(changes, live)
     assert followed.streak == 0
     assert (share_of(followed).state, share_of(followed).job_id) == (State.RUNNING, "j-9")

@@ -20,7 +20,7 @@ def test_without_pressure_it_is_the_setting() -> None:
 
 
 def test_under_pressure_looks_are_spread_evenly_over_the_calls_of_a_window() -> None:
-    assert interval_s(5.0, following(pages=20)) == 3600 * 20 / 1640
+    assert interval_s(5.0, following(pages=20)) == 3600 * 20 / 1680
 
 
 def test_all_zones_pages_share_the_calls() -> None:
@@ -28,14 +28,21 @@ def test_all_zones_pages_share_the_calls() -> None:
 
 
 def test_it_gives_way_to_submissions_down_to_its_guaranteed_share() -> None:
-    assert calls_of_a_window(following(others=0)) == 1640
-    assert calls_of_a_window(following(others=400)) == 1240
+    assert calls_of_a_window(following(others=0)) == 1680
+    assert calls_of_a_window(following(others=400)) == 1280
     assert calls_of_a_window(following(others=900)) == 800
     assert calls_of_a_window(following(others=1700)) == 260
 
 
-def test_a_window_that_others_have_used_up_still_lets_it_look_once_in_a_window() -> None:
-    assert interval_s(5.0, following(others=1960)) == 3600
+def test_it_gives_way_at_once_while_submissions_wait_for_calls() -> None:
+    """Three hundred calls of theirs would else be all that they get for the better part of a window."""
+    for others, calls in [(0, 800), (300, 800), (1700, 260)]:
+        assert calls_of_a_window(following(others=others), submissions_wait=True) == calls
+
+
+def test_a_window_that_others_have_used_up_is_looked_at_again_when_half_of_it_has_passed() -> None:
+    assert interval_s(5.0, following(others=1960)) == 1800
+    assert interval_s(5.0, following(others=1960, pages=20)) == 1800
 
 
 @given(
@@ -50,7 +57,8 @@ def test_a_window_of_looks_and_what_the_others_have_used_stay_within_what_follow
     interval = interval_s(poll, following(others=others, pages=pages, window_s=window))
 
     assert interval >= poll
-    assert pages * window / interval <= max(1, CallClass.FOLLOW.value * 2000 - others) * 1.000_001
+    granted = CallClass.FOLLOW.value * 2000 - others
+    assert pages * window / interval <= max(2 * pages, granted) * 1.000_001
 
 
 def test_with_no_work_of_others_a_submission_always_finds_room() -> None:
