@@ -158,10 +158,10 @@ async def test_a_zone_that_is_looked_at_already_is_not_looked_at_sooner_for_a_ne
 ) -> None:
     due = Due(DueKind.ZONE, "jn1a")
     await ledger.commit(Changes(unless_due={due: 5_000}))
-    assert server.zscore("scaleout:due:all_else", str(due)) == 5_000
+    assert server.zscore(ledger.keys.due(due.lane), str(due)) == 5_000
 
     await ledger.commit(Changes(unless_due={due: 1_000}))
-    assert server.zscore("scaleout:due:all_else", str(due)) == 5_000
+    assert server.zscore(ledger.keys.due(due.lane), str(due)) == 5_000
 
 
 async def test_submissions_that_rest_and_try_again_count_as_waiting_in_between(
