@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tasks.ehpc.errors import EhpcError, InDoubt
+from tasks.ehpc.errors import EhpcError, InDoubt, Rejected
 from tasks.ehpc.models import OperationRow
 from tasks.ledger.changes import Changes
-from tasks.ledger.records import Operation, Request, State
+from tasks.ledger.records import Operation, State
 from tasks.lifecycle import next_step
 from tasks.lifecycle.api_calls import MustWait, list_cluster_jobs, list_cluster_nodes, read_refused, reserve
 from tasks.lifecycle.arrivals import CLOCK_MARGIN_MS, nodes_made
@@ -60,8 +60,7 @@ async def settle(m: Machinery, operation: Operation) -> None:
         await m.commit(next_step.try_again(operation, at=wait.until, reason=wait.refusal))
         return
     except EhpcError as error:
-        later = await read_refused(m, error, operation.tries)
-        await m.commit(next_step.try_again(operation, at=later.until, reason=later.refusal))
+        await m.commit_current(partial(_unread, m, operation.operation_id, error))
         return
     counted: dict[str, int] = {}
     await m.commit_current(lambda: _judged(m, operation.operation_id, listing, listed_at, counted))
@@ -74,15 +73,14 @@ async def _judged(
     listed_at: int,
     counted: dict[str, int],
 ) -> Changes | None:
-    operation = await m.ledger.operation(operation_id)
-    if operation is None or operation.state is not State.IN_DOUBT:
-        return None
     # The cluster before its jobs: whoever gives one of them to another operation moves its version.
-    cluster = await m.ledger.cluster(operation.cluster_id)
+    scene = await m.ledger.scene(operation_id)
+    if scene is None or scene.operation.state is not State.IN_DOUBT:
+        return None
+    operation, cluster, requests = scene.operation, scene.cluster, scene.served
     owners = await m.ledger.jobs(operation.cluster_id)
     taken = [job_id for job_id, owner in owners.items() if owner != operation_id]
     zone = await m.ledger.zone(operation.zone)
-    requests = list((await m.ledger.requests(operation.request_ids)).values())
     candidates = candidates_of(operation, listing, taken)
     judging = partial(
         judge,
@@ -103,7 +101,16 @@ async def _judged(
                 operation, requests, cluster, job_id=job_id, look_at=m.clock.now_ms(), told_as=told_as
             )
         case Absent():
-            return await _absent(m, operation, requests)
+            return refuse(
+                operation,
+                requests,
+                cluster,
+                scene.account,
+                NotTaken(PROVED),
+                now=m.clock.now_ms(),
+                waiting=m.waiting,
+                as_state=State.ABSENT,
+            )
         case Hold(because):
             return next_step.hold(operation, requests, because=because, now=m.clock.now_ms())
         case CountNodes(job):
@@ -112,8 +119,7 @@ async def _judged(
             except MustWait as wait:
                 return next_step.try_again(operation, at=wait.until, reason=wait.refusal)
             except EhpcError as error:
-                later = await read_refused(m, error, operation.tries)
-                return next_step.try_again(operation, at=later.until, reason=later.refusal)
+                return await _unread(m, operation_id, error)
             return await _judged(m, operation_id, listing, listed_at, counted)
         case LookAgain(at, absent_since):
             return next_step.keep_in_doubt(
@@ -132,17 +138,17 @@ async def _nodes_made(m: Machinery, operation: Operation, job: OperationRow, lis
     return len(nodes_made(rows, operation.node_role, since, until))
 
 
-async def _absent(m: Machinery, operation: Operation, requests: Sequence[Request]) -> Changes:
-    return refuse(
-        operation,
-        requests,
-        await m.ledger.cluster(operation.cluster_id),
-        await m.ledger.account(),
-        NotTaken(PROVED),
-        now=m.clock.now_ms(),
-        waiting=m.waiting,
-        as_state=State.ABSENT,
-    )
+async def _unread(m: Machinery, operation_id: str, error: EhpcError) -> Changes | None:
+    """What could not be listed is tried again; what is refused for good is held, once no request waits."""
+    scene = await m.ledger.scene(operation_id)
+    if scene is None or scene.operation.state is not State.IN_DOUBT:
+        return None
+    operation, now = scene.operation, m.clock.now_ms()
+    if isinstance(error, Rejected) and all(request.deadline_at <= now for request in scene.served):
+        because = f"whether it was taken cannot be found out: {error}"
+        return next_step.hold(operation, scene.served, because=because, now=now)
+    later = await read_refused(m, error, operation.tries)
+    return next_step.try_again(operation, at=later.until, reason=later.refusal)
 
 
 def timings(m: Machinery) -> Timings:

@@ -60,6 +60,7 @@ class Provider:
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.looks: list[tuple[int, int]] = []
         self.nodes_refused = False
+        self.log_refused = False
         self.single_lookups = 0
         self.cluster_listings: list[tuple[int, datetime]] = []
 
@@ -213,6 +214,8 @@ class SimulatedApi:
         job_ids: str | None = None,
     ) -> OperationPage:
         await self._read("list operations")
+        if self._provider.log_refused and resource_ids is not None:
+            raise refusal(2100, "ResourceNotFound")
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
         if resource_ids is None and job_ids is None:
             self._provider.looks.append((self._provider.world.clock.now_ms(), offset))

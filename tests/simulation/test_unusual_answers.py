@@ -177,6 +177,25 @@ def test_a_job_whose_nodes_are_never_to_be_listed_is_held_when_nobody_waits_for_
     assert "cannot be listed" in str(server.hget(str(held), "content"))
 
 
+def test_a_doubt_whose_log_is_refused_for_good_is_held_when_nobody_waits_for_it_any_more(
+    server: redis.Redis,
+) -> None:
+    def prepare(world: World) -> None:
+        def lost() -> str:
+            # The cluster is deleted just then.
+            world.provider.log_refused = True
+            return "lost on the way"
+
+        world.fate_of_sending = lost  # type: ignore[method-assign]
+
+    world = live(server, prepare, deadline_s=600)
+
+    assert the_request(world).status == "timed_out"
+    assert [operation.state for operation in operations(world)] == ["absent"]
+    assert "cannot be found out" in str(operations(world)[0].held_because)
+    assert any("a person decides" in line for line in world.trace)
+
+
 def test_every_baseline_after_a_doubt_reaches_back_to_before_the_doubtful_sending(
     server: redis.Redis,
 ) -> None:

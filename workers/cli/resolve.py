@@ -6,7 +6,8 @@ from typing import Any
 
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Operation, State
+from tasks.ledger.records import State
+from tasks.ledger.scene import Scene
 from tasks.lifecycle.machinery import MOST_CONTENTION, Contention, tell
 from tasks.lifecycle.resolution import CannotResolve, adopt, evidence_of, never_happened
 from workers.cli.exit_codes import Exit
@@ -76,34 +77,29 @@ async def _held(ledger: Ledger, name: str) -> list[dict[str, Any]] | None:
 async def _evidence(ledger: Ledger, operation_ids: list[str]) -> list[dict[str, Any]]:
     found = await ledger.operations(operation_ids)
     return [
-        evidence_of(operation, await ledger.held_since(operation.operation_id))
+        evidence_of(operation, await ledger.overview.held_since(operation.operation_id))
         for operation in found.values()
     ]
 
 
 async def _decide(ledger: Ledger, operation_id: str, adopt_job: str | None, by: str, why: str | None) -> None:
     for _ in range(MOST_CONTENTION):
-        operation = await ledger.operation(operation_id)
-        if operation is None:
+        scene = await ledger.scene(operation_id)
+        if scene is None:
             raise CannotResolve(f"operation {operation_id} is gone")
-        changes = await _decision(ledger, operation, adopt_job, by, why)
+        changes = await _decision(ledger, scene, adopt_job, by, why)
         if await ledger.commit(changes) is Committed.OK:
             tell(changes)
             return
     raise Contention(f"operation {operation_id} was changed by others again and again")
 
 
-async def _decision(
-    ledger: Ledger, operation: Operation, adopt_job: str | None, by: str, why: str | None
-) -> Changes:
-    cluster = await ledger.cluster(operation.cluster_id)
-    requests = list((await ledger.requests(operation.request_ids)).values())
-    now = ledger.clock.now_ms()
+async def _decision(ledger: Ledger, scene: Scene, adopt_job: str | None, by: str, why: str | None) -> Changes:
+    operation, cluster, now = scene.operation, scene.cluster, ledger.clock.now_ms()
     if adopt_job is not None:
         owners = await ledger.jobs(operation.cluster_id)
-        return adopt(operation, requests, cluster, owners, job_id=adopt_job, by=by, why=why, now=now)
-    account = await ledger.account()
-    return never_happened(operation, requests, cluster, account, by=by, why=why, now=now)
+        return adopt(operation, scene.served, cluster, owners, job_id=adopt_job, by=by, why=why, now=now)
+    return never_happened(operation, scene.served, cluster, scene.account, by=by, why=why, now=now)
 
 
 def _question(evidence: dict[str, Any], adopt_job: str | None) -> str:
