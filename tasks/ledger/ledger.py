@@ -1,37 +1,28 @@
-"""The durable record of requests and operations, in Redis: one typed method a script, and the reads."""
+"""The durable record of requests and operations, in Redis: one typed method a script."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
-from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
 from tasks.ledger.meters import Reading
-from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
-from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Operation, Record, Request, Zone
-from tasks.ledger.scene import Demand, Scene
-from tasks.ledger.schedule_record import ScheduleRecord
+from tasks.ledger.overview import Overview
+from tasks.ledger.reads import LATELY_MS, LUA, LedgerReads
 from tasks.ledger.step_encoding import StepEncoding
 from tasks.runtime.clock import Clock
 from tasks.runtime.redis_scripts import Script
 
-LUA = Path(__file__).parent / "lua"
 REMEMBER_ANSWERS_MS = 600_000
-LATELY_MS = 60_000
 MOST_LEAVING = 100
-READ_AT_ONCE = 500
-
-R = TypeVar("R", bound=Record)
 
 
 class Joined(StrEnum):
@@ -43,8 +34,8 @@ class Joined(StrEnum):
     ENDED = "ENDED"
 
 
-class Ledger:
-    """All reads and writes of the ledger.
+class Ledger(LedgerReads):
+    """All writes of the ledger; what it holds is read by way of `LedgerReads` and `Overview`.
 
     `outcome_ttl_s`: how long ended requests, their operations and outcomes are kept, in seconds;
     `stream_maxlen`: about how many entries the outcome stream keeps.
@@ -53,9 +44,8 @@ class Ledger:
     def __init__(
         self, redis: Redis, keys: Keys, clock: Clock, *, outcome_ttl_s: int, stream_maxlen: int
     ) -> None:
-        self.keys = keys
-        self.clock = clock
-        self.redis = redis
+        super().__init__(redis, keys, clock)
+        self.overview = Overview(self)
         self._outcome_ttl_s = outcome_ttl_s
         self._stream_maxlen = stream_maxlen
         self._commit = Script(redis, LUA / "commit.lua")
@@ -63,7 +53,6 @@ class Ledger:
         self._join = Script(redis, LUA / "join.lua")
         self._ring = Script(redis, LUA / "ring.lua")
         self._idle = Script(redis, LUA / "idle.lua")
-        self._waiting = Script(redis, LUA / "waiting.lua")
         self._usage = Script(redis, LUA / "usage.lua")
         self.epoch = Epoch()
         self._next_due_ms: dict[Lane, int] = {}
@@ -137,15 +126,6 @@ class Ledger:
         await self.redis.set(key, until_ms, px=lasting_ms)
         self._announce(Lane.SUBMISSIONS, until_ms)
 
-    async def submissions_rest_until(self) -> int | None:
-        until = await self.redis.get(self.keys.rest(Lane.SUBMISSIONS))
-        return int(until) if until and int(until) > self.clock.now_ms() else None
-
-    async def submissions_have_waited(self) -> bool:
-        """Whether submissions wait for API calls, or did a minute ago: they rest, try, and rest again."""
-        until = await self.redis.get(self.keys.rest(Lane.SUBMISSIONS))
-        return until is not None and int(until) + LATELY_MS > self.clock.now_ms()
-
     async def join(
         self, request_id: str, fingerprint: str | None, task_id: str | None
     ) -> tuple[Joined, dict[str, Any] | None]:
@@ -200,206 +180,10 @@ class Ledger:
             for row, rest in zip(rows, pairs, strict=True)
         ]
 
-    async def request(self, request_id: str) -> Request | None:
-        return await self._one(Request, self.keys.request(request_id))
-
-    async def requests(self, request_ids: Iterable[str]) -> dict[str, Request]:
-        """The requests that are there, by id."""
-        names = [self.keys.request(request_id) for request_id in request_ids]
-        found = await self._many(Request, names)
-        return {record.request_id: record for record in found if record is not None}
-
-    async def operation(self, operation_id: str) -> Operation | None:
-        return await self._one(Operation, self.keys.operation(operation_id))
-
-    async def operations(self, operation_ids: Iterable[str]) -> dict[str, Operation]:
-        names = [self.keys.operation(operation_id) for operation_id in operation_ids]
-        found = await self._many(Operation, names)
-        return {record.operation_id: record for record in found if record is not None}
-
-    async def cluster(self, cluster_id: str) -> Cluster:
-        return await self._one_or(self.keys.cluster(cluster_id), Cluster(cluster_id=cluster_id))
-
-    async def zone(self, zone: str) -> Zone:
-        return await self._one_or(self.keys.zone(zone), Zone(zone=zone))
-
-    async def account(self) -> Account:
-        return await self._one_or(self.keys.account, Account())
-
-    async def pause(self, scope: str) -> Pause:
-        return await self._one_or(self.keys.pause(scope), Pause(scope=scope))
-
-    async def pauses(self, cluster_id: str) -> Pauses:
-        """What may keep an operation of the cluster from being sent."""
-        rows = await self._rows([self.keys.pause(EVERYTHING), self.keys.pause(cluster_id)])
-        return _pauses(cluster_id, *rows)
-
-    async def paused_scopes(self) -> list[str]:
-        return [str(member) for member in await self.redis.zrange(self.keys.paused, 0, -1)]
-
-    async def broken_clusters(self) -> list[str]:
-        """The clusters with an open breaker."""
-        return [str(member) for member in await self.redis.zrange(self.keys.broken, 0, -1)]
-
-    async def demand(self, cluster_id: str) -> Demand:
-        """The cluster, what may keep it from being planned, and who waits there."""
-        names = self.keys
-        cluster, account, everything, of_cluster, *pools = await self._waiting(
-            [
-                names.cluster(cluster_id),
-                names.account,
-                names.pause(EVERYTHING),
-                names.pause(cluster_id),
-                names.pools(cluster_id),
-            ],
-            [names.demand(cluster_id, ""), names.request(""), READ_OF_A_POOL],
-        )
-        return Demand(
-            _load_or(Cluster(cluster_id=cluster_id), *cluster),
-            _load_or(Account(), *account),
-            _pauses(cluster_id, everything, of_cluster),
-            {pool: [_load(Request, *row) for row in waiting] for pool, *waiting in pools},
-        )
-
-    async def scene(self, operation_id: str) -> Scene | None:
-        """The operation with the records that its steps touch, or None if it is gone."""
-        return (await self.scenes([operation_id])).get(operation_id)
-
-    async def scenes(self, operation_ids: Iterable[str]) -> dict[str, Scene]:
-        """The scenes of the operations that are there, in two round trips for all of them."""
-        operations = await self.operations(operation_ids)
-        if not operations:
-            return {}
-        names = self.keys
-        clusters = sorted({operation.cluster_id for operation in operations.values()})
-        requests = sorted({name for operation in operations.values() for name in operation.request_ids})
-        keys = [names.account, names.pause(EVERYTHING)]
-        keys += [key for name in clusters for key in (names.cluster(name), names.pause(name))]
-        account, everything, *rows = await self._rows([*keys, *map(names.request, requests)])
-        found = dict(zip(clusters, zip(rows[::2], rows[1::2], strict=False), strict=False))
-        asking = {
-            name: _load(Request, version, content)
-            for name, (version, content) in zip(requests, rows[2 * len(clusters) :], strict=True)
-            if content is not None
-        }
-        return {
-            name: Scene(
-                operation,
-                {asked: asking[asked] for asked in operation.request_ids if asked in asking},
-                _load_or(Cluster(cluster_id=operation.cluster_id), *found[operation.cluster_id][0]),
-                _load_or(Account(), *account),
-                _pauses(operation.cluster_id, everything, found[operation.cluster_id][1]),
-            )
-            for name, operation in operations.items()
-        }
-
-    async def running(self, zone: str) -> dict[str, tuple[str, int]]:
-        """The zone's running jobs: operation id and time of sending (ms), by job id."""
-        rows = await self.redis.zrange(self.keys.running(zone), 0, -1, withscores=True)
-        found = {}
-        for row in rows:
-            member, score = cast("tuple[str, float]", row)
-            job_id, _, operation_id = str(member).partition(" ")
-            found[job_id] = (operation_id, int(score))
-        return found
-
-    async def jobs(self, cluster_id: str) -> dict[str, str]:
-        """The operation that each known job of the cluster belongs to, by job id."""
-        members = await self.redis.zrange(self.keys.jobs(cluster_id), 0, -1)
-        pairs = (str(member).partition(" ") for member in members)
-        return {job_id: operation_id for job_id, _, operation_id in pairs}
-
-    async def outbox(self, limit: int) -> list[tuple[str, str]]:
-        """Task ids and the requests whose outcome they wait for, oldest first."""
-        members = await self.redis.zrange(self.keys.outbox, 0, limit - 1)
-        # A request id has no space in it, whatever a producer makes of a task id.
-        pairs = (str(member).rpartition(" ") for member in members)
-        return [(task_id, request_id) for task_id, _, request_id in pairs]
-
     async def told(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Take out of the outbox who has been told."""
         if pairs:
             await self.redis.zrem(self.keys.outbox, *(f"{task} {request}" for task, request in pairs))
-
-    async def outcomes(self, request_ids: Sequence[str]) -> list[dict[str, Any] | None]:
-        if not request_ids:
-            return []
-        texts = await self.redis.mget([self.keys.outcome(request_id) for request_id in request_ids])
-        return [json.loads(text) if text else None for text in texts]
-
-    async def history(self, request_id: str) -> list[dict[str, Any]]:
-        lines = await cast("Any", self.redis.lrange(self.keys.history(request_id), 0, -1))
-        return [json.loads(line) for line in lines]
-
-    async def waiting(self, cluster_id: str) -> AsyncIterator[Request]:
-        """Every request that waits for nodes of the cluster, a few at a time."""
-        for pool in sorted(await cast("Any", self.redis.smembers(self.keys.pools(cluster_id)))):
-            ids = await self.redis.zrange(self.keys.demand(cluster_id, pool), 0, -1)
-            for first in range(0, len(ids), READ_AT_ONCE):
-                found = await self.requests(map(str, ids[first : first + READ_AT_ONCE]))
-                for request in found.values():
-                    yield request
-
-    async def schedule(self, name: str) -> ScheduleRecord | None:
-        return await self._one(ScheduleRecord, self.keys.schedule(name))
-
-    async def schedule_names(self) -> set[str]:
-        """Of the schedules that are in force."""
-        return set(await cast("Any", self.redis.smembers(self.keys.schedules)))
-
-    async def schedule_due_at(self, name: str) -> int | None:
-        """When the schedule is looked at next (ms), or None if it never is."""
-        due = Due(DueKind.SCHEDULE, name)
-        score = await self.redis.zscore(self.keys.due(due.lane), str(due))
-        return None if score is None else int(score)
-
-    async def heartbeats(self) -> dict[str, int]:
-        """When each worker last ticked (ms), by its node name; those of the last day."""
-        rows = await self.redis.zrange(self.keys.heartbeats, 0, -1, withscores=True)
-        return {str(name): int(score) for name, score in cast("Any", rows)}
-
-    async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
-        """Of the last operations of a pool, latest last."""
-        lines = await cast("Any", self.redis.lrange(self.keys.durations(cluster_id, pool), 0, -1))
-        return [Duration(**json.loads(line)) for line in lines]
-
-    async def pools_seen(self) -> list[Pool]:
-        """The pools that have had an operation in the last 90 days, latest first."""
-        members = await self.redis.zrange(self.keys.pools_seen, 0, -1, desc=True)
-        return [Pool(**json.loads(str(member))) for member in members]
-
-    async def open_requests(self, limit: int) -> list[str]:
-        return [str(member) for member in await self.redis.zrange(self.keys.open, 0, limit - 1)]
-
-    async def ended_requests(self, limit: int) -> list[str]:
-        """The requests that ended last, latest first."""
-        return [str(member) for member in await self.redis.zrange(self.keys.ended, 0, limit - 1, desc=True)]
-
-    async def held_operations(self) -> list[str]:
-        return [str(member) for member in await self.redis.zrange(self.keys.held, 0, -1)]
-
-    async def held_since(self, operation_id: str) -> int | None:
-        """When the operation became held (ms), or None if it is not."""
-        score = await self.redis.zscore(self.keys.held, operation_id)
-        return None if score is None else int(score)
-
-    async def journal(self) -> list[dict[str, Any]]:
-        """What has stopped the sending, or let it go on, latest last."""
-        lines = await cast("Any", self.redis.lrange(self.keys.journal, 0, -1))
-        return [json.loads(line) for line in lines]
-
-    async def counter(self, name: str) -> int:
-        return int(await cast("Any", self.redis.hget(self.keys.counters, name)) or 0)
-
-    async def overdue_s(self) -> float:
-        """For how long the oldest due entry has waited, in seconds."""
-        now, waited = self.clock.now_ms(), 0.0
-        for lane in Lane:
-            until = int(await self.redis.get(self.keys.rest(lane)) or 0)
-            first = await self.redis.zrange(self.keys.due(lane), 0, 0, withscores=True)
-            for _, score in cast("list[tuple[str, float]]", first):
-                waited = max(waited, (now - max(score, until)) / 1000)
-        return waited
 
     async def last_outcome_id(self) -> str:
         """Where the outcome stream ends now."""
@@ -409,41 +193,3 @@ class Ledger:
     async def next_outcome(self, after: str, block_ms: int) -> None:
         """Wait until the outcome stream goes on after the entry `after`, at most `block_ms`."""
         await cast("Any", self.redis.xread({self.keys.outcomes: after}, count=1, block=max(block_ms, 1)))
-
-    async def _one(self, kind: type[R], key: str) -> R | None:
-        (record,) = await self._many(kind, [key])
-        return record
-
-    async def _one_or(self, key: str, fresh: R) -> R:
-        ((version, content),) = await self._rows([key])
-        return _load_or(fresh, version, content)
-
-    async def _many(self, kind: type[R], keys: Sequence[str]) -> list[R | None]:
-        rows = await self._rows(keys)
-        return [None if content is None else _load(kind, version, content) for version, content in rows]
-
-    async def _rows(self, keys: Sequence[str]) -> list[tuple[Any, Any]]:
-        """Version and content of each record, in one round trip."""
-        if len(keys) == 1:
-            return [tuple(await cast("Any", self.redis.hmget(keys[0], ["version", "content"])))]
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.hmget(key, ["version", "content"])
-            return [tuple(row) for row in await pipe.execute()]
-
-
-def _load(kind: type[R], version: str, content: str) -> R:
-    return kind.model_validate_json(content).model_copy(update={"version": int(version)})
-
-
-def _load_or(fresh: R, version: str | None, content: str | None) -> R:
-    """The record, or `fresh` if nothing but its version is there yet."""
-    if content is None:
-        return fresh.model_copy(update={"version": int(version or 0)})
-    return _load(type(fresh), str(version), content)
-
-
-def _pauses(cluster_id: str, everything: Sequence[Any], of_cluster: Sequence[Any]) -> Pauses:
-    return Pauses(
-        _load_or(Pause(scope=EVERYTHING), *everything), _load_or(Pause(scope=cluster_id), *of_cluster)
-    )

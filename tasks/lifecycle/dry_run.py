@@ -54,7 +54,7 @@ async def rehearse(
         return answer(form, _error(ends), **counted)
     operations = sizes(form.node_count, most_in_operation(policy, form.cluster_id))
     before = await _operations_before(ledger, cluster)
-    durations = await ledger.durations(form.cluster_id, pool_of(form))
+    durations = await ledger.overview.durations(form.cluster_id, pool_of(form))
     pages = max(1, ceil((0 if count is None else count.present) / PAGE)) if limited else 0
     expected = expected_duration(durations, len(operations), before)
     return answer(
@@ -120,7 +120,7 @@ def _looks(durations: Sequence[Duration], own: int, poll_interval_s: float) -> i
 async def _operations_before(ledger: Ledger, cluster: Cluster) -> int:
     """The one that has the gate, and what waits already; small requests of a pool share one."""
     waiting: dict[str, int] = {}
-    async for request in ledger.waiting(cluster.cluster_id):
+    async for request in ledger.overview.waiting(cluster.cluster_id):
         waiting[request.pool] = waiting.get(request.pool, 0) + request.wanted
     return (cluster.gate is not None) + sum(len(sizes(nodes, 99)) for nodes in waiting.values())
 

@@ -53,7 +53,7 @@ async def count_role(ledger: Ledger, cluster: Cluster, listing: Listing, role: s
     now = ledger.clock.now_ms()
     operation = None if cluster.gate is None else await ledger.operation(cluster.gate)
     wanted = 0
-    async for request in ledger.waiting(cluster.cluster_id):
+    async for request in ledger.overview.waiting(cluster.cluster_id):
         wanted += wanted_of(request, role, now)
     return Count(
         present_of(listing.rows, role, operation),

@@ -76,5 +76,5 @@ async def lead_time_of(ledger: Ledger, schedule: Schedule) -> int:
         form = parse_request(schedule.request("some"))
     except InvalidRequest:
         return lead_time_s(schedule, None)
-    durations = await ledger.durations(form.cluster_id, pool_of(form))
+    durations = await ledger.overview.durations(form.cluster_id, pool_of(form))
     return lead_time_s(schedule, percentile([known.ms for known in durations if known.ok], SHARE))

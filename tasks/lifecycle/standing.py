@@ -107,7 +107,7 @@ async def read_standing(ledger: Ledger, request: Request) -> Standing:
     operations = await ledger.operations(share.operation_id for share in request.live_shares)
     pauses = await ledger.pauses(request.form.cluster_id)
     resting = await ledger.submissions_rest_until()
-    beats, now = await ledger.heartbeats(), ledger.clock.now_ms()
+    beats, now = await ledger.overview.heartbeats(), ledger.clock.now_ms()
     silent_s = (now - max(beats.values())) / 1000 if beats else inf
     return standing_of(
         request, cluster, account, operations, now, pauses, resting_until=resting, silent_s=silent_s

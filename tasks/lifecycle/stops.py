@@ -36,8 +36,8 @@ class Stop:
 
 async def read_stops(ledger: Ledger) -> list[Stop]:
     """All that are in force, those of everything first."""
-    pauses = [await ledger.pause(scope) for scope in await ledger.paused_scopes()]
-    clusters = [await ledger.cluster(cluster_id) for cluster_id in await ledger.broken_clusters()]
+    pauses = [await ledger.pause(scope) for scope in await ledger.overview.paused_scopes()]
+    clusters = [await ledger.cluster(cluster_id) for cluster_id in await ledger.overview.broken_clusters()]
     return stops_of(pauses, clusters, await ledger.account(), ledger.clock.now_ms())
 
 

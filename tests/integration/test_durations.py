@@ -24,18 +24,20 @@ async def test_the_last_hundred_durations_of_a_pool_are_kept_in_order(ledger: Le
         await ends(ledger, POOL, ms)
     await ends(ledger, OTHER, 7)
 
-    assert [duration.ms for duration in await ledger.durations("ehpc-a", POOL.name)] == list(range(5, 105))
-    assert [duration.ms for duration in await ledger.durations("ehpc-b", POOL.name)] == [7]
+    assert [duration.ms for duration in await ledger.overview.durations("ehpc-a", POOL.name)] == list(
+        range(5, 105)
+    )
+    assert [duration.ms for duration in await ledger.overview.durations("ehpc-b", POOL.name)] == [7]
 
 
 async def test_pools_are_listed_in_words_the_latest_first(ledger: Ledger, clock: HandClock) -> None:
     await ends(ledger, POOL, 1)
     clock.advance(1)
     await ends(ledger, OTHER, 1)
-    assert await ledger.pools_seen() == [OTHER, POOL]
+    assert await ledger.overview.pools_seen() == [OTHER, POOL]
     clock.advance(1)
     await ends(ledger, POOL, 1)
-    assert await ledger.pools_seen() == [POOL, OTHER]
+    assert await ledger.overview.pools_seen() == [POOL, OTHER]
 
 
 async def test_a_pool_that_has_had_no_operation_for_ninety_days_is_forgotten(
@@ -47,4 +49,4 @@ async def test_a_pool_that_has_had_no_operation_for_ninety_days_is_forgotten(
     clock.advance(KEPT_S + 1)
     await ends(ledger, OTHER, 1)
 
-    assert await ledger.pools_seen() == [OTHER]
+    assert await ledger.overview.pools_seen() == [OTHER]

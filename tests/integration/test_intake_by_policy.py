@@ -63,7 +63,7 @@ async def test_what_can_never_pass_is_rejected_with_every_rule_and_an_outcome(
         )
         == 0
     )
-    lines = await ledger.history("r-1")
+    lines = await ledger.overview.history("r-1")
     assert [line["event"] for line in lines] == ["request_refused", "request_refused", "request_finished"]
     assert lines[0]["rule"] == "allow.zones"
 

@@ -95,7 +95,7 @@ async def test_what_has_ended_stays_but_the_job_is_its_own_and_the_history_tells
 
     assert await the_operation(ledger) == before
     assert await ledger.jobs("ehpc-a") == {"j-late": "op-1"}
-    (line,) = await ledger.history("r-1")
+    (line,) = await ledger.overview.history("r-1")
     assert (line["event"], line["answered_job_id"]) == ("late_answer", "j-late")
 
 
@@ -107,7 +107,7 @@ async def test_an_operation_that_runs_as_another_job_is_held(machinery: Machiner
     operation = await the_operation(ledger)
     assert operation.state is State.HELD
     assert "j-true" in str(operation.held_because)
-    assert await ledger.held_operations() == ["op-1"]
+    assert await ledger.overview.held_operations() == ["op-1"]
 
 
 @pytest.mark.parametrize("answer", [JobAccepted("j-1"), InDoubt("late"), Busy("late")])

@@ -124,7 +124,7 @@ async def test_a_commit_on_a_record_that_has_moved_on_changes_nothing(
     assert now is not None
     assert now.wanted == 1
     assert server.zscore("scaleout:due:all-else", "zone:jn1a") is None
-    assert [line["event"] for line in await ledger.history("r-1")] == ["request_accepted"]
+    assert [line["event"] for line in await ledger.overview.history("r-1")] == ["request_accepted"]
 
 
 async def test_a_commit_sent_twice_by_the_client_library_is_applied_once_and_answered_alike(
@@ -218,7 +218,7 @@ async def test_while_submissions_rest_nobody_takes_them_or_rings_for_them_and_al
 
     assert not await ledger.ring(10)
     assert await ledger.claim_due(Lane.SUBMISSIONS, 9, 45) == []
-    assert await ledger.overdue_s() == 0
+    assert await ledger.overview.overdue_s() == 0
     await ledger.commit(Changes(due={zone: 1}))
     assert await ledger.ring(10)
     assert await ledger.claim_due(Lane.ALL_ELSE, 9, 45) == [zone]
@@ -391,8 +391,8 @@ async def test_a_worker_that_ticks_is_noted_and_one_that_has_not_for_a_day_is_fo
     clock.advance(5)
     await ledger.ring(10, "two@here")
     await ledger.ring(10)
-    assert await ledger.heartbeats() == {"one@here": began, "two@here": began + 5000}
+    assert await ledger.overview.heartbeats() == {"one@here": began, "two@here": began + 5000}
     clock.advance(86_396)
     await ledger.ring(10, "two@here")
 
-    assert list(await ledger.heartbeats()) == ["two@here"]
+    assert list(await ledger.overview.heartbeats()) == ["two@here"]

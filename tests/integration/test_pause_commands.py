@@ -159,4 +159,4 @@ async def test_an_open_breaker_is_shown_and_closed_by_resuming_its_cluster(
     assert "job j-5 failed" in shown.out
     assert resumed.json() == []
     assert (await ledger.cluster("ehpc-a")).breakers == {}
-    assert await ledger.counter("breaker_closed") == 1
+    assert await ledger.overview.counter("breaker_closed") == 1

@@ -144,18 +144,18 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
             "Compare with what runs at the provider (--zone), then `scaleout doctor --accept-ledger`"
         )
         findings.append(Finding("ledger lost", "wrong", says))
-    for operation in (await ledger.operations(await ledger.held_operations())).values():
+    for operation in (await ledger.operations(await ledger.overview.held_operations())).values():
         says = f"cluster {operation.cluster_id}: {operation.held_because}"
         findings.append(Finding(f"held {operation.operation_id}", "wrong", says))
     findings += [Finding(*show_stop(stop)) for stop in await read_stops(ledger)]
     so_far = await stops_so_far(ledger)
     if so_far:
         findings.append(Finding("stops so far", "ok", so_far))
-    aside = int(await ledger.counter("messages_set_aside"))
+    aside = int(await ledger.overview.counter("messages_set_aside"))
     if aside:
         says = f"{aside} so far could not be understood; the last are in {ledger.keys.set_aside}"
         findings.append(Finding("messages", "warning", says))
-    overdue_s = await ledger.overdue_s()
+    overdue_s = await ledger.overview.overdue_s()
     if overdue_s > 60:
         says = f"the oldest due entry has waited for {overdue_s:.0f} s: is a worker running?"
         findings.append(Finding("workers", "wrong", says))
@@ -165,7 +165,7 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
 
 
 async def _some_zone(ledger: Ledger) -> str | None:
-    ids = [*await ledger.open_requests(1), *await ledger.ended_requests(5)]
+    ids = [*await ledger.overview.open_requests(1), *await ledger.overview.ended_requests(5)]
     found = await ledger.requests(ids)
     return next((request.form.zone for request in found.values() if request.asked), None)
 

@@ -19,7 +19,7 @@ def show_health(within_s: float, worker: str | None, *, anywhere: bool, as_json:
     """
 
     async def read(ledger: Ledger, _: LedgerSettings) -> tuple[dict[str, int], int]:
-        return await ledger.heartbeats(), ledger.clock.now_ms()
+        return await ledger.overview.heartbeats(), ledger.clock.now_ms()
 
     beats, now = with_ledger(read)
     here = f"@{socket.gethostname()}"

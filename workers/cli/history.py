@@ -52,7 +52,7 @@ def show_history(request_id: str | None, filters: Filters, *, stops: bool, as_js
     if request_id is not None:
         return _of_request(request_id, as_json=as_json)
     if stops:
-        return _show_lines(with_ledger(lambda ledger, _: ledger.journal()), as_json=as_json)
+        return _show_lines(with_ledger(lambda ledger, _: ledger.overview.journal()), as_json=as_json)
     if filters.status is not None and filters.status not in (*ENDED, *NOT_ENDED):
         say(f"scaleout: --status: {filters.status!r} is none of {', '.join((*ENDED, *NOT_ENDED))}")
         return Exit.USAGE
@@ -66,7 +66,7 @@ def show_history(request_id: str | None, filters: Filters, *, stops: bool, as_js
 
 
 def _of_request(request_id: str, *, as_json: bool) -> Exit:
-    lines = with_ledger(lambda ledger, _: ledger.history(request_id))
+    lines = with_ledger(lambda ledger, _: ledger.overview.history(request_id))
     _show_lines(lines, as_json=as_json)
     if not lines:
         say(f"scaleout: no request {request_id} is known here")

@@ -19,7 +19,7 @@ def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
     async def read(ledger: Ledger, _: LedgerSettings) -> list[dict[str, Any]]:
         for stop in await read_stops(ledger):
             say(stop.text)
-        ids = await (ledger.ended_requests(limit) if ended else ledger.open_requests(limit))
+        ids = await (ledger.overview.ended_requests(limit) if ended else ledger.overview.open_requests(limit))
         found = await ledger.requests(ids)
         known = [found[request_id] for request_id in ids if request_id in found]
         outcomes = await ledger.outcomes([request.request_id for request in known])

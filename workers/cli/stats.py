@@ -28,8 +28,8 @@ COLUMNS = (
 
 def show_stats(cluster_id: str | None, *, as_json: bool) -> Exit:
     async def read(ledger: Ledger, _: LedgerSettings) -> list[dict[str, Any]]:
-        pools = [pool for pool in await ledger.pools_seen() if cluster_id in (None, pool.cluster_id)]
-        return [figures(pool, await ledger.durations(pool.cluster_id, pool.name)) for pool in pools]
+        pools = [pool for pool in await ledger.overview.pools_seen() if cluster_id in (None, pool.cluster_id)]
+        return [figures(pool, await ledger.overview.durations(pool.cluster_id, pool.name)) for pool in pools]
 
     rows = with_ledger(read)
     if as_json:

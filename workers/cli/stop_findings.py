@@ -31,5 +31,5 @@ def show_stop(stop: Stop) -> tuple[str, Literal["warning", "wrong"], str]:
 
 async def stops_so_far(ledger: Ledger) -> str:
     """How often the sending has been stopped and gone on, in words; '' if it never was."""
-    counts = {name: await ledger.counter(name) for name in COUNTED}
+    counts = {name: await ledger.overview.counter(name) for name in COUNTED}
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
