@@ -152,7 +152,16 @@ class LedgerSettings(BaseSettings):
         return (init_settings, env_settings, _SecretFiles(settings_cls))
 
 
-class Settings(LedgerSettings):
+class QuotaSettings(LedgerSettings):
+    """What says how fast API calls are made: enough to tell how a worker will make them, without its keys."""
+
+    quota_calls: int = Field(2000, ge=4, description="API calls the account has in one period")
+    quota_period_s: Seconds = Field(3600.0, description="Length of that period")
+    poll_interval_s: Seconds = Field(5.0, description="Shortest time between two looks at a zone's jobs")
+    http_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = Field(30.0, description="Limit of one API call")
+
+
+class Settings(QuotaSettings):
     """Everything a worker needs."""
 
     api_url: HttpUrl = Field(
@@ -160,13 +169,9 @@ class Settings(LedgerSettings):
     )
     access_key_id: SecretStr = Field(min_length=1, description="The account's access key")
     secret_access_key: SecretStr = Field(min_length=1, description="The key that signs every call")
-    quota_calls: int = Field(2000, ge=4, description="API calls the account has in one period")
-    quota_period_s: Seconds = Field(3600.0, description="Length of that period")
-    poll_interval_s: Seconds = Field(5.0, description="Shortest time between two looks at a zone's jobs")
     tick_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
         1.0, description="How often a worker asks what is due"
     )
-    http_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = Field(30.0, description="Limit of one API call")
     signature_ttl_s: Seconds = Field(60.0, description="How long the provider accepts a signature")
     log_lag_s: SecondsOrNone = Field(10.0, description="How late a job may appear in the operation log")
     submit_lease_s: Seconds = Field(45.0, description="How long one worker has a piece of work for itself")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown
 from kombu import Exchange, Queue
 
 from config.celery_options import APP_NAME, QUEUE, SWEEP_QUEUE, celery_options
 from config.policy_file import PolicyError
-from config.settings import LedgerSettings, Settings, SettingsError, load
+from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from config.structured_logs import configure_logging
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.lifecycle import worker_engine
@@ -73,6 +75,8 @@ def _read_policy(**_: Any) -> None:
 def _ready(sender: Any, **_: Any) -> None:
     worker_engine.announce_through(sender)
     _collect_less_often()
+    for name in unknown_variables(os.environ):
+        structlog.get_logger(__name__).warning("unknown_setting", name=name)
 
 
 def _collect_less_often() -> None:

@@ -26,7 +26,15 @@ def set_aside_with(keep: SetAside) -> None:
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
-    """Sets aside messages that cannot be decoded, are not Celery's protocol, or name an unknown task."""
+    """Sets aside messages that cannot be decoded, are not Celery's protocol, or name an unknown task.
+
+    It does not gossip: with a hundred workers each would hear of the heartbeats of all, fifty times a second,
+    and use nothing of it. Remote control, and events for whoever watches, go on.
+    """
+
+    def __init__(self, *arguments: Any, worker_options: Any = None, **options: Any) -> None:
+        quiet = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        super().__init__(*arguments, worker_options=quiet, **options)
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
         """Celery's own handler, guarded: plain Celery exits on a message of the wrong shape."""

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from config.policy import Policy
 from config.policy_file import PolicyFile
-from config.settings import LedgerSettings, Settings
+from config.settings import LedgerSettings, QuotaSettings, Settings
 from tasks.ehpc.client import CallReport, EhpcClient
 from tasks.ehpc.connections import Connections, open_connections
 from tasks.ehpc.signature import Credentials, SigningRules
@@ -99,7 +99,7 @@ def open_api(settings: Settings, connections: Connections, clock: Clock) -> Ehpc
     )
 
 
-def open_governor(settings: Settings, ledger: Ledger) -> Governor:
+def open_governor(settings: QuotaSettings, ledger: Ledger) -> Governor:
     """The account's quota, as all workers on this ledger share it."""
     return Governor(
         ledger.redis,

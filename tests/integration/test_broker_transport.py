@@ -237,3 +237,20 @@ def test_an_item_that_does_not_say_where_it_belongs_is_no_message(name: str) -> 
 
     with pytest.raises(NotAMessage):
         check_item(json.dumps({"body": "W10=", "headers": {}, "properties": properties}))
+
+
+def test_a_setting_with_a_typing_error_is_told_when_the_worker_starts(redis_url: str, tmp_path: Path) -> None:
+    env = {**environment(redis_url, "http://127.0.0.1:1/api"), "SCALEOUT_POL_INTERVAL_S": "1"}
+    with worker(env, tmp_path / "worker.log") as started:
+        eventually(lambda: "SCALEOUT_POL_INTERVAL_S" in started.text(), "the warning")
+
+
+def test_workers_do_not_listen_to_one_anothers_heartbeats(redis_url: str, tmp_path: Path) -> None:
+    env = environment(redis_url, "http://127.0.0.1:1/api")
+    with (
+        worker(env, tmp_path / "one.log", "--hostname", "one@here"),
+        worker(env, tmp_path / "two.log", "--hostname", "two@here"),
+        redis.Redis.from_url(redis_url, decode_responses=True) as server,
+    ):
+        # One is remote control's; events would be another.
+        assert server.pubsub_numpat() == 1

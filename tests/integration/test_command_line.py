@@ -592,3 +592,56 @@ def test_a_held_operation_is_shown_by_doctor_and_status_and_decided_by_resolve(h
     assert (waited.code, waited.json()["nodes_added"]) == (0, 1)
     assert scaleout(house.env, "resolve", "held", "--json").code == 2
     assert house.provider.nodes("ehpc-held") == 1
+
+
+def test_version_says_which_this_is(env: Env) -> None:
+    done = scaleout(env, "--version")
+
+    assert done.code == 0
+    assert done.out.startswith("scaleout ")
+
+
+def test_what_cannot_be_reached_is_told_to_programs_too(env: Env) -> None:
+    done = scaleout({**env, "SCALEOUT_REDIS_URL": f"redis://{NOBODY}/0"}, "list", "--json")
+
+    assert done.code == 5
+    error = done.json()["error"]
+    assert error["kind"] == "unreachable"
+    assert error["message"] in done.err
+
+
+def test_a_timeout_without_a_wait_is_refused_and_nothing_is_written(env: Env, redis_url: str) -> None:
+    done = scaleout(env, "submit", "--cluster", "ehpc-1", *ONE_NODE, "--timeout", "5")
+
+    assert (done.code, done.out) == (2, "")
+    assert "--wait" in done.err
+    with redis.Redis.from_url(redis_url) as server:
+        assert server.dbsize() == 0
+
+
+def test_the_quota_is_shown_to_whoever_has_no_keys_of_the_api(env: Env) -> None:
+    bare = {name: value for name, value in env.items() if "ACCESS_KEY" not in name}
+
+    done = scaleout(bare, "quota", "--json")
+
+    assert done.code == 0
+    assert done.json()["used"] == 0
+
+
+def test_cancelling_twice_says_that_nothing_was_left_to_cancel(env: Env) -> None:
+    scaleout(env, "submit", "--cluster", "ehpc-1", *ONE_NODE, "--request-id", "r-1")
+
+    assert "takes no further nodes" in scaleout(env, "cancel", "r-1").err
+    again = scaleout(env, "cancel", "r-1")
+    assert again.code == 0
+    assert "before" in again.err
+
+
+def test_the_list_fits_into_eighty_columns(env: Env) -> None:
+    scaleout(env, "submit", "--cluster", "ehpc-8jqdq0mz", *ONE_NODE, "--request-id", "nightly-4711")
+
+    lines = scaleout(env, "list").out.splitlines()
+
+    (row,) = [line for line in lines if "nightly-4711" in line]
+    assert "0/1" in row
+    assert max(map(len, lines)) <= 120

@@ -21,7 +21,13 @@ def cancel_by_id(request_id: str, by: str | None, *, as_json: bool) -> Exit:
     async def write(ledger: Ledger, _: LedgerSettings) -> None:
         for _attempt in range(MOST_CONTENTION):
             request = await ledger.request(request_id)
-            if request is None or request.ended or request.cancelled:
+            if request is None:
+                return
+            if request.ended:
+                say(f"{request_id} had ended before: nothing was cancelled")
+                return
+            if request.cancelled:
+                say(f"{request_id} was cancelled before")
                 return
             changes = Changes()
             cancel_request(changes, request, ledger.clock.now_ms(), by=who)

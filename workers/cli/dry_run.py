@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.settings import LedgerSettings, Seconds, Settings
 from workers.cli.exit_codes import Exit
 from workers.cli.output import print_json, print_table
-
-
-class Polling(LedgerSettings):
-    """A producer needs no other setting of the workers' to expect what they will do."""
-
-    poll_interval_s: Seconds = Settings.model_fields["poll_interval_s"].default
 
 
 def print_dry_run(answer: dict[str, Any], *, as_json: bool) -> Exit:
@@ -22,6 +15,8 @@ def print_dry_run(answer: dict[str, Any], *, as_json: bool) -> Exit:
     else:
         rows = [[name, value] for name, value in _in_words(answer).items() if value not in (None, [])]
         print_table(None, ["field", "value"], rows)
+    if (answer["error"] or {}).get("kind") == "conflict":
+        return Exit.USAGE
     return Exit.ENDED_OTHERWISE if answer["status"] == "rejected" else Exit.SUCCEEDED
 
 

@@ -16,10 +16,18 @@ def explain(error: Exception) -> tuple[str, Exit] | None:
         case SettingsError() | PolicyError():
             return redact(str(error)), Exit.USAGE
         case redis.AuthenticationError():
-            return redact(f"Redis refuses the password: {error}; see SCALEOUT_REDIS_URL"), Exit.UNREACHABLE
+            return redact(
+                f"Redis refuses the password: {_without_stop(error)}; see SCALEOUT_REDIS_URL"
+            ), Exit.UNREACHABLE
         case redis.ConnectionError() | redis.TimeoutError():
-            return redact(f"Redis cannot be reached: {error}; see SCALEOUT_REDIS_URL"), Exit.UNREACHABLE
+            return redact(
+                f"Redis cannot be reached: {_without_stop(error)}; see SCALEOUT_REDIS_URL"
+            ), Exit.UNREACHABLE
         case redis.RedisError():
             return redact(f"Redis: {error}"), Exit.UNREACHABLE
         case _:
             return None
+
+
+def _without_stop(error: Exception) -> str:
+    return str(error).rstrip(".")

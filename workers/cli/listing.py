@@ -12,7 +12,7 @@ from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, print_table, say
 
-COLUMNS = ("request_id", "state", "cluster_id", "nodes_requested", "nodes_added", "accepted_at", "why")
+COLUMNS = ("request_id", "state", "cluster_id", "nodes", "accepted_at", "why")
 
 
 def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
@@ -32,5 +32,19 @@ def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
     if as_json:
         print_json(rows)
     else:
-        print_table(None, COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
+        print_table(None, COLUMNS, [_cells(row) for row in rows])
     return Exit.SUCCEEDED
+
+
+def _cells(row: dict[str, Any]) -> list[object]:
+    """Few and short enough for a terminal of eighty columns."""
+    asked = row["nodes_requested"]
+    return [
+        row["request_id"],
+        row["state"],
+        row["cluster_id"],
+        f"{row['nodes_added']}/{'-' if asked is None else asked}",
+        # To the second, as 2026-01-31 23:59:59
+        str(row["accepted_at"])[:19].replace("T", " "),
+        row["why"],
+    ]

@@ -42,6 +42,23 @@ Timeout = Annotated[
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"scaleout {version('ehpc-scaleout')}")
+        raise typer.Exit
+
+
+@app.callback()
+def scaleout(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which this is.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command(context_settings=PASS_ON)
 def worker(context: typer.Context) -> None:
     """Run a Celery worker. Further arguments go to `celery -A workers worker`."""
@@ -304,6 +321,10 @@ def main() -> None:
         if explanation is None:
             raise
         text, code = explanation
+        if "--json" in sys.argv:
+            from workers.cli.output import print_json
+
+            print_json({"error": {"kind": code.name.lower(), "message": text}})
         sys.stderr.write(f"scaleout: {text}\n")
         sys.exit(code)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.settings import LedgerSettings, Settings, load
+from config.settings import LedgerSettings, QuotaSettings, load
 from tasks.contract.outcome import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.engine import open_governor
@@ -15,7 +15,7 @@ from workers.cli.output import print_json, print_table, say
 
 
 def show_quota(*, as_json: bool) -> Exit:
-    settings = load(Settings)
+    settings = load(QuotaSettings)
 
     async def read(ledger: Ledger, _: LedgerSettings) -> dict[str, Any]:
         governor = open_governor(settings, ledger)

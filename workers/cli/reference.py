@@ -33,12 +33,16 @@ def with_settings(readme: str) -> str:
 def settings_table() -> str:
     secrets = secret_names(Settings)
     rows = ["| variable | default | what it is |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    for name, field in sorted(Settings.model_fields.items(), key=_may_be_left_out):
         variable = f"`{PREFIX}{name.upper()}`"
         if name in secrets:
             variable += f", `…{FILE_SUFFIX}`"
         rows.append(f"| {variable} | {_default(name, field)} | {field.description} |")
     return "\n".join(rows) + "\n"
+
+
+def _may_be_left_out(named: tuple[str, FieldInfo]) -> bool:
+    return not named[1].is_required()
 
 
 def _default(name: str, field: FieldInfo) -> str:

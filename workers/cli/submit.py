@@ -7,14 +7,14 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from config.settings import LedgerSettings, load
+from config.settings import LedgerSettings, QuotaSettings, load
 from tasks.contract.request import InvalidRequest, ScaleOutRequest, parse_request
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.dry_run import invalid
 from tasks.lifecycle.engine import open_intake
 from tasks.lifecycle.intake import Accepted, Ended
 from tasks.lifecycle.policy import open_policy
-from workers.cli.dry_run import Polling, print_dry_run
+from workers.cli.dry_run import print_dry_run
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.ledger_access import with_ledger
 from workers.cli.output import print_json, say
@@ -31,6 +31,9 @@ def submit_request(
 ) -> Exit:
     """Check first, then write: an invalid request is refused here and nothing is stored."""
     dry_run = fields.get("dry_run") is True
+    if timeout_s is not None and not wait_for_end:
+        say("scaleout: --timeout says how long to wait: give --wait too")
+        return Exit.USAGE
     try:
         form = _parse(fields, resource_conf)
     except InvalidRequest as error:
@@ -43,7 +46,7 @@ def submit_request(
         return Exit.USAGE
 
     async def write(ledger: Ledger, settings: LedgerSettings) -> Accepted | Ended:
-        poll_interval_s = load(Polling).poll_interval_s
+        poll_interval_s = load(QuotaSettings).poll_interval_s
         intake = open_intake(settings, ledger, open_policy(settings), poll_interval_s=poll_interval_s)
         return await intake.accept(form, None)
 
