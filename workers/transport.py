@@ -73,9 +73,12 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
     def ack(self, delivery_tag: str) -> None:
         """One command, where kombu's transaction takes four."""
         keys = (self.unacked_index_key, self.unacked_key)
-        with self.channel.conn_or_acquire() as client:
-            client.execute_command("EVAL", ACKNOWLEDGE, len(keys), *keys, delivery_tag)
-        virtual.QoS.ack(self, delivery_tag)
+        try:
+            with self.channel.conn_or_acquire() as client:
+                client.execute_command("EVAL", ACKNOWLEDGE, len(keys), *keys, delivery_tag)
+        finally:
+            # If it failed the message comes again; its place among those under way is free all the same.
+            virtual.QoS.ack(self, delivery_tag)
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types

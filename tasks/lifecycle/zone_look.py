@@ -71,7 +71,8 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
     how many to expect.
     """
     since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
-    at_most = max(1, m.governor.most(CallClass.FOLLOW) // 2)
+    # What submissions are not granted: more would never be free at once while they wait.
+    at_most = max(1, m.governor.most(CallClass.FOLLOW) - m.governor.most(CallClass.SUBMIT))
     place = _Place(look.page_rows, look.rows)
     while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
         likely = min(max(_pages(unseen, look.page_rows), expected), at_most)
@@ -173,7 +174,8 @@ async def _read(
             raise result
     assert not isinstance(first, BaseException)  # noqa: S101 - raised above
     place.has_read(offsets, first)
-    look.rows, look.page_rows = first.total_count, place.size
+    # A count that is one too high looks like a page of one row: what is remembered is no less than ten.
+    look.rows, look.page_rows = first.total_count, max(place.size, 10)
 
 
 async def _page(

@@ -136,3 +136,14 @@ async def test_a_loop_that_ends_cancels_those_who_wait(redis_url: str) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(asking, 5.0)
     await client.aclose()
+
+
+async def test_a_command_that_cannot_be_written_costs_the_others_nothing(async_redis: Redis) -> None:
+    for poison in ("half a character \ud800", None):
+        *right, wrong = await asyncio.gather(
+            *(async_redis.incr("n") for _ in range(5)),
+            async_redis.set("k", cast("Any", poison)),
+            return_exceptions=True,
+        )
+        assert all(isinstance(answer, int) for answer in right)
+        assert isinstance(wrong, Exception)
