@@ -177,7 +177,7 @@ WRONG_TYPES: dict[str, list[Any]] = {
     "node_count": [None, "2", "two", 2.0, 2.5, True, False, [2], {}, float("nan"), float("inf")],
     "node_role": [7, True, ["login"], {}, "LOGIN", "master", ""],
     "node_name": [7, True, ["n"], {}, b"n"],
-    "private_ips": ["10.0.0.1", 7, True, {"10.0.0.1": 1}, {"10.0.0.1", "10.0.0.2"}, [1, 2], [None, None]],
+    "private_ips": ["10.0.0.1", 7, True, {"10.0.0.1": 1}, {"10.0.0.1"}, [1, 2], [None, None]],
     "resource_conf": ["{}", 7, True, [], [["cpu", 4]], {1: 2}],
     "deadline_s": ["60", True, False, [60], {}, float("nan"), float("inf"), float("-inf")],
     "on_shortage": [None, 7, True, ["wait"], "WAIT", "never", ""],
