@@ -11,11 +11,10 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
@@ -27,6 +26,7 @@ from structlog.typing import EventDict, WrappedLogger
 from config.log_lines import console_line, json_line
 from config.log_values import repr_of, text_of
 from config.redaction import register_secrets
+from config.timestamps import timestamp
 
 __all__ = ["configure_logging", "get_logger", "log_context"]
 
@@ -188,7 +188,7 @@ def _arrange(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDi
     stack = fields.pop("stack_info", None)
     fields = {**get_contextvars(), **fields}
     line: EventDict = {
-        "timestamp": _timestamp(record.created),
+        "timestamp": timestamp(int(record.created * 1000)),
         "level": record.levelname.lower(),
         "logger": record.name,
         "event": event,
@@ -224,16 +224,6 @@ def _each_repr(arguments: object) -> str:
     if isinstance(arguments, tuple | list):
         return "(" + ", ".join(repr_of(argument) for argument in arguments) + ")"
     return repr_of(arguments)
-
-
-def _timestamp(seconds: float) -> str:
-    ms = int(seconds * 1000)
-    return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
-
-
-@lru_cache(maxsize=8)
-def _to_the_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _exception(exc_info: object) -> BaseException | None:
@@ -282,7 +272,7 @@ def _failure_line(logger: str, error: BaseException) -> str:
     # Names of types only: whatever made the line fail might make this one fail too.
     return json_line(
         {
-            "timestamp": _timestamp(datetime.now(UTC).timestamp()),
+            "timestamp": timestamp(int(time.time() * 1000)),
             "level": "error",
             "logger": str(logger),
             "event": "log_line_failed",

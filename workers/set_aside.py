@@ -10,7 +10,7 @@ import structlog
 
 from config.redaction import redact
 from config.settings import LedgerSettings
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.keys import Keys
 
 log = structlog.get_logger(__name__)

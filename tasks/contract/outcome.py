@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,13 +58,3 @@ class Outcome(_Shape):
     accepted_at: str | None
     finished_at: str
     duration_s: float
-
-
-def timestamp(ms: int) -> str:
-    """`ms` since 1970 as UTC ISO 8601 with milliseconds."""
-    return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
-
-
-@lru_cache(maxsize=64)
-def _to_the_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

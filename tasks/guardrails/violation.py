@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 
 
 @dataclass(frozen=True, slots=True)

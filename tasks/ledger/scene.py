@@ -40,6 +40,10 @@ class Scene:
         names = self.operation.request_ids
         return [self.requests[name] for name in names if name in self.requests]
 
+    def is_waited_for(self, now: int) -> bool:
+        """Whether any of its requests still has time; `now` in ms."""
+        return any(request.deadline_at > now for request in self.served)
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from pydantic_core import to_json
 
-from tasks.contract.outcome import LATE_NODES, Outcome, timestamp
+from config.timestamps import timestamp
+from tasks.contract.outcome import LATE_NODES, Outcome
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool

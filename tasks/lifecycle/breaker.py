@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.contract.request import MAX_NODES_PER_OPERATION
 from tasks.ledger.breakers import Breaker
 from tasks.ledger.changes import Changes, Event

@@ -144,7 +144,7 @@ async def _unread(m: Machinery, operation_id: str, error: EhpcError) -> Changes 
     if scene is None or scene.operation.state is not State.IN_DOUBT:
         return None
     operation, now = scene.operation, m.clock.now_ms()
-    if isinstance(error, Rejected) and all(request.deadline_at <= now for request in scene.served):
+    if isinstance(error, Rejected) and not scene.is_waited_for(now):
         because = f"whether it was taken cannot be found out: {error}"
         return next_step.hold(operation, scene.served, because=because, now=now)
     later = await read_refused(m, error, operation.tries)

@@ -7,8 +7,9 @@ from math import ceil
 from typing import Any
 
 from config.policy import Policy
+from config.timestamps import timestamp
 from tasks.contract.dry_run import BrokenRule, DryRun, ExpectedCalls, ExpectedDuration
-from tasks.contract.outcome import OutcomeError, timestamp
+from tasks.contract.outcome import OutcomeError
 from tasks.contract.request import REQUEST_ID, ScaleOutRequest
 from tasks.guardrails.ceilings import per_cluster
 from tasks.guardrails.fitting import most_in_operation

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.policy import Policy
-from tasks.contract.outcome import Outcome, OutcomeError, timestamp
+from config.timestamps import timestamp
+from tasks.contract.outcome import Outcome, OutcomeError
 from tasks.contract.request import (
     REQUEST_ID,
     InvalidRequest,

@@ -62,7 +62,7 @@ async def _held_for_good(m: Machinery, operation: Operation, error: Rejected) ->
     """Whether it is held now: what is refused for good is not asked for for ever, once no request waits."""
     scene = await m.ledger.scene(operation.operation_id)
     now = m.clock.now_ms()
-    if scene is None or any(request.deadline_at > now for request in scene.served):
+    if scene is None or scene.is_waited_for(now):
         return False
     because = (
         f"job {operation.job_id} has ended, but the nodes of {operation.cluster_id} cannot be listed: {error}"

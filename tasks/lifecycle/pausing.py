@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.pauses import EVERYTHING, Act, Pause, Pauses

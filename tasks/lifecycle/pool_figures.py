@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.durations import Duration, Pool, percentile
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.contract.outcome import (
-    Outcome,
-    OutcomeError,
-    OutcomeOperation,
-    OutcomeStatus,
-    timestamp,
-)
+from config.timestamps import timestamp
+from tasks.contract.outcome import Outcome, OutcomeError, OutcomeOperation, OutcomeStatus
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import WITH_JOB, Refusal, Request, Share, State

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.changes import Changes
 from tasks.ledger.records import Account, Cluster, Operation, Request, State
 from tasks.lifecycle import next_step

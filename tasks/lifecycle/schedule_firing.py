@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ehpc.errors import EhpcError
 from tasks.ledger.changes import Changes, Committed, Event
 from tasks.ledger.due import Due, DueKind

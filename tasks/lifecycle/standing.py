@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf, isinf
 from typing import Any
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import Pauses
 from tasks.ledger.records import Account, Cluster, Operation, Request, State

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING, Pause
 from tasks.ledger.records import Account, Cluster

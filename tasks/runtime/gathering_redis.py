@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import DataError, RedisError
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - not the built-in ones
 
 PIPELINES = 2  # on their way at a time; what is asked for meanwhile goes with the next
 MOST_COMMANDS = 64  # of one pipeline: all their answers are there only with the last
@@ -67,13 +67,6 @@ class GatheringRedis(Redis):
             for command in wanted:
                 command.answer.cancel()
             raise
-        except DataError:
-            answers = await self._one_by_one(wanted)
-        except (RedisError, OSError) as error:
-            answers = [error] * len(wanted)
-        except Exception:  # noqa: BLE001 - one command that cannot be written, or an answer that cannot be read
-            # Whose it was is not known: each goes by itself, and the others have theirs carried out.
-            answers = await self._one_by_one(wanted)
         for command, answer in zip(wanted, answers, strict=True):
             if command.answer.done():
                 continue
@@ -85,22 +78,23 @@ class GatheringRedis(Redis):
     async def _alone(self, *arguments: Any, **options: Any) -> Any:
         return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
-    async def _one_by_one(self, commands: list[_Command]) -> list[Any]:
-        answers: list[Any] = []
-        for command in commands:
-            try:
-                answers.append(await self._alone(*command.arguments, **command.options))
-            except Exception as error:  # noqa: BLE001 - told to who asked for it
-                answers.append(error)
-        return answers
-
     async def _answers(self, commands: list[_Command]) -> list[Any]:
-        if not commands:
-            return []
-        if len(commands) == 1:
-            (command,) = commands
-            return [await self._alone(*command.arguments, **command.options)]
-        async with self.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command.arguments, **command.options)
-            return list(await pipe.execute(raise_on_error=False))
+        """Of each command, or the error that it ended with."""
+        if len(commands) > 1:
+            try:
+                async with self.pipeline(transaction=False) as pipe:
+                    for command in commands:
+                        pipe.execute_command(*command.arguments, **command.options)
+                    return list(await pipe.execute(raise_on_error=False))
+            except (ConnectionError, TimeoutError, OSError) as error:
+                return [error] * len(commands)
+            except Exception:  # noqa: BLE001, S110 - a command that cannot be written, an answer not to be read
+                # Whose it was is not known: each goes by itself, and the others have theirs carried out.
+                pass
+        return [await self._answer(command) for command in commands]
+
+    async def _answer(self, command: _Command) -> Any:
+        try:
+            return await self._alone(*command.arguments, **command.options)
+        except Exception as error:  # noqa: BLE001 - told to who asked for it
+            return error

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from config.policy_file import PolicyError
 from config.redaction import redact
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
 from tasks.ehpc.models import JobStatus

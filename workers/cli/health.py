@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from config.settings import LedgerSettings
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from workers.cli.exit_codes import Exit
 from workers.cli.ledger_access import with_ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.settings import LedgerSettings, QuotaSettings, load
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.lifecycle.engine import open_governor
 from tasks.quota.governor import CallClass

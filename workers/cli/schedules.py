@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from config.policy import Policy, Schedule
 from config.settings import LedgerSettings
-from tasks.contract.outcome import timestamp
+from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.schedule_record import Done, ScheduleRecord
 from tasks.lifecycle.policy import read_policy

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.contract.outcome import Outcome, OutcomeError, OutcomeOperation, timestamp
+from config.timestamps import timestamp
+from tasks.contract.outcome import Outcome, OutcomeError, OutcomeOperation
 
 SMALLEST: dict[str, Any] = {
     "request_id": "r-1",

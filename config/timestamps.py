@@ -1,0 +1,16 @@
+"""Moments as text, the same in logs, outcomes and histories."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+
+def timestamp(ms: int) -> str:
+    """`ms` since 1970 as UTC ISO 8601 with milliseconds."""
+    return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
