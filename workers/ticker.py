@@ -42,7 +42,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
     def _run(self) -> None:
         tick_s = self._app.conf.scaleout_tick_s
         reachable = True
-        while not self._stopped.wait(tick_s):
+        while not self._stopped.is_set():
             try:
                 self._tick()
             except Exception as error:  # noqa: BLE001
@@ -52,6 +52,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
                 reachable = False
             else:
                 reachable = True
+            self._stopped.wait(tick_s)
 
     def _tick(self) -> None:
         engine = worker_engine.engine()

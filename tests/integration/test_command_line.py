@@ -601,15 +601,6 @@ def test_version_says_which_this_is(env: Env) -> None:
     assert done.out.startswith("scaleout ")
 
 
-def test_what_cannot_be_reached_is_told_to_programs_too(env: Env) -> None:
-    done = scaleout({**env, "SCALEOUT_REDIS_URL": f"redis://{NOBODY}/0"}, "list", "--json")
-
-    assert done.code == 5
-    error = done.json()["error"]
-    assert error["kind"] == "unreachable"
-    assert error["message"] in done.err
-
-
 def test_a_timeout_without_a_wait_is_refused_and_nothing_is_written(env: Env, redis_url: str) -> None:
     done = scaleout(env, "submit", "--cluster", "ehpc-1", *ONE_NODE, "--timeout", "5")
 

@@ -321,10 +321,6 @@ def main() -> None:
         if explanation is None:
             raise
         text, code = explanation
-        if "--json" in sys.argv:
-            from workers.cli.output import print_json
-
-            print_json({"error": {"kind": code.name.lower(), "message": text}})
         sys.stderr.write(f"scaleout: {text}\n")
         sys.exit(code)
 

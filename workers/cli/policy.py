@@ -27,7 +27,7 @@ def check_policy(path: Path, *, as_json: bool) -> Exit:
     if problems:
         say(f"scaleout: {path} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
         return Exit.USAGE
-    say(f"{path} is right: rules: {len(_rules(policy))}, schedules: {len(policy.schedules)}")
+    say(f"{path} is right: {len(_rules(policy))} rules, {len(policy.schedules)} schedules")
     return Exit.SUCCEEDED
 
 
