@@ -60,7 +60,8 @@ def settings(speed_up: float, calls: int, period_s: float) -> Mapping[str, objec
 def measure_s(size: int, at_least_s: float) -> float:
     """For how long jobs end: whole looks, for what ends just after one waits longest."""
     pages = math.ceil(size / PAGE)
-    look_s = interval_s(POLL_S, Following(others=0, pages=pages, limit=CALLS, window_s=PERIOD_S))
+    following = Following(others=0, calls_of_a_look=pages, limit=CALLS, window_s=PERIOD_S)
+    look_s = interval_s(POLL_S, following)
     return look_s * max(LOOKS, math.ceil(at_least_s / look_s))
 
 

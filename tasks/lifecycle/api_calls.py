@@ -14,7 +14,7 @@ from tasks.ehpc.errors import AccountRefused, EhpcError, QuotaExhausted
 from tasks.ehpc.models import NodeRow, OperationRow
 from tasks.ledger.changes import Changes, Event
 from tasks.ledger.records import Account, Refusal
-from tasks.lifecycle.backoff import backoff_ms
+from tasks.lifecycle.backoff import MOST_S, backoff_ms
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.refusal import account_refused, pause_account
 from tasks.quota.governor import CallClass, Grant, Wait
@@ -75,11 +75,14 @@ async def counted(m: Machinery, grant: Grant, call: str, answer: Coroutine[Any, 
         m.governor.ended([call])
 
 
-async def read_refused(m: Machinery, error: EhpcError, tries: int) -> MustWait:
-    """A read call was refused: when to try again. A refused account is noted for all."""
+async def read_refused(m: Machinery, error: EhpcError, tries: int, *, most_s: float = MOST_S) -> MustWait:
+    """A read call was refused: when to try again, `most_s` from now at the latest.
+
+    A refused account is noted for all, and waits for longer.
+    """
     refusal = Refusal(kind=error.kind, message=str(error), code=error.ret_code)
     now = m.clock.now_ms()
-    until = now + backoff_ms(tries + 1, m.settings.retry_backoff_s, m.rng)
+    until = now + backoff_ms(tries + 1, m.settings.retry_backoff_s, m.rng, most_s=most_s)
     if isinstance(error, AccountRefused):
         until = max(until, await _pause(m, refusal))
     return MustWait(until, refusal)

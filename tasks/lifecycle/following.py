@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 FINISHED_AT_ONCE = 32
 MOST_OF_THE_TIME = 3
+LONGEST_BLIND_S = 60.0  # all jobs of a zone wait for one look, and it is a single call that fails
 
 
 async def follow_zone(m: Machinery, zone: str) -> None:
@@ -33,7 +34,12 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         return
     started_at = m.clock.now_ms()
     record = await m.ledger.zone(zone)
-    look = Look(m.settings.add_nodes_job_action, rows=record.rows, page_rows=record.page_rows)
+    look = Look(
+        m.settings.add_nodes_job_action,
+        rows=record.rows,
+        page_rows=record.page_rows,
+        after_failure=record.failures > 0,
+    )
     try:
         await list_running(m, zone, running, look, record.pages)
         missing = await look_up_missing(m, zone, running, record, look)
@@ -46,7 +52,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         return
     except EhpcError as error:
         await _finish_seen(m, running, look)
-        until = (await read_refused(m, error, record.failures)).until
+        until = (await read_refused(m, error, record.failures, most_s=LONGEST_BLIND_S)).until
         log.warning("sweep_failed", zone=zone, kind=error.kind, detail=str(error))
         await _note(m, record.model_copy(update={"failures": record.failures + 1}), record)
         await _rest(m, zone, until)
@@ -67,7 +73,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     await _note(m, record.model_copy(update=learnt), record)
     next_s = interval_s(
         m.settings.poll_interval_s,
-        await m.governor.following(zone, look.pages),
+        await m.governor.following(zone, look.calls),
         submissions_wait=await m.ledger.submissions_have_waited(),
     )
     # However short the interval is, most of the time is left for other work.

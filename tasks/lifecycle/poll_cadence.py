@@ -6,8 +6,8 @@ import math
 
 from tasks.quota.governor import CallClass, Following
 
-WITH_ROOM_FOR_SUBMISSIONS = 0.84
 GUARANTEED = 0.40
+OF_ONE_SUBMISSION = 2  # calls: a look at the cluster's jobs, and the sending
 LONGEST = 0.5
 
 
@@ -21,19 +21,19 @@ def interval_s(poll_interval_s: float, following: Following, *, submissions_wait
     if not math.isfinite(following.window_s):
         return poll_interval_s
     calls = calls_of_a_window(following, submissions_wait=submissions_wait)
-    spread_s = following.window_s * min(max(following.pages, 1) / calls, LONGEST)
+    spread_s = following.window_s * min(max(following.calls_of_a_look, 1) / calls, LONGEST)
     return max(poll_interval_s, spread_s)
 
 
 def calls_of_a_window(following: Following, *, submissions_wait: bool = False) -> float:
     """How many calls a window following may take.
 
-    It stays so far below what submissions are granted up to that the first new ones find room at once, and
-    gives way as they take more. If some wait for calls all the same, it gives way further: what it has used
-    is in the window for a whole period, and would keep them waiting as long. It always keeps its guaranteed
-    share as long as the window has that.
+    It stays so far below what submissions are granted up to that the first new ones find room at once, even
+    just after a look, and gives way as they take more. If some wait for calls all the same, it gives way
+    further: what it has used is in the window for a whole period, and would keep them waiting as long. It
+    always keeps its guaranteed share as long as the window has that.
     """
     limit, others = following.limit, following.others
-    shared = WITH_ROOM_FOR_SUBMISSIONS * limit - others
+    shared = CallClass.SUBMIT.value * limit - following.calls_of_a_look - OF_ONE_SUBMISSION - others
     guaranteed = min(GUARANTEED * limit, CallClass.FOLLOW.value * limit - others)
     return max(guaranteed if submissions_wait else max(shared, guaranteed), 1.0)

@@ -26,21 +26,29 @@ Running = Mapping[str, tuple[str, int]]
 class Look:
     """What one look at a zone has shown of its running jobs, and how many calls it took.
 
-    Of thousands of jobs that go on only the ids are kept. `odd`: rows that are not as the API describes them.
-    `needed`: how many pages it takes to see all, as far as the listing has shown how long it is. `rows` of
-    the listing and of a page as the last look has found them: the provider may give fewer than asked for.
+    `pages` of the listing and single `look_ups`. Of thousands of jobs that go on only the ids are kept.
+    `odd`: rows that are not as the API describes them. `needed`: how many pages it takes to see all, as far
+    as the listing has shown how long it is. `rows` of the listing and of a page as the last look has found
+    them: the provider may give fewer than asked for. `after_failure`: the last look has failed, so that the
+    first page is read alone, lest a hundred fail.
     """
 
     job_action: str
     rows: int = 0
     page_rows: int = PAGE
+    after_failure: bool = False
     seen: set[str] = field(default_factory=set)
     ended: list[OperationRow] = field(default_factory=list)
     odd: list[OperationRow] = field(default_factory=list)
     shows_our_action: bool = False
     pages: int = 0
+    look_ups: int = 0
     needed: int = 0
     cut_short: bool = False
+
+    @property
+    def calls(self) -> int:
+        return self.pages + self.look_ups
 
     def unseen(self, running: Running) -> int:
         return len(running) - len(self.seen)
@@ -72,10 +80,10 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
     """
     since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
     # What submissions are not granted: more would never be free at once while they wait.
-    at_most = max(1, m.governor.most(CallClass.FOLLOW) - m.governor.most(CallClass.SUBMIT))
-    place = _Place(look.page_rows, look.rows)
+    at_most = m.governor.kept_for_following
+    place = _Place(look.page_rows, look.rows, look.page_rows)
     while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
-        likely = min(max(_pages(unseen, look.page_rows), expected), at_most)
+        likely = min(max(_pages(unseen, place.size), expected), at_most)
         expected = 0
         lasting_s = -(-likely // PAGES_AT_ONCE) * m.settings.http_timeout_s + m.settings.http_timeout_s
         grant = await reserve(m, CallClass.FOLLOW, likely, lasting_s=lasting_s)
@@ -84,7 +92,8 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
             while calls and (unseen := look.unseen(running)) and place.pages_left:
                 if look.few_left(unseen, place):
                     break
-                number = min(place.pages_for(unseen), len(calls))
+                alone = look.after_failure and not place.begun
+                number = 1 if alone else min(place.pages_for(unseen), len(calls))
                 offsets = place.offsets(number, unseen)
                 batch, calls = calls[:number], calls[number:]
                 look.pages += number
@@ -98,12 +107,17 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
 
 @dataclass(slots=True)
 class _Place:
-    """How far a listing has been read. Until it has said how long it is, it may be longer than `expected`."""
+    """How far a listing has been read. Until it has said how long it is, it may be longer than `expected`.
+
+    `size`: rows of a page, as it seems; `known_size`: as it has been seen.
+    """
 
     size: int
     expected: int
+    known_size: int
     offset: int = 0
     total: int | None = None
+    cut_at: int | None = None
 
     @property
     def begun(self) -> bool:
@@ -121,11 +135,16 @@ class _Place:
     def has_read(self, offsets: Sequence[int], first: OperationPage) -> None:
         """Pages from `offsets` on; `first` is the one that was read from the first of them."""
         rows, self.total = len(first.rows), first.total_count
+        if rows and offsets[0] == self.cut_at:
+            # A count that is too high looks like a short page too, but nothing comes after that.
+            self.known_size = self.size
+        self.known_size = max(self.known_size, rows)
         if not rows:
             self.offset = self.total
         elif rows < self.size and offsets[0] + rows < self.total:
             # Pages are shorter than thought, and there are holes between those that were read.
             self.size, self.offset = rows, offsets[0] + rows
+            self.cut_at = self.offset
         else:
             # What has been made meanwhile has moved the rest down, towards the next page.
             self.size = max(self.size, rows)
@@ -174,8 +193,7 @@ async def _read(
             raise result
     assert not isinstance(first, BaseException)  # noqa: S101 - raised above
     place.has_read(offsets, first)
-    # A count that is one too high looks like a page of one row: what is remembered is no less than ten.
-    look.rows, look.page_rows = first.total_count, max(place.size, 10)
+    look.rows, look.page_rows = first.total_count, place.known_size
 
 
 async def _page(
@@ -202,6 +220,7 @@ async def look_up_missing(
     # By chance, so that of very many each has its turn.
     for job_id in m.rng.sample(overdue, min(SINGLE_LOOKUPS, len(overdue))):
         grant = await reserve(m, CallClass.FOLLOW)
+        look.look_ups += 1
         answer = m.api.list_operations(
             zone, job_ids=job_id, offset=0, newest_first=True, at=moment(m.clock.now_ms())
         )

@@ -8,7 +8,7 @@ counted more calls in a window than we have.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -29,11 +29,14 @@ class CallClass(Enum):
     New submissions stop first, so that they can never take the calls that running jobs need.
     """
 
-    SUBMIT = 0.85
+    SUBMIT = 0.92
     SETTLE = 0.95
     FOLLOW = 0.98
 
 
+# Nor is a submission granted while all but following has used so much of the window: what following needs
+# in it is kept free. What following has already, comes free for it again as it leaves, and need not be kept.
+SUBMITTED_AND_SETTLED = 0.85
 NUMBERS = {call_class: number for number, call_class in enumerate(CallClass, start=1)}
 
 
@@ -68,13 +71,30 @@ class Usage:
     def used(self) -> int:
         return sum(self.by_class.values())
 
+    def granted_up_to(self, call_class: CallClass) -> int:
+        """Up to how many calls in the window this class is granted more, as things are."""
+        most = most_calls(call_class, self.limit)
+        if call_class is not CallClass.SUBMIT:
+            return most
+        return min(most, most_but_following(self.limit) + self.by_class[CallClass.FOLLOW])
+
+
+def most_calls(call_class: CallClass, limit: int) -> int:
+    """Up to how many calls in a window of `limit` this class is granted more at the most."""
+    return int(limit * call_class.value)
+
+
+def most_but_following(limit: int) -> int:
+    """Up to how many calls by all but following a submission is granted."""
+    return int(limit * SUBMITTED_AND_SETTLED)
+
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What following has to share: the calls of the others, and the pages of one look at every zone."""
+    """What following has to share: the calls of the others, and those of one look at every zone."""
 
     others: int
-    pages: int
+    calls_of_a_look: int
     limit: int
     window_s: float
 
@@ -92,7 +112,7 @@ class Governor:
         self._lasting_ms = round(lasting_s * 1000)
         self._calls = {number: f"{prefix}:quota:calls:{number}" for number in NUMBERS.values()}
         self._full = f"{prefix}:quota:full"
-        self._pages = f"{prefix}:quota:pages"
+        self._looks = f"{prefix}:quota:looks"
         self._ended: dict[str, int] = {}
         self._reserve = Script(redis, LUA / "reserve.lua")
 
@@ -106,13 +126,17 @@ class Governor:
         """
         lasting_ms = self._lasting_ms if lasting_s is None else round(lasting_s * 1000)
         ids = tuple(f"{NUMBERS[call_class]}:{uuid.uuid4().hex}" for _ in range(calls))
-        most = max(self.most(call_class), min(calls, self._limit))
+        least = min(calls, self._limit)
+        most = max(most_calls(call_class, self._limit), least)
+        submits = call_class is CallClass.SUBMIT
+        but_following = max(most_but_following(self._limit), least) if submits else self._limit
         probe_ms = self._window_ms // PROBES_PER_WINDOW
         ended, self._ended = self._ended, {}
         counted = [part for call, at in ended.items() for part in (call, at)]
-        args = [self._clock.for_script(), self._window_ms, most, lasting_ms, probe_ms, len(ids), *ids]
+        window = (self._clock.for_script(), self._window_ms, most, but_following)
+        args = [*window, lasting_ms, probe_ms, len(ids), *ids, *counted]
         try:
-            word, now, again = await self._reserve([*self._calls.values(), self._full], [*args, *counted])
+            word, now, again = await self._reserve([*self._calls.values(), self._full], args)
         except BaseException:
             self._ended = {**ended, **self._ended}
             raise
@@ -121,9 +145,10 @@ class Governor:
             return Wait(int(again))
         return Grant(ids, probe=word == "PROBE", until_ms=int(now) + lasting_ms)
 
-    def most(self, call_class: CallClass) -> int:
-        """Up to how many calls in the window this class is granted more."""
-        return int(self._limit * call_class.value)
+    @property
+    def kept_for_following(self) -> int:
+        """How many calls are free for following at once, however many submissions wait."""
+        return max(1, most_calls(CallClass.FOLLOW, self._limit) - most_calls(CallClass.SUBMIT, self._limit))
 
     def ended(self, calls: Sequence[str]) -> None:
         """The calls have been answered or given up; they count for one window from now.
@@ -154,20 +179,20 @@ class Governor:
         """A call was let through: the window is not full, whatever was said before."""
         await self._redis.delete(self._full)
 
-    async def following(self, zone: str, pages: int) -> Following:
-        """One look at `zone` takes `pages` calls, 0 if nothing runs there; what all zones share."""
+    async def following(self, zone: str, calls: int) -> Following:
+        """One look at `zone` takes so many calls, 0 if nothing runs there; what all zones share."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            if pages:
-                pipe.hset(self._pages, zone, str(pages))
+            if calls:
+                pipe.hset(self._looks, zone, str(calls))
             else:
-                pipe.hdel(self._pages, zone)
-            pipe.hvals(self._pages)
+                pipe.hdel(self._looks, zone)
+            pipe.hvals(self._looks)
             for call_class in (CallClass.SUBMIT, CallClass.SETTLE):
                 pipe.zcount(self._calls[NUMBERS[call_class]], self._begin(), "+inf")
             _, of_zones, submitting, settling = await pipe.execute()
         return Following(
             others=int(submitting) + int(settling),
-            pages=sum(map(int, of_zones)),
+            calls_of_a_look=sum(map(int, of_zones)),
             limit=self._limit,
             window_s=self._window_ms / 1000,
         )
@@ -187,11 +212,22 @@ class Governor:
         if usage.full_until_ms is not None:
             probe = int(await self._redis.hget(self._full, "probe") or 0)
             return max(self._clock.now_ms(), min(usage.full_until_ms, probe))
-        over = usage.used + 1 - self.most(call_class)
+        submits = call_class is CallClass.SUBMIT
+        not_following = usage.used - usage.by_class[CallClass.FOLLOW]
+        over = usage.used + 1 - most_calls(call_class, self._limit)
+        over_but_following = not_following + 1 - most_but_following(self._limit) if submits else 0
+        return max(
+            await self._free_again_ms(CallClass, over),
+            await self._free_again_ms((CallClass.SUBMIT, CallClass.SETTLE), over_but_following),
+        )
+
+    async def _free_again_ms(self, classes: Iterable[CallClass], over: int) -> int:
+        """When so many calls of these classes will have left the window."""
         if over <= 0:
             return self._clock.now_ms()
         async with self._redis.pipeline(transaction=False) as pipe:
-            for key in self._calls.values():
+            for call_class in classes:
+                key = self._calls[NUMBERS[call_class]]
                 pipe.zrange(
                     key, f"({self._begin()}", "+inf", byscore=True, withscores=True, offset=0, num=over
                 )

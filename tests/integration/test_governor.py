@@ -28,6 +28,46 @@ async def test_submissions_stop_first_then_settling_then_following(governor: Gov
     assert await fill(governor, CallClass.FOLLOW) == 3
 
 
+async def test_what_following_has_in_the_window_leaves_room_for_submissions_beside_it(
+    governor: Governor, clock: HandClock
+) -> None:
+    await fill(governor, CallClass.FOLLOW, 40)
+    clock.advance(60)
+    assert (await governor.usage()).granted_up_to(CallClass.SUBMIT) == 92
+    assert await fill(governor, CallClass.SUBMIT) == 52
+    assert await fill(governor, CallClass.FOLLOW) == 6
+
+    clock.advance(3600)
+    # What has left the window is following's, and goes to those that may have it.
+    assert (await governor.usage()).by_class == {
+        CallClass.SUBMIT: 52,
+        CallClass.SETTLE: 0,
+        CallClass.FOLLOW: 6,
+    }
+    assert (await governor.usage()).granted_up_to(CallClass.SUBMIT) == 91
+    assert await fill(governor, CallClass.SUBMIT) == 33
+    assert await fill(governor, CallClass.FOLLOW) == 7, "13 of 100 are following's whatever is submitted"
+
+
+@pytest.mark.parametrize("followed", [0, 3, 7, 30])
+async def test_waiting_until_the_time_that_was_told_is_enough_and_no_less_is(
+    governor: Governor, clock: HandClock, followed: int
+) -> None:
+    for _ in range(followed):
+        await fill(governor, CallClass.FOLLOW, 1)
+        clock.advance(3)
+    while isinstance(await governor.reserve(CallClass.SUBMIT), Grant):
+        clock.advance(1)
+
+    told = await governor.next_free_ms(CallClass.SUBMIT)
+
+    assert await governor.reserve(CallClass.SUBMIT) == Wait(told)
+    clock.advance((told - 2 - clock.now_ms()) / 1000)
+    assert await governor.reserve(CallClass.SUBMIT) == Wait(told)
+    clock.advance(0.002)
+    assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
+
+
 async def test_a_call_counts_from_its_grant_until_one_window_after_its_end(
     governor: Governor, clock: HandClock
 ) -> None:
@@ -138,12 +178,12 @@ async def test_usage_tells_the_classes_apart(governor: Governor) -> None:
     assert usage.used == 5
 
 
-async def test_following_shares_its_calls_among_the_pages_of_all_zones(governor: Governor) -> None:
+async def test_following_shares_its_calls_among_the_looks_at_all_zones(governor: Governor) -> None:
     await fill(governor, CallClass.SUBMIT, 3)
     await governor.following("jn1a", 4)
 
-    assert (await governor.following("jn1b", 2)).pages == 6
-    assert (await governor.following("jn1a", 0)).pages == 2
+    assert (await governor.following("jn1b", 2)).calls_of_a_look == 6
+    assert (await governor.following("jn1a", 0)).calls_of_a_look == 2
     assert (await governor.following("jn1b", 3)).others == 3
 
 

@@ -58,9 +58,11 @@ class Provider:
         self.quota = CallQuota(quota_calls, quota_period_s)
         self.sendings: list[Sending] = []
         self.jobs_of_a_page = JOBS_OF_A_PAGE
+        self.counted_too_many = 0
         self.looks: list[tuple[int, int]] = []
         self.nodes_refused = False
         self.log_refused = False
+        self.log_away = False
         self.single_lookups = 0
         self.cluster_listings: list[tuple[int, datetime]] = []
 
@@ -216,6 +218,9 @@ class SimulatedApi:
         await self._read("list operations")
         if self._provider.log_refused and resource_ids is not None:
             raise refusal(2100, "ResourceNotFound")
+        if self._provider.log_away:
+            self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
+            raise refusal(5000, "InternalError")
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
         if resource_ids is None and job_ids is None:
             self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
@@ -224,8 +229,9 @@ class SimulatedApi:
         if resource_ids is not None and start_time is not None:
             self._provider.cluster_listings.append((self._provider.world.clock.now_ms(), start_time))
         rows = (jobs[::-1] if newest_first else jobs)[offset : offset + self._provider.jobs_of_a_page]
+        surplus = self._provider.counted_too_many if job_ids is None and resource_ids is None else 0
         page = OperationPage.model_validate(
-            {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs)}
+            {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs) + surplus}
         )
         await self._reply("list operations")
         return page

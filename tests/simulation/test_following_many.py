@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import redis
@@ -57,11 +59,65 @@ def test_pages_that_are_read_together_overlap_if_it_takes_no_page_more(
     assert max(map(len, by_look.values())) == len(offsets)
 
 
+def test_a_count_that_is_too_high_is_not_taken_for_short_pages(server: redis.Redis) -> None:
+    """Else sixty jobs would be read in pages of three."""
+
+    async def history() -> World:
+        world = World(server)
+        world.provider.jobs_of_a_page = 100
+        world.provider.counted_too_many = 1
+        world.provider.options.job_duration_s = "60"
+        for number in range(3):
+            world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1)
+        later = world.loop.create_future()
+        later.add_done_callback(lambda _: send_many(world, 60))
+        world.timers.append((world.clock.now_ms() + 20_000, later))
+        await world.run()
+        return world
+
+    world = asyncio.run(history())
+
+    assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
+    # A second one is read when a job is not in the log yet.
+    assert max(Counter(at for at, _ in world.provider.looks).values()) <= 2
+
+
 def test_under_a_small_quota_looks_are_spread_and_every_job_comes_to_its_end(server: redis.Redis) -> None:
     world = follow(server, 30, page=10, quota_calls=120)
 
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
     assert world.provider.quota.refused == 0
+
+
+def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minute(
+    server: redis.Redis,
+) -> None:
+    outage_s = 3_000
+
+    async def history() -> None:
+        world = World(server)
+        world.provider.jobs_of_a_page = 10
+        world.provider.options.job_duration_s = "60"
+        begins_at = world.clock.now_ms() + 20_000
+        ends_at = begins_at + outage_s * 1000
+
+        def away(is_away: bool, _: object) -> None:
+            world.provider.log_away = is_away
+
+        for at, is_away in ((begins_at, True), (ends_at, False)):
+            turn = world.loop.create_future()
+            turn.add_done_callback(partial(away, is_away))
+            world.timers.append((at, turn))
+        for number in range(60):
+            world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1)
+        await world.run()
+
+        assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
+        looks = sorted(at for at, _ in world.provider.looks)
+        assert 0 < sum(begins_at <= at < ends_at for at in looks) < outage_s / 20
+        assert max(later - at for at, later in pairwise(looks)) < 61_000
+
+    asyncio.run(history())
 
 
 def test_jobs_that_run_for_hours_do_not_keep_what_is_new_from_being_sent(server: redis.Redis) -> None:
@@ -75,7 +131,7 @@ def test_jobs_that_run_for_hours_do_not_keep_what_is_new_from_being_sent(server:
             world.send(f"old-{number}", cluster_id=f"ehpc-old{number}", node_count=1, deadline_s=40_000)
         crowd_at = world.clock.now_ms() + CROWD_AFTER_S * 1000
         comes = world.loop.create_future()
-        comes.add_done_callback(lambda _: send_thirty(world))
+        comes.add_done_callback(lambda _: send_many(world, 30))
         world.timers.append((crowd_at, comes))
         await world.run()
         sent = sorted(sending.left_at for sending in world.provider.sendings if sending.left_at >= crowd_at)
@@ -87,8 +143,8 @@ def test_jobs_that_run_for_hours_do_not_keep_what_is_new_from_being_sent(server:
     asyncio.run(history())
 
 
-def send_thirty(world: World) -> None:
-    for number in range(30):
+def send_many(world: World, number_of_requests: int) -> None:
+    for number in range(number_of_requests):
         world.send(f"new-{number}", cluster_id=f"ehpc-new{number}", node_count=1, deadline_s=40_000)
 
 

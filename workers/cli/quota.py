@@ -30,7 +30,7 @@ def show_quota(*, as_json: bool) -> Exit:
             "by_class": {
                 call_class.name.lower(): {
                     "used": usage.by_class[call_class],
-                    "granted_up_to": governor.most(call_class),
+                    "granted_up_to": usage.granted_up_to(call_class),
                     "next_free_at": timestamp(await governor.next_free_ms(call_class)),
                 }
                 for call_class in CallClass

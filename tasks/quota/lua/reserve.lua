@@ -5,10 +5,11 @@
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
 -- ARGV[2]  the window, ms
 -- ARGV[3]  the most calls of the window, of all classes, that this class may use
--- ARGV[4]  how long a call may take at most, ms
--- ARGV[5]  when the window counts as full: how long until one call may try again, ms
--- ARGV[6]  how many calls
--- ARGV[7…] the calls' ids, granted all or none; the same ids sent twice are granted once;
+-- ARGV[4]  the most calls of the window, of all classes but 3, that this class may use
+-- ARGV[5]  how long a call may take at most, ms
+-- ARGV[6]  when the window counts as full: how long until one call may try again, ms
+-- ARGV[7]  how many calls
+-- ARGV[8…] the calls' ids, granted all or none; the same ids sent twice are granted once;
 --          then calls that have ended: id, when, id, when, …
 --          An id begins with the number of its class.
 -- Answers  {word, now ms, when to ask again ms}: GRANTED, PROBE (though the window counts as full), WAIT
@@ -16,32 +17,39 @@
 local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
 if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
-local window, most, lasting = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local wanted = tonumber(ARGV[6])
-local last = 6 + wanted
+local window, lasting = tonumber(ARGV[2]), tonumber(ARGV[5])
+local wanted = tonumber(ARGV[7])
+local last = 7 + wanted
 
 local function calls_of(id) return KEYS[tonumber(string.sub(id, 1, 1))] end
 
 for i = last + 1, #ARGV, 2 do redis.call('ZADD', calls_of(ARGV[i]), 'XX', ARGV[i + 1], ARGV[i]) end
 
-if redis.call('ZSCORE', calls_of(ARGV[7]), ARGV[7]) then return {'GRANTED', now, now} end
+if redis.call('ZSCORE', calls_of(ARGV[8]), ARGV[8]) then return {'GRANTED', now, now} end
 
-local used = 0
+local used = {}
 for class = 1, 3 do
   redis.call('ZREMRANGEBYSCORE', KEYS[class], '-inf', now - window)
-  used = used + redis.call('ZCARD', KEYS[class])
+  used[class] = redis.call('ZCARD', KEYS[class])
 end
-if used + wanted > most then
-  -- The one that has to leave the window before there is room.
-  local over = used + wanted - most
+
+-- When so many calls of the first classes will have left the window.
+local function free_again(classes, over)
+  if over <= 0 then return now end
   local leaving = {}
-  for class = 1, 3 do
+  for class = 1, classes do
     local first = redis.call('ZRANGE', KEYS[class], 0, over - 1, 'WITHSCORES')
     for i = 2, #first, 2 do leaving[#leaving + 1] = tonumber(first[i]) end
   end
   table.sort(leaving)
-  return {'WAIT', now, leaving[over] and leaving[over] + window + 1 or now + window}
+  return leaving[over] and leaving[over] + window + 1 or now + window
 end
+
+local again = math.max(
+  free_again(3, used[1] + used[2] + used[3] + wanted - tonumber(ARGV[3])),
+  free_again(2, used[1] + used[2] + wanted - tonumber(ARGV[4]))
+)
+if again > now then return {'WAIT', now, again} end
 
 local word = 'GRANTED'
 local until_ms = tonumber(redis.call('HGET', KEYS[4], 'until') or 0)
@@ -49,8 +57,8 @@ if until_ms > now then
   local probe = tonumber(redis.call('HGET', KEYS[4], 'probe') or 0)
   if probe > now then return {'WAIT', now, math.min(until_ms, probe)} end
   word = 'PROBE'
-  redis.call('HSET', KEYS[4], 'probe', now + tonumber(ARGV[5]))
+  redis.call('HSET', KEYS[4], 'probe', now + tonumber(ARGV[6]))
 end
 
-for i = 7, last do redis.call('ZADD', calls_of(ARGV[i]), now + lasting, ARGV[i]) end
+for i = 8, last do redis.call('ZADD', calls_of(ARGV[i]), now + lasting, ARGV[i]) end
 return {word, now, now}

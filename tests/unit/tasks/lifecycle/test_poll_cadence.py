@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from tasks.quota.governor import CallClass, Following
 
 
 def following(*, others: int = 0, pages: int = 1, window_s: float = 3600) -> Following:
-    return Following(others=others, pages=pages, limit=2000, window_s=window_s)
+    return Following(others=others, calls_of_a_look=pages, limit=2000, window_s=window_s)
 
 
 def test_without_pressure_it_is_the_setting() -> None:
@@ -20,17 +21,17 @@ def test_without_pressure_it_is_the_setting() -> None:
 
 
 def test_under_pressure_looks_are_spread_evenly_over_the_calls_of_a_window() -> None:
-    assert interval_s(5.0, following(pages=20)) == 3600 * 20 / 1680
+    assert interval_s(5.0, following(pages=20)) == 3600 * 20 / (1840 - 20 - 2)
 
 
 def test_all_zones_pages_share_the_calls() -> None:
-    assert interval_s(1.0, following(pages=40)) == 2 * interval_s(1.0, following(pages=20))
+    assert interval_s(1.0, following(pages=40)) == pytest.approx(3600 * 40 / (1840 - 40 - 2))
 
 
 def test_it_gives_way_to_submissions_down_to_its_guaranteed_share() -> None:
-    assert calls_of_a_window(following(others=0)) == 1680
-    assert calls_of_a_window(following(others=400)) == 1280
-    assert calls_of_a_window(following(others=900)) == 800
+    assert calls_of_a_window(following(others=0)) == 1837
+    assert calls_of_a_window(following(others=400)) == 1437
+    assert calls_of_a_window(following(others=1040)) == 800
     assert calls_of_a_window(following(others=1700)) == 260
 
 
