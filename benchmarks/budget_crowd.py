@@ -53,7 +53,8 @@ def crowd_workers(options: Options) -> Crowded:
     quota = {"quota_calls": crowd.calls, "quota_period_s": crowd.period_s}
     conditions = Conditions(
         POLL_S / speed_up,
-        {"job_duration_s": "2-4", **quota},
+        # So long that hundreds run, and following alone would want three times the quota.
+        {"job_duration_s": f"{crowd.period_s / 2:g}-{crowd.period_s:g}", **quota},
         workers=WORKERS,
         settings={**settings(speed_up, crowd.calls, crowd.period_s), "COALESCE_WINDOW_S": 0},
     )

