@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.budget_crowd import OTHERS_SIZE, WORKERS, Crowded, crowd_workers, until_used_up
+from benchmarks.budget_crowd import (
+    OTHERS_SIZE,
+    OTHERS_SPEED_UP,
+    WORKERS,
+    Crowded,
+    crowd_workers,
+    until_used_up,
+)
 from benchmarks.budget_delay import (
     CALLS,
     LOOKS,
@@ -59,6 +66,8 @@ def measure(options: Options) -> Report:
         The physical limit of the mean delay is half of the larger of the poll interval and P·period/B: P
         pages of 100 jobs for those that run, B calls for following, which are {MOST_FOLLOWING:,} of the
         quota less what all else takes.
+
+        The clock of the alternatives is sped up {OTHERS_SPEED_UP:g} times.
         """),
         tables=[*_followed_table(followed), *_crowded_table(crowded), *_others_table(used_up)],
         targets=_targets(followed, crowded),

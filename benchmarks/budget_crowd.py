@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from benchmarks.budget_delay import CALLS, FOREVER_S, PERIOD_S, POLL_S, SPEED_UP, settings
+from benchmarks.budget_delay import CALLS, FOREVER_S, PERIOD_S, POLL_S, settings
 from benchmarks.options import Options
 from benchmarks.percentiles import most_in_a_window
 from benchmarks.provider import Arrival, Provider
@@ -17,6 +17,7 @@ from benchmarks.systems import SCALEOUT, System
 WORKERS = 4
 LOST_ANSWERS = 0.02
 OTHERS_SIZE = 40
+OTHERS_SPEED_UP = 10.0
 OVER_QUOTA = 2500
 
 
@@ -30,7 +31,7 @@ class Crowd:
     periods: float
 
 
-CROWD, QUICK_CROWD = Crowd(2_600, CALLS, 30.0, 2.0), Crowd(600, 400, 8.0, 2.5)
+CROWD, QUICK_CROWD = Crowd(2_200, CALLS, 24.0, 2.0), Crowd(600, 400, 8.0, 2.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +90,14 @@ def until_used_up(options: Options, systems: Sequence[System]) -> list[tuple[Sys
 
 
 def _time_to_2500(system: System) -> float:
-    quota = {"quota_calls": CALLS, "quota_period_s": PERIOD_S / SPEED_UP}
-    conditions = Conditions(POLL_S / SPEED_UP, {"job_duration_s": FOREVER_S, **quota})
+    quota = {"quota_calls": CALLS, "quota_period_s": PERIOD_S / OTHERS_SPEED_UP}
+    conditions = Conditions(POLL_S / OTHERS_SPEED_UP, {"job_duration_s": FOREVER_S, **quota})
     with scene(conditions) as here, here.running(system, OTHERS_SIZE) as running:
         send_all(running, requests_on_clusters(OTHERS_SIZE))
         first = _first_arrival(here.provider)
         what = f"{system.title}: a 2500"
         until(lambda: len(_refused(here.provider)), 1, what, running.processes, 120)
-        return (_refused(here.provider)[0].at - first) * SPEED_UP
+        return (_refused(here.provider)[0].at - first) * OTHERS_SPEED_UP
 
 
 def _first_arrival(provider: Provider) -> float:

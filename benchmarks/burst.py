@@ -28,7 +28,7 @@ NODES = 2
 JOB_S, QUICK_JOB_S = 20.0, 4.0
 POLL_S = 1.0
 SPEED_UP = 5.0
-SAMPLE, QUICK_SAMPLE = 12, 3
+SAMPLE, QUICK_SAMPLE = 8, 3
 
 
 def measure(options: Options) -> Report:

@@ -38,6 +38,7 @@ class GatheringRedis(Redis):
         """Raises what redis-py raises for this command; a broken connection, for all that went with it."""
         if arguments[0] in BLOCKING or not READ_IN_THEIR_OWN_WAY.isdisjoint(options):
             return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+        options.pop("keys", None)  # redis-py's note to its own cache
         command = Command(arguments, options)
         self._commands.append(command)
         if len(self._commands) == 1:

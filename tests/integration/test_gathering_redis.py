@@ -44,11 +44,13 @@ async def test_each_gets_its_own_answer_in_its_own_form(async_redis: Redis) -> N
         async_redis.exists("scores"),
         async_redis.get("nothing"),
         async_redis.time(),
+        async_redis.smembers("nobody"),
     )
 
     assert answers[0] in ([("a", 1.5)], [["a", 1.5]])
     assert list(answers[1:4]) == [{"k": "v"}, 1, None]
     assert answers[4][0] > 1_700_000_000
+    assert answers[5] == set()
 
 
 async def test_an_error_goes_to_whoever_caused_it_and_to_nobody_else(async_redis: Redis) -> None:
