@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -27,6 +26,7 @@ from config.log_lines import console_line, json_line
 from config.log_values import repr_of, text_of
 from config.redaction import register_secrets
 from config.timestamps import timestamp
+from config.uncaught_errors import log_uncaught_errors
 
 __all__ = ["configure_logging", "get_logger", "log_context"]
 
@@ -79,9 +79,7 @@ def configure_logging(
     _threshold = number
     _spare_what_no_line_shows()
     logging.captureWarnings(True)
-    sys.excepthook = _log_uncaught
-    threading.excepthook = _log_uncaught_in_thread
-    sys.unraisablehook = _log_unraisable
+    log_uncaught_errors()
 
 
 def get_logger(name: str) -> BoundLogger:
@@ -286,44 +284,6 @@ def _report_failure(logger: str, error: BaseException) -> None:
         logging.getLogger("config.structured_logs").error(
             "log_line_failed for %s: %s", logger, _type_name(type(error))
         )
-
-
-def _log_uncaught(
-    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
-) -> None:
-    """Instead of the interpreter's traceback on standard error, which is not redacted."""
-    if issubclass(kind, KeyboardInterrupt):
-        get_logger("config.structured_logs").warning("interrupted")
-        return
-    get_logger("config.structured_logs").critical(
-        "uncaught_exception", exc_info=_with_trace(kind, error, trace)
-    )
-
-
-def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
-    if issubclass(args.exc_type, SystemExit):
-        return
-    get_logger("config.structured_logs").critical(
-        "uncaught_exception",
-        thread=args.thread.name if args.thread else None,
-        exc_info=_with_trace(args.exc_type, args.exc_value, args.exc_traceback),
-    )
-
-
-def _log_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    get_logger("config.structured_logs").error(
-        "unraisable_exception",
-        where=unraisable.err_msg or "Exception ignored in",
-        object=unraisable.object,
-        exc_info=_with_trace(unraisable.exc_type, unraisable.exc_value, unraisable.exc_traceback),
-    )
-
-
-def _with_trace(
-    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
-) -> BaseException:
-    error = kind() if error is None else error
-    return error.with_traceback(trace) if error.__traceback__ is None else error
 
 
 def _standard_logger(*name: str) -> logging.Logger:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from tasks.ledger.changes import Changes, Event, Level
 from tasks.ledger.due import Due, DueKind
-from tasks.ledger.durations import Pool, took
 from tasks.ledger.meters import bought_after_all
 from tasks.ledger.records import (
     Allocation,
@@ -17,11 +16,8 @@ from tasks.ledger.records import (
     Refusal,
     Request,
     State,
-    Verdict,
-    give,
 )
-from tasks.lifecycle import breaker
-from tasks.lifecycle.request_end import expire_request, report_late_nodes, write_request
+from tasks.lifecycle.request_end import expire_request, write_request
 
 A_DAY_MS = 86_400_000
 
@@ -75,12 +71,12 @@ def submitting(
     )
     changes = Changes(sends=True)
     changes.put(sending)
-    changes.due[_due(operation)] = None
-    changes.due[_due(sending)] = now + lease_ms
+    changes.due[due_of(operation)] = None
+    changes.due[due_of(sending)] = now + lease_ms
     kept = set(sending.request_ids)
     for request in requests.values():
         if request.request_id in kept:
-            changes.put(_with_share(request, operation, state=State.SUBMITTING, submitted_at=sent_at))
+            changes.put(with_share(request, operation, state=State.SUBMITTING, submitted_at=sent_at))
         else:
             drop(changes, request, operation, now)
     return changes
@@ -94,7 +90,7 @@ def abandon(operation: Operation, requests: Mapping[str, Request], cluster: Clus
     changes.expire.append(abandoned)
     for request in requests.values():
         drop(changes, request, operation, now)
-    _open_gate(changes, operation, cluster, now)
+    open_gate(changes, operation, cluster, now)
     changes.tell(event("operation_abandoned", operation))
     return changes
 
@@ -103,7 +99,7 @@ def try_again(operation: Operation, *, at: int, reason: Refusal) -> Changes:
     """Nothing was sent yet: stay planned and look again at `at`."""
     changes = Changes()
     changes.put(operation.model_copy(update={"tries": operation.tries + 1, "refusal": reason}))
-    changes.due[_due(operation)] = at
+    changes.due[due_of(operation)] = at
     return changes
 
 
@@ -124,14 +120,14 @@ def started(
     changes.put(running)
     changes.put(cluster.model_copy(update={"zone": operation.zone, "streak": 0, "waits_for": None}))
     own_job(changes, operation, cluster, job_id)
-    changes.due[_due(operation)] = None
+    changes.due[due_of(operation)] = None
     changes.held[operation.operation_id] = None
     changes.running.append((operation.zone, job_id, operation.operation_id, operation.sent_at or 0))
     # Where others run, the next look answers for this one too: one more for each that is new would use up
     # the calls of all.
     changes.unless_due[Due(DueKind.ZONE, operation.zone)] = look_at
     for request in requests:
-        changed = _with_share(request, operation, state=State.RUNNING, job_id=job_id)
+        changed = with_share(request, operation, state=State.RUNNING, job_id=job_id)
         changes.put(changed.model_copy(update={"streak": 0}))
     changes.tell(told_as or event("operation_submitted", running, sent_at=operation.sent_at))
     return changes
@@ -154,7 +150,7 @@ def doubt(operation: Operation, requests: Sequence[Request], cluster: Cluster, w
     if cluster.doubt_since is None:
         # Its job may show up whenever it likes: every later baseline has to reach back to here.
         changes.put(cluster.model_copy(update={"doubt_since": operation.sent_at}))
-    changes.due[_due(operation)] = what.since
+    changes.due[due_of(operation)] = what.since
     _set_shares(changes, operation, requests, State.IN_DOUBT)
     changes.tell(
         event(
@@ -177,7 +173,7 @@ def keep_in_doubt(
     changes = Changes()
     seen = {"candidates": tuple(candidates), "absent_since": absent_since, "tries": 0, "refusal": None}
     changes.put(operation.model_copy(update=seen))
-    changes.due[_due(operation)] = at
+    changes.due[due_of(operation)] = at
     return changes
 
 
@@ -185,104 +181,13 @@ def hold(operation: Operation, requests: Sequence[Request], *, because: str, now
     """Nothing here can decide it: a person has to. The gate stays shut."""
     changes = Changes()
     changes.put(operation.model_copy(update={"state": State.HELD, "held_because": because}))
-    changes.due[_due(operation)] = None
+    changes.due[due_of(operation)] = None
     changes.held[operation.operation_id] = now
     if operation.job_id is not None:
         changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
     _set_shares(changes, operation, requests, State.HELD)
     changes.tell(event("operation_held", operation, "error", because=because))
     return changes
-
-
-def job_ended(operation: Operation, verdict: Verdict, now: int) -> Changes:
-    """The log says how the job ended, but not which nodes came: listNodes has to be asked."""
-    changes = Changes()
-    changes.put(operation.model_copy(update={"verdict": verdict}))
-    assert operation.job_id is not None  # noqa: S101 - only an operation with a job has a verdict
-    changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
-    changes.due[_due(operation)] = now
-    return changes
-
-
-def finish(
-    operation: Operation,
-    requests: Sequence[Request],
-    cluster: Cluster,
-    verdict: Verdict,
-    *,
-    nodes_added: int,
-    node_ids: Sequence[str],
-    now: int,
-) -> Changes:
-    """The job has ended and it is known what came: `nodes_added` nodes, of which `node_ids` have names."""
-    state = State.SUCCEEDED if verdict.successful else State.FAILED
-    done = operation.model_copy(
-        update={
-            "state": state,
-            "verdict": verdict,
-            "nodes_added": nodes_added,
-            "node_ids": tuple(node_ids),
-            "error_codes": verdict.error_codes,
-            "finished_at": now,
-        }
-    )
-    changes = Changes()
-    changes.put(done)
-    if operation.job_id is not None:
-        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
-    if verdict.successful:
-        cluster = breaker.succeeded(changes, cluster, operation, requests)
-    else:
-        said = f"job {operation.job_id} failed {verdict.error_codes}".rstrip()
-        cluster = breaker.failed(changes, cluster, operation, requests, said, now)
-    _open_gate(changes, operation, cluster, now)
-    complete = nodes_added >= operation.node_count
-    changes.tell(
-        event(
-            "operation_finished",
-            done,
-            "info" if complete else "warning",
-            status=state.value,
-            nodes_added=nodes_added,
-            error_codes=verdict.error_codes,
-        )
-    )
-    if requests:
-        changes.durations.append((Pool.of(requests[0]), took(done, now)))
-    by_id = {request.request_id: request for request in requests}
-    ids = list(node_ids)
-    for allocation, part in zip(operation.allocations, give(operation.allocations, nodes_added), strict=True):
-        names, ids = tuple(ids[:part]), ids[part:]
-        request = by_id.get(allocation.request_id)
-        if request is not None:
-            _give_nodes(changes, request, done, part, names, now)
-    return changes
-
-
-def _give_nodes(
-    changes: Changes, request: Request, operation: Operation, nodes: int, ids: tuple[str, ...], now: int
-) -> None:
-    given = _with_share(
-        request,
-        operation,
-        state=operation.state,
-        job_id=operation.job_id,
-        error_codes=operation.error_codes,
-        finished_at=now,
-        nodes_added=nodes,
-        node_ids=ids,
-    )
-    share = next(share for share in given.shares if share.operation_id == operation.operation_id)
-    if nodes < share.node_count:
-        message = (
-            f"job {operation.job_id} ended as {operation.state} with {nodes} of {share.node_count} nodes"
-        )
-        if operation.error_codes:
-            message = f"{message}: {operation.error_codes}"
-        given = given.model_copy(update={"last_refusal": Refusal(kind="job_failed", message=message)})
-    write_request(changes, given, now)
-    if given.ended and nodes:
-        report_late_nodes(changes, given, share)
 
 
 def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, now: int) -> Changes:
@@ -301,7 +206,7 @@ def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, no
     because = f"it was taken for job {operation.job_id}, but the provider's own answer says {job_id}"
     update = {"state": State.HELD, "held_because": because, "verdict": None}
     changes.put(operation.model_copy(update=update))
-    changes.due[_due(operation)] = None
+    changes.due[due_of(operation)] = None
     changes.held[operation.operation_id] = now
     if operation.job_id is not None:
         changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
@@ -318,16 +223,17 @@ def drop(changes: Changes, request: Request, operation: Operation, now: int) -> 
         expire_request(changes, left, now)
 
 
-def _open_gate(changes: Changes, operation: Operation, cluster: Cluster, now: int) -> None:
+def open_gate(changes: Changes, operation: Operation, cluster: Cluster, now: int) -> None:
+    """The operation is over: the next one may change the cluster."""
     changes.put(cluster.model_copy(update={"gate": None, "changed_at": now}))
-    changes.due[_due(operation)] = None
+    changes.due[due_of(operation)] = None
     changes.held[operation.operation_id] = None
     changes.wake[cluster.cluster_id] = max(now, cluster.not_before)
 
 
 def _set_shares(changes: Changes, operation: Operation, requests: Sequence[Request], state: State) -> None:
     for request in requests:
-        changes.put(_with_share(request, operation, state=state))
+        changes.put(with_share(request, operation, state=state))
 
 
 def without_share(request: Request, operation: Operation) -> Request:
@@ -336,7 +242,7 @@ def without_share(request: Request, operation: Operation) -> Request:
     return request.model_copy(update={"shares": shares})
 
 
-def _with_share(request: Request, operation: Operation, **update: object) -> Request:
+def with_share(request: Request, operation: Operation, **update: object) -> Request:
     """The request with its share in `operation` changed."""
     shares = tuple(
         share.model_copy(update=update) if share.operation_id == operation.operation_id else share
@@ -345,6 +251,7 @@ def _with_share(request: Request, operation: Operation, **update: object) -> Req
     return request.model_copy(update={"shares": shares})
 
 
-def _due(operation: Operation) -> Due:
+def due_of(operation: Operation) -> Due:
+    """The entry of the due set that brings the operation up."""
     kind = DueKind.SUBMISSION if operation.state is State.PLANNED else DueKind.OPERATION
     return Due(kind, operation.operation_id)

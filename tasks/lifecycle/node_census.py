@@ -8,7 +8,7 @@ from tasks.ehpc.errors import EhpcError, Rejected
 from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.records import Operation, State, Verdict
 from tasks.ledger.scene import Scene
-from tasks.lifecycle import next_step
+from tasks.lifecycle import job_end, next_step
 from tasks.lifecycle.api_calls import MustWait, list_cluster_nodes, read_refused
 from tasks.lifecycle.arrivals import needs_listing, nodes_that_came
 from tasks.lifecycle.machinery import Machinery
@@ -27,7 +27,7 @@ async def finish_job(m: Machinery, scene: Scene, verdict: Verdict) -> None:
         if operation.verdict is not None:
             return None
         if needs_listing(operation, verdict):
-            return next_step.job_ended(operation, verdict, m.clock.now_ms())
+            return job_end.note_verdict(operation, verdict, m.clock.now_ms())
         return _finished(m, current, verdict, operation.node_count, verdict.node_ids[: operation.node_count])
 
     await m.commit_current(build)
@@ -74,7 +74,7 @@ async def _held_for_good(m: Machinery, operation: Operation, error: Rejected) ->
 def _finished(
     m: Machinery, scene: Scene, verdict: Verdict, nodes_added: int, node_ids: Sequence[str]
 ) -> Changes:
-    return next_step.finish(
+    return job_end.finish(
         scene.operation,
         scene.served,
         scene.cluster,

@@ -231,9 +231,16 @@ MUTANTS = (
     Mutant(
         "quota: the window",
         "tasks/quota/lua/reserve.lua",
-        "if used + wanted > most then",
-        "if false then",
+        "if again > now then return {'WAIT', now, again} end",
+        "",
         (HISTORIES, GOVERNOR),
+    ),
+    Mutant(
+        "quota: submissions keep following's share free",
+        "tasks/quota/lua/reserve.lua",
+        "free_again(2, used[1] + used[2] + wanted - tonumber(ARGV[4]))",
+        "now",
+        (GOVERNOR,),
     ),
     Mutant(
         "quota: a call counts until a window after its reply",
@@ -244,7 +251,7 @@ MUTANTS = (
     ),
     Mutant(
         "no resend in the client",
-        "tasks/ehpc/client.py",
+        "tasks/ehpc/connections.py",
         "middlewares=(never_resend,),",
         "middlewares=(),",
         (CLIENT,),
@@ -468,7 +475,7 @@ MUTANTS = (
     ),
     Mutant(
         "breaker: a success closes it",
-        "tasks/lifecycle/next_step.py",
+        "tasks/lifecycle/job_end.py",
         "cluster = breaker.succeeded(changes, cluster, operation, requests)",
         "pass",
         (BREAKERS,),

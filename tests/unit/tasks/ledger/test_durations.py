@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.ledger.durations import Duration, Pool, percentile, took
 from tasks.ledger.records import State, Verdict
-from tasks.lifecycle import next_step
+from tasks.lifecycle import job_end
 from tests.unit.tasks.lifecycle.records import NOW, SENT, cluster, operation, request, served
 
 
@@ -42,7 +42,7 @@ def test_an_operation_that_ends_by_its_job_leaves_its_duration_with_its_pool(suc
     done = operation({"r-1": 2})
     verdict = Verdict(successful=successful, ended_at=NOW - 5)
 
-    changes = next_step.finish(
+    changes = job_end.finish(
         done, [served(done)], cluster(), verdict, nodes_added=1, node_ids=("cln-1",), now=NOW
     )
 
@@ -52,7 +52,7 @@ def test_an_operation_that_ends_by_its_job_leaves_its_duration_with_its_pool(suc
 def test_an_operation_that_no_request_is_left_of_leaves_nothing() -> None:
     verdict = Verdict(successful=True, ended_at=NOW)
 
-    changes = next_step.finish(operation(), [], cluster(), verdict, nodes_added=2, node_ids=(), now=NOW)
+    changes = job_end.finish(operation(), [], cluster(), verdict, nodes_added=2, node_ids=(), now=NOW)
 
     assert changes.durations == []
 

@@ -19,7 +19,7 @@ from tasks.ledger.records import (
     State,
     Verdict,
 )
-from tasks.lifecycle import next_step
+from tasks.lifecycle import job_end, next_step
 from tests.unit.tasks.lifecycle.records import (
     AN_HOUR,
     NOW,
@@ -338,7 +338,7 @@ def test_a_held_operation_keeps_its_gate_and_its_evidence_and_is_not_followed(
 def test_a_job_that_has_ended_is_not_followed_any_more_and_has_its_nodes_counted() -> None:
     running = operation()
 
-    changes = next_step.job_ended(running, FAILED, NOW)
+    changes = job_end.note_verdict(running, FAILED, NOW)
 
     assert written(changes, running) == running.model_copy(update={"verdict": FAILED})
     assert changes.running == [("jn1a", "j-1", "op-1", None)]
@@ -355,7 +355,7 @@ def finish(
     ids: tuple[str, ...] = (),
     not_before: int = 0,
 ) -> Changes:
-    return next_step.finish(
+    return job_end.finish(
         of, requests, cluster(not_before=not_before), verdict, nodes_added=nodes, node_ids=ids, now=NOW
     )
 
