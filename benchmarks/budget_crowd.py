@@ -31,7 +31,7 @@ class Crowd:
     periods: float
 
 
-CROWD, QUICK_CROWD = Crowd(2_200, CALLS, 24.0, 2.0), Crowd(600, 400, 8.0, 2.5)
+CROWD, QUICK_CROWD = Crowd(2_200, CALLS, 20.0, 2.0), Crowd(600, 400, 8.0, 2.5)
 
 
 @dataclass(frozen=True, slots=True)

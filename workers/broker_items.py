@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from typing import Any
 
 from kombu.utils.encoding import bytes_to_str
@@ -17,7 +18,7 @@ class NotAMessage(ValueError):  # noqa: N818 - named by what the item is
 def check_item(item: bytes | str) -> None:
     """Raises NotAMessage with the reason why kombu could not make a message of `item`."""
     try:
-        message = loads(bytes_to_str(item))
+        message = _json(bytes_to_str(item))
     except Exception as error:
         # kombu's JSON runs decoders of its own for tagged values, which may raise anything.
         raise NotAMessage(f"not JSON: {error}") from error
@@ -36,6 +37,12 @@ def check_item(item: bytes | str) -> None:
     if not isinstance(message.get("headers"), dict):
         raise NotAMessage("no headers")
     _check_body(message.get("body"), properties.get("body_encoding"))
+
+
+def _json(text: str) -> Any:
+    """As kombu reads it, whose decoder is JSON's own at a multiple of its cost where no value is tagged."""
+    may_be_tagged = "__type__" in text or "\\u" in text
+    return loads(text) if may_be_tagged else json.loads(text)
 
 
 def _check_body(body: Any, encoding: Any) -> None:

@@ -161,5 +161,7 @@ def _over_quota(words: str) -> type[EhpcError]:
 
 def printable(text: str) -> str:
     """`text` of the provider's, fit for a log, a page and an outcome."""
+    if text.isprintable() and len(text) <= MOST_CHARS:
+        return text
     shown = "".join(char if char.isprintable() else " " for char in text)
     return shown if len(shown) <= MOST_CHARS else f"{shown[: MOST_CHARS - 1]}…"

@@ -23,6 +23,7 @@ class JobStatus(Enum):
 
 
 KNOWN_AS_GOING = frozenset({"pending", "working"})
+STATUSES = {status.value: status for status in JobStatus}
 
 
 def _text(value: Any) -> Any:
@@ -73,10 +74,7 @@ class OperationRow(_Reply):
 
     @property
     def status(self) -> JobStatus:
-        try:
-            return JobStatus(self.status_text)
-        except ValueError:
-            return JobStatus.PENDING
+        return STATUSES.get(self.status_text, JobStatus.PENDING)
 
     @property
     def status_is_known(self) -> bool:

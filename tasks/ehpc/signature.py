@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ class SigningRules:
     encoded_twice: bool = True
 
 
+@lru_cache(maxsize=1024)
 def encode(text: str) -> str:
     """Percent-encoding as the page wants it: space as %20, upper-case hex."""
     return quote(text, safe=UNRESERVED)

@@ -39,11 +39,12 @@ class GatheringRedis(Redis):
         if arguments[0] in BLOCKING or not READ_IN_THEIR_OWN_WAY.isdisjoint(options):
             return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
         options.pop("keys", None)  # redis-py's note to its own cache
-        command = Command(arguments, options)
+        loop = asyncio.get_running_loop()
+        command = Command(arguments, options, loop.create_future())
         self._commands.append(command)
         if len(self._commands) == 1:
             # Whoever else runs in this turn of the loop comes along.
-            asyncio.get_running_loop().call_soon(self._send)
+            loop.call_soon(self._send)
         return await command.answer
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,8 @@ class Command:
     """As redis-py's clients are asked for it, and the answer that somebody waits for."""
 
     arguments: tuple[Any, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    options: Mapping[str, Any]
+    answer: asyncio.Future[Any]
 
     def succeed(self, answer: Any) -> None:
         if not self.answer.done():

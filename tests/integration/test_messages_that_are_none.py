@@ -57,6 +57,7 @@ NONSENSE: dict[str, str | bytes] = {
     "properties that are no object": '{"body": "", "headers": {}, "properties": []}',
     "no delivery tag": '{"body": "", "headers": {}, "properties": {"delivery_info": {}}}',
     "a tagged value that cannot be decoded": '{"__type__": "uuid", "__value__": {"hex": "zz"}}',
+    "such a value with its tag escaped": '{"\\u005f_type__": "uuid", "__value__": {"hex": "zz"}}',
     "an unknown body encoding": message([[], {}, {}], HEADERS, encoding="rot13"),
     "a body that is not base64": message([[], {}, {}], HEADERS).replace('"body": "', '"body": "é!'),
     "headers that are a list": message([[], {}, {}], ["task"]),
