@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,7 @@ class Sweeper:
 
     def sweep_soon(self, lanes: Iterable[Lane]) -> None:
         """Sweep in the background; what goes wrong is left to the next tick."""
-        task = asyncio.create_task(self._alarmed(set(lanes)))
+        task = asyncio.create_task(self._alarmed(set(lanes)), context=Context())
         self._alarms.add(task)
         task.add_done_callback(self._alarms.discard)
 
@@ -86,7 +87,8 @@ class Sweeper:
     def start(self, work: Coroutine[Any, Any, None], about: Due) -> None:
         """Work in the background, bounded only by the leases; when it is done the due set is swept again."""
         working = self._working[about.lane]
-        task = asyncio.create_task(self._guarded(work, about))
+        # Whose task happens to have started it is not what its log lines are about.
+        task = asyncio.create_task(self._guarded(work, about), context=Context())
         working.add(task)
         task.add_done_callback(working.discard)
 

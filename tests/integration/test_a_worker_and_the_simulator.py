@@ -189,6 +189,18 @@ def test_a_thousand_requests_for_a_thousand_clusters_succeed_with_two_workers(
     assert len(truth["clusters"]) == 1000
 
 
+def test_a_log_line_names_no_task_of_another_request(running: Process, producer: Celery) -> None:
+    results = [send(producer, request_id=f"r-{n}", cluster_id=f"ehpc-{n}") for n in range(5)]
+    for result in results:
+        result.get(timeout=30)
+
+    tasks = {result.id: f"r-{n}" for n, result in enumerate(results)}
+    lines = [json.loads(line) for line in running.text().splitlines() if line.startswith("{")]
+    named = [line for line in lines if line.get("task_id") in tasks and line["level"] != "debug"]
+    assert {line["event"] for line in named} == {"request_accepted"}
+    assert all(line["request_id"] == tasks[line["task_id"]] for line in named)
+
+
 def test_no_log_line_shows_the_secret_key_or_a_signature(
     running: Process, producer: Celery, provider: Simulator
 ) -> None:
