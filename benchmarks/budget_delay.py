@@ -117,7 +117,8 @@ def _measure(here: Scene, size: int, within_s: float) -> Followed:
         mean_s=delays.mean * SPEED_UP,
         p99_s=delays.p99 * SPEED_UP,
         limit_s=limit * SPEED_UP,
-        calls_an_hour=len(arrivals) / span_s / SPEED_UP * PERIOD_S,
+        # The last look's calls belong to the interval after it.
+        calls_an_hour=(len(arrivals) - math.ceil(size / PAGE)) / span_s / SPEED_UP * PERIOD_S,
         most_calls=most_in_a_window([arrival.at for arrival in arrivals], period_s),
     )
 

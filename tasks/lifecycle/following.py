@@ -39,14 +39,18 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         rows=record.rows,
         page_rows=record.page_rows,
         after_failure=record.failures > 0,
+        begins_at=record.broken_off_at,
     )
     try:
         await list_running(m, zone, running, look, record.pages)
         missing = await look_up_missing(m, zone, running, record, look)
-        failures = 0
     except MustWait as wait:
         await _finish_seen(m, running, look)
-        learnt: dict[str, object] = {"pages": max(record.pages, look.needed)}
+        learnt: dict[str, object] = {
+            "pages": max(record.pages, look.needed),
+            "rows": look.rows,
+            "broken_off_at": look.reached,
+        }
         await _note(m, record.model_copy(update=learnt), record)
         await _rest(m, zone, wait.until)
         return
@@ -63,10 +67,11 @@ async def follow_zone(m: Machinery, zone: str) -> None:
     _warn_of_what_is_odd(m, zone, look)
     action_seen = record.action_seen or look.shows_our_action
     learnt = {
-        "failures": failures,
+        "failures": 0,
         "missing": missing,
         "action_seen": action_seen,
-        "pages": look.pages,
+        "pages": look.pages if look.is_of_all else record.pages,
+        "broken_off_at": 0,
         "rows": look.rows,
         "page_rows": look.page_rows,
     }

@@ -30,13 +30,16 @@ class Look:
     `odd`: rows that are not as the API describes them. `needed`: how many pages it takes to see all, as far
     as the listing has shown how long it is. `rows` of the listing and of a page as the last look has found
     them: the provider may give fewer than asked for. `after_failure`: the last look has failed, so that the
-    first page is read alone, lest a hundred fail.
+    first page is read alone, lest a hundred fail. `begins_at`: the row at which the last look was broken off
+    for want of calls; `reached`: how far this one has come, 0 if it has come to its end.
     """
 
     job_action: str
     rows: int = 0
     page_rows: int = PAGE
     after_failure: bool = False
+    begins_at: int = 0
+    reached: int = 0
     seen: set[str] = field(default_factory=set)
     ended: list[OperationRow] = field(default_factory=list)
     odd: list[OperationRow] = field(default_factory=list)
@@ -46,9 +49,19 @@ class Look:
     needed: int = 0
     cut_short: bool = False
 
+    def __post_init__(self) -> None:
+        self.reached = self.begins_at
+
+    @property
+    def is_of_all(self) -> bool:
+        """What it has not shown is not in the log, if it has come to its end."""
+        return self.begins_at == 0
+
     @property
     def calls(self) -> int:
-        return self.pages + self.look_ups
+        """Of one that shows all."""
+        pages = self.pages if self.is_of_all else _pages(self.rows, self.page_rows)
+        return pages + self.look_ups
 
     def unseen(self, running: Running) -> int:
         return len(running) - len(self.seen)
@@ -74,16 +87,17 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
     """Newest first, from the oldest running job on, until all are seen, or a few are looked up sooner singly.
 
     The pages that are likely to be needed, `expected` by the last look, are reserved together before the
-    first is read, so that a listing that has begun is not broken off half-way, to begin again with its
-    first page. Raises MustWait if it takes more than that and the quota has no room: then `look.needed` says
-    how many to expect.
+    first is read, so that few listings are broken off half-way. Raises MustWait if one is, because it takes
+    more than that and the quota has no room: then `look.needed` says how many to expect, and the next look
+    goes on from `look.reached`, or what is behind would never be seen while submissions wait for calls. What
+    is made meanwhile only moves rows on, so that none is passed over.
     """
     since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
     # What submissions are not granted: more would never be free at once while they wait.
     at_most = m.governor.kept_for_following
-    place = _Place(look.page_rows, look.rows, look.page_rows)
+    place = _Place(look.page_rows, look.rows, look.page_rows, offset=look.begins_at)
     while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
-        likely = min(max(_pages(unseen, place.size), expected), at_most)
+        likely = min(max(place.pages_for(unseen), expected if look.is_of_all else 0), at_most)
         expected = 0
         lasting_s = -(-likely // PAGES_AT_ONCE) * m.settings.http_timeout_s + m.settings.http_timeout_s
         grant = await reserve(m, CallClass.FOLLOW, likely, lasting_s=lasting_s)
@@ -100,9 +114,11 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
                 granted = replace(grant, calls=tuple(batch))
                 await _read(m, zone, since, offsets, granted, running, look, place)
                 look.needed = look.pages + place.pages_left
+                look.reached = place.offset
         finally:
             await m.governor.unused(calls)
     look.cut_short = bool(look.unseen(running)) and place.pages_left > 0
+    look.reached = 0
 
 
 @dataclass(slots=True)
@@ -130,7 +146,11 @@ class _Place:
     def pages_for(self, unseen: int) -> int:
         """How many to read next. Every running job is in the log: so many pages there are at the least."""
         needed = _pages(unseen, self.size)
-        return needed if self.total is None else min(needed, self.pages_left)
+        if self.total is not None:
+            return min(needed, self.pages_left)
+        # Of a listing that is gone on with, only the rest.
+        rest = max(1, _pages(self.expected - self.offset, self.size))
+        return min(needed, rest) if self.offset else needed
 
     def has_read(self, offsets: Sequence[int], first: OperationPage) -> None:
         """Pages from `offsets` on; `first` is the one that was read from the first of them."""
@@ -213,6 +233,8 @@ async def look_up_missing(
 
     Gives the jobs that are still missing, by since when (ms).
     """
+    if not look.is_of_all:
+        return {job_id: since for job_id, since in record.missing.items() if job_id not in look.seen}
     now = m.clock.now_ms()
     lag_ms = round(m.settings.log_lag_s * 1000)
     missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in look.seen}

@@ -145,7 +145,7 @@ def test_jobs_that_run_for_hours_do_not_keep_what_is_new_from_being_sent(server:
 
 def send_many(world: World, number_of_requests: int) -> None:
     for number in range(number_of_requests):
-        world.send(f"new-{number}", cluster_id=f"ehpc-new{number}", node_count=1, deadline_s=40_000)
+        world.send(f"new-{number}", cluster_id=f"ehpc-new{number}", node_count=1, deadline_s=100_000)
 
 
 def test_an_old_job_behind_many_that_have_ended_is_looked_up_singly_sooner_than_read_for(
@@ -158,3 +158,30 @@ def test_an_old_job_behind_many_that_have_ended_is_looked_up_singly_sooner_than_
     pages = Counter(at for at, _ in world.provider.looks)
     # Sixty jobs are sixteen pages of a dozen rows that overlap by five.
     assert min(pages.values()) == 1
+
+
+def test_jobs_behind_more_pages_than_one_look_may_take_are_seen_while_submissions_wait(
+    server: redis.Redis,
+) -> None:
+    async def history() -> None:
+        world = World(server, quota_calls=100)
+        world.provider.jobs_of_a_page = 3
+        world.provider.options.job_duration_s = "4000"
+        for number in range(30):
+            world.send(f"old-{number}", cluster_id=f"ehpc-old{number}", node_count=1, deadline_s=100_000)
+        comes = world.loop.create_future()
+        comes.add_done_callback(lambda _: send_many(world, 40))
+        world.timers.append((world.clock.now_ms() + 600_000, comes))
+        await world.run()
+        assert max(known_late_s(world)) < 2_000
+
+    asyncio.run(history())
+
+
+def known_late_s(world: World) -> list[float]:
+    """How long after the end of its job each operation has ended."""
+    return [
+        (operation.finished_at - operation.verdict.ended_at) / 1000
+        for operation in world.invariants.operations.values()
+        if operation.verdict is not None and operation.finished_at is not None
+    ]
