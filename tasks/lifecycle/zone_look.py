@@ -10,11 +10,11 @@ from datetime import datetime
 from tasks.ehpc.models import JobStatus, OperationPage, OperationRow
 from tasks.ledger.records import Zone
 from tasks.lifecycle.api_calls import PAGE, counted, moment, reserve
+from tasks.lifecycle.log_place import LogPlace, pages_of
 from tasks.lifecycle.machinery import Machinery
 from tasks.quota.governor import CallClass, Grant
 
 START_MARGIN_MS = 5_000
-OVERLAP = 5  # rows; so many jobs may be made while pages are read together, and none is missed
 SINGLE_LOOKUPS = 20
 PAGES_AT_ONCE = 8
 MOST_ODD = 100
@@ -60,13 +60,13 @@ class Look:
     @property
     def calls(self) -> int:
         """Of one that shows all."""
-        pages = self.pages if self.is_of_all else _pages(self.rows, self.page_rows)
+        pages = self.pages if self.is_of_all else pages_of(self.rows, self.page_rows)
         return pages + self.look_ups
 
     def unseen(self, running: Running) -> int:
         return len(running) - len(self.seen)
 
-    def few_left(self, unseen: int, place: _Place) -> bool:
+    def few_left(self, unseen: int, place: LogPlace) -> bool:
         """Whether looking up singly what has not been seen yet takes fewer calls than reading on."""
         return place.begun and unseen <= min(SINGLE_LOOKUPS, place.pages_left - 1)
 
@@ -95,7 +95,7 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
     since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
     # What submissions are not granted: more would never be free at once while they wait.
     at_most = m.governor.kept_for_following
-    place = _Place(look.page_rows, look.rows, look.page_rows, offset=look.begins_at)
+    place = LogPlace(look.page_rows, look.rows, look.page_rows, offset=look.begins_at)
     while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
         likely = min(max(place.pages_for(unseen), expected if look.is_of_all else 0), at_most)
         expected = 0
@@ -121,72 +121,6 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
     look.reached = 0
 
 
-@dataclass(slots=True)
-class _Place:
-    """How far a listing has been read. Until it has said how long it is, it may be longer than `expected`.
-
-    `size`: rows of a page, as it seems; `known_size`: as it has been seen.
-    """
-
-    size: int
-    expected: int
-    known_size: int
-    offset: int = 0
-    total: int | None = None
-    cut_at: int | None = None
-
-    @property
-    def begun(self) -> bool:
-        return self.total is not None
-
-    @property
-    def pages_left(self) -> int:
-        return 1 if self.total is None else max(0, _pages(self.total - self.offset, self.size))
-
-    def pages_for(self, unseen: int) -> int:
-        """How many to read next. Every running job is in the log: so many pages there are at the least."""
-        needed = _pages(unseen, self.size)
-        if self.total is not None:
-            return min(needed, self.pages_left)
-        # Of a listing that is gone on with, only the rest.
-        rest = max(1, _pages(self.expected - self.offset, self.size))
-        return min(needed, rest) if self.offset else needed
-
-    def has_read(self, offsets: Sequence[int], first: OperationPage) -> None:
-        """Pages from `offsets` on; `first` is the one that was read from the first of them."""
-        rows, self.total = len(first.rows), first.total_count
-        if rows and offsets[0] == self.cut_at:
-            # A count that is too high looks like a short page too, but nothing comes after that.
-            self.known_size = self.size
-        self.known_size = max(self.known_size, rows)
-        if not rows:
-            self.offset = self.total
-        elif rows < self.size and offsets[0] + rows < self.total:
-            # Pages are shorter than thought, and there are holes between those that were read.
-            self.size, self.offset = rows, offsets[0] + rows
-            self.cut_at = self.offset
-        else:
-            # What has been made meanwhile has moved the rest down, towards the next page.
-            self.size = max(self.size, rows)
-            self.offset = offsets[-1] + self.size
-
-    def offsets(self, number: int, unseen: int) -> list[int]:
-        """Of the next pages. They overlap as far as they have room for more than the rest of the listing.
-
-        A job that is made between two pages that are read in the wrong order moves a row from one into the
-        other, past both. But no page is read for the overlap alone: with five hundred jobs it would be every
-        sixth call, and what is missed is seen by the next look.
-        """
-        rest = (self.expected if self.total is None else self.total) - self.offset
-        spare = max(0, number * self.size - max(rest, unseen)) // max(1, number - 1)
-        step = self.size - min(OVERLAP, spare, self.size // 2)
-        return [self.offset + page * step for page in range(number)]
-
-
-def _pages(jobs: int, size: int) -> int:
-    return -(-jobs // size)
-
-
 async def _read(
     m: Machinery,
     zone: str,
@@ -195,7 +129,7 @@ async def _read(
     grant: Grant,
     running: Running,
     look: Look,
-    place: _Place,
+    place: LogPlace,
 ) -> None:
     """Several pages at a time. Raises the first error once all have been read."""
     limit = asyncio.Semaphore(PAGES_AT_ONCE)
@@ -212,7 +146,7 @@ async def _read(
         if isinstance(result, BaseException):
             raise result
     assert not isinstance(first, BaseException)  # noqa: S101 - raised above
-    place.has_read(offsets, first)
+    place.has_read(offsets, len(first.rows), first.total_count)
     look.rows, look.page_rows = first.total_count, place.known_size
 
 
