@@ -48,7 +48,12 @@ class GatheringRedis(Redis):
         return await command.answer
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Ends its own connections too. Whoever waits for an answer is told."""
+        """Ends its own connections too. Whoever still waits for an answer is cancelled."""
+        while self._commands:
+            self._commands.popleft().answer.cancel()
+        for pipeline in self._pipelines:
+            pipeline.cancel()
+        await asyncio.gather(*self._pipelines, return_exceptions=True)
         await asyncio.gather(*(line.disconnect() for line in self._lines))
         await super().aclose(close_connection_pool)
 

@@ -62,6 +62,10 @@ class RedisLine:
         except Exception as error:  # noqa: BLE001 - told to all who asked
             for command in left:
                 command.fail(error)
+        except BaseException:
+            # Cancelled: an answer that is on its way must not be taken for that of a later command.
+            await self._connection.disconnect(nowait=True)
+            raise
 
     async def disconnect(self) -> None:
         await self._connection.disconnect()

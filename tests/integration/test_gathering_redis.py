@@ -194,3 +194,22 @@ async def test_a_server_that_stalls_for_longer_than_an_answer_may_take_is_asked_
     answers = await asyncio.gather(*(async_redis.get("k") for _ in range(3)))
 
     assert answers == ["v"] * 3
+
+
+async def test_a_client_that_is_closed_leaves_no_connection_and_nobody_waiting(
+    redis_url: str, server: redis.Redis
+) -> None:
+    client: Any = open_redis(redis_url)
+    await client.client_setname("to-be-closed")
+    under_way = [asyncio.ensure_future(client.execute_command("BLPOP", "never", 0)) for _ in range(LINES)]
+    await asyncio.sleep(0.1)
+    behind = asyncio.ensure_future(client.incr("n"))
+    await asyncio.sleep(0)
+
+    await client.aclose()
+
+    answers = await asyncio.wait_for(asyncio.gather(*under_way, behind, return_exceptions=True), 5.0)
+    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+    assert server.get("n") is None
+    names = [one["name"] for one in cast("Any", server.client_list())]
+    assert "to-be-closed" not in names
