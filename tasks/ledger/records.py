@@ -294,7 +294,7 @@ class Account(Record):
 class Zone(Record):
     """What following has learnt of a zone: `missing` jobs by since when, in ms; `pages` of the last look,
     `rows` of the log that it was to read, and how many a page has; `broken_off_at`: the row from which the
-    next look has to go on.
+    next look has to go on, for the jobs that were `unseen` till then.
 
     `action_seen`: the zone's log has shown a job of ours under the name that the settings give its action.
     """
@@ -306,6 +306,7 @@ class Zone(Record):
     rows: int = 0
     page_rows: int = 100
     broken_off_at: int = 0
+    unseen: tuple[str, ...] = ()
     missing: dict[str, int] = {}
 
     @property

@@ -58,6 +58,8 @@ async def counted(m: Machinery, grant: Grant, call: str, answer: Coroutine[Any, 
     now = m.clock.now_ms()
     if grant.until_ms is not None and now > grant.until_ms:
         answer.close()
+        with suppress(RedisError):
+            await m.governor.unused([call])
         raise MustWait(now, Refusal(kind="quota", message="the call was granted too long ago"))
     try:
         reply = await answer

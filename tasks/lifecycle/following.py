@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 FINISHED_AT_ONCE = 32
 MOST_OF_THE_TIME = 3
+LONGEST_WAIT_MS = 30_000
 LONGEST_BLIND_S = 60.0  # all jobs of a zone wait for one look, and it is a single call that fails
 
 
@@ -34,12 +35,14 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         return
     started_at = m.clock.now_ms()
     record = await m.ledger.zone(zone)
+    unseen = running.keys() & set(record.unseen)
     look = Look(
         m.settings.add_nodes_job_action,
         rows=record.rows,
         page_rows=record.page_rows,
         after_failure=record.failures > 0,
-        begins_at=record.broken_off_at,
+        begins_at=record.broken_off_at if unseen else 0,
+        seen=running.keys() - unseen if unseen else set(),
     )
     try:
         await list_running(m, zone, running, look, record.pages)
@@ -49,10 +52,13 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         learnt: dict[str, object] = {
             "pages": max(record.pages, look.needed),
             "rows": look.rows,
+            "page_rows": look.page_rows,
             "broken_off_at": look.reached,
+            "unseen": tuple(running.keys() - look.seen) if look.reached else (),
         }
         await _note(m, record.model_copy(update=learnt), record)
-        await _rest(m, zone, wait.until)
+        # Calls that others have reserved may be given back before the window moves on.
+        await _rest(m, zone, min(wait.until, m.clock.now_ms() + LONGEST_WAIT_MS))
         return
     except EhpcError as error:
         await _finish_seen(m, running, look)
@@ -70,8 +76,9 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         "failures": 0,
         "missing": missing,
         "action_seen": action_seen,
-        "pages": look.pages if look.is_of_all else record.pages,
+        "pages": look.pages_of_all,
         "broken_off_at": 0,
+        "unseen": (),
         "rows": look.rows,
         "page_rows": look.page_rows,
     }

@@ -16,13 +16,16 @@ def interval_s(poll_interval_s: float, following: Following, *, submissions_wait
 
     Never below `poll_interval_s`. If looks so frequent would take more than following's calls, they are
     spread evenly over the window: that is the soonest that a job's end can be seen on average. After half a
-    window at the latest what others have used is worth another look, which waits for its calls if need be.
+    window at the latest what others have used is worth another look, which waits for its calls if need be;
+    but not while submissions wait, which would get none if many zones had so many looks.
     """
     if not math.isfinite(following.window_s):
         return poll_interval_s
     calls = calls_of_a_window(following, submissions_wait=submissions_wait)
-    spread_s = following.window_s * min(max(following.calls_of_a_look, 1) / calls, LONGEST)
-    return max(poll_interval_s, spread_s)
+    windows = max(following.calls_of_a_look, 1) / calls
+    if not submissions_wait:
+        windows = min(windows, LONGEST)
+    return max(poll_interval_s, following.window_s * windows)
 
 
 def calls_of_a_window(following: Following, *, submissions_wait: bool = False) -> float:

@@ -31,7 +31,8 @@ class Look:
     as the listing has shown how long it is. `rows` of the listing and of a page as the last look has found
     them: the provider may give fewer than asked for. `after_failure`: the last look has failed, so that the
     first page is read alone, lest a hundred fail. `begins_at`: the row at which the last look was broken off
-    for want of calls; `reached`: how far this one has come, 0 if it has come to its end.
+    for want of calls; what it had seen till then counts as `seen`, and so do jobs that were made since.
+    `reached`: how far this one has come, 0 if it has come to its end.
     """
 
     job_action: str
@@ -53,15 +54,13 @@ class Look:
         self.reached = self.begins_at
 
     @property
-    def is_of_all(self) -> bool:
-        """What it has not shown is not in the log, if it has come to its end."""
-        return self.begins_at == 0
+    def pages_of_all(self) -> int:
+        """How many pages a look from the first row on takes."""
+        return pages_of(self.rows, self.page_rows) if self.begins_at else self.pages
 
     @property
     def calls(self) -> int:
-        """Of one that shows all."""
-        pages = self.pages if self.is_of_all else pages_of(self.rows, self.page_rows)
-        return pages + self.look_ups
+        return self.pages_of_all + self.look_ups
 
     def unseen(self, running: Running) -> int:
         return len(running) - len(self.seen)
@@ -93,11 +92,11 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
     is made meanwhile only moves rows on, so that none is passed over.
     """
     since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
-    # What submissions are not granted: more would never be free at once while they wait.
+    # What nothing else is granted: more would never be free at once while others wait.
     at_most = m.governor.kept_for_following
     place = LogPlace(look.page_rows, look.rows, look.page_rows, offset=look.begins_at)
     while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
-        likely = min(max(place.pages_for(unseen), expected if look.is_of_all else 0), at_most)
+        likely = min(max(place.pages_for(unseen), expected if not look.begins_at else 0), at_most)
         expected = 0
         lasting_s = -(-likely // PAGES_AT_ONCE) * m.settings.http_timeout_s + m.settings.http_timeout_s
         grant = await reserve(m, CallClass.FOLLOW, likely, lasting_s=lasting_s)
@@ -106,7 +105,7 @@ async def list_running(m: Machinery, zone: str, running: Running, look: Look, ex
             while calls and (unseen := look.unseen(running)) and place.pages_left:
                 if look.few_left(unseen, place):
                     break
-                alone = look.after_failure and not place.begun
+                alone = (look.after_failure or grant.probe) and not place.begun
                 number = 1 if alone else min(place.pages_for(unseen), len(calls))
                 offsets = place.offsets(number, unseen)
                 batch, calls = calls[:number], calls[number:]
@@ -167,8 +166,6 @@ async def look_up_missing(
 
     Gives the jobs that are still missing, by since when (ms).
     """
-    if not look.is_of_all:
-        return {job_id: since for job_id, since in record.missing.items() if job_id not in look.seen}
     now = m.clock.now_ms()
     lag_ms = round(m.settings.log_lag_s * 1000)
     missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in look.seen}

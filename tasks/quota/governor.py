@@ -80,13 +80,17 @@ class Usage:
 
 
 def most_calls(call_class: CallClass, limit: int) -> int:
-    """Up to how many calls in a window of `limit` this class is granted more at the most."""
-    return int(limit * call_class.value)
+    """Up to how many calls in a window of `limit` this class is granted more at the most.
+
+    However small the limit, one call is left for following.
+    """
+    most = int(limit * call_class.value)
+    return most if call_class is CallClass.FOLLOW else min(most, int(limit * CallClass.FOLLOW.value) - 1)
 
 
 def most_but_following(limit: int) -> int:
     """Up to how many calls by all but following a submission is granted."""
-    return int(limit * SUBMITTED_AND_SETTLED)
+    return min(int(limit * SUBMITTED_AND_SETTLED), most_calls(CallClass.SETTLE, limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +151,8 @@ class Governor:
 
     @property
     def kept_for_following(self) -> int:
-        """How many calls are free for following at once, however many submissions wait."""
-        return max(1, most_calls(CallClass.FOLLOW, self._limit) - most_calls(CallClass.SUBMIT, self._limit))
+        """How many calls are free for following at once, whatever else waits."""
+        return most_calls(CallClass.FOLLOW, self._limit) - most_calls(CallClass.SETTLE, self._limit)
 
     def ended(self, calls: Sequence[str]) -> None:
         """The calls have been answered or given up; they count for one window from now.

@@ -209,7 +209,17 @@ async def test_a_client_that_is_closed_leaves_no_connection_and_nobody_waiting(
     await client.aclose()
 
     answers = await asyncio.wait_for(asyncio.gather(*under_way, behind, return_exceptions=True), 5.0)
-    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+    assert all(isinstance(answer, redis.ConnectionError) for answer in answers)
     assert server.get("n") is None
+    with pytest.raises(redis.ConnectionError, match="closed"):
+        await client.incr("n")
     names = [one["name"] for one in cast("Any", server.client_list())]
     assert "to-be-closed" not in names
+
+
+async def test_a_url_whose_options_no_connection_takes_is_told_and_not_waited_for() -> None:
+    client = open_redis("redis://127.0.0.1:1/0?socket_timout=5")
+
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            await asyncio.wait_for(client.get("k"), 5.0)

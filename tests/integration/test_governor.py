@@ -68,6 +68,18 @@ async def test_waiting_until_the_time_that_was_told_is_enough_and_no_less_is(
     assert isinstance(await governor.reserve(CallClass.SUBMIT), Grant)
 
 
+@pytest.mark.parametrize("limit", [4, 5, 6, 10, 100, 2_000])
+async def test_whatever_else_has_taken_all_that_it_may_following_has_calls_at_once(
+    async_redis: Redis, clock: HandClock, limit: int
+) -> None:
+    governor = Governor(async_redis, "scaleout", clock, limit=limit, window_s=3600, lasting_s=30)
+    await fill(governor, CallClass.SUBMIT, limit)
+    await fill(governor, CallClass.SETTLE, limit)
+
+    assert governor.kept_for_following >= 1
+    assert isinstance(await governor.reserve(CallClass.FOLLOW, governor.kept_for_following), Grant)
+
+
 async def test_a_call_counts_from_its_grant_until_one_window_after_its_end(
     governor: Governor, clock: HandClock
 ) -> None:

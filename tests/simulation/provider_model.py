@@ -59,6 +59,7 @@ class Provider:
         self.sendings: list[Sending] = []
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.counted_too_many = 0
+        self.hidden_cluster = ""
         self.looks: list[tuple[int, int]] = []
         self.nodes_refused = False
         self.log_refused = False
@@ -229,6 +230,8 @@ class SimulatedApi:
         if resource_ids is not None and start_time is not None:
             self._provider.cluster_listings.append((self._provider.world.clock.now_ms(), start_time))
         rows = (jobs[::-1] if newest_first else jobs)[offset : offset + self._provider.jobs_of_a_page]
+        if job_ids is None and resource_ids is None:
+            jobs = [job for job in jobs if job.cluster_id != self._provider.hidden_cluster]
         surplus = self._provider.counted_too_many if job_ids is None and resource_ids is None else 0
         page = OperationPage.model_validate(
             {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs) + surplus}

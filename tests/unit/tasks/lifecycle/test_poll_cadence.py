@@ -41,6 +41,12 @@ def test_it_gives_way_at_once_while_submissions_wait_for_calls() -> None:
         assert calls_of_a_window(following(others=others), submissions_wait=True) == calls
 
 
+def test_many_zones_have_no_more_looks_than_following_has_calls_while_submissions_wait() -> None:
+    twenty_zones = Following(others=0, calls_of_a_look=20, limit=40, window_s=3600)
+
+    assert interval_s(5.0, twenty_zones, submissions_wait=True) == 3600 * 20 / 16
+
+
 def test_a_window_that_others_have_used_up_is_looked_at_again_when_half_of_it_has_passed() -> None:
     assert interval_s(5.0, following(others=1960)) == 1800
     assert interval_s(5.0, following(others=1960, pages=20)) == 1800
