@@ -64,8 +64,11 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         await _finish_seen(m, running, look)
         until = (await read_refused(m, error, record.failures, most_s=LONGEST_BLIND_S)).until
         log.warning("sweep_failed", zone=zone, kind=error.kind, detail=str(error))
-        await _note(m, record.model_copy(update={"failures": record.failures + 1}), record)
-        await _rest(m, zone, until)
+        # From the first row on next time: what was refused may be the place where it was to go on.
+        failed = {"failures": record.failures + 1, "broken_off_at": 0, "unseen": ()}
+        await _note(m, record.model_copy(update=failed), record)
+        # It takes one call, and no more of them than a look that succeeds would get.
+        await _rest(m, zone, max(until, started_at + round(1000 * await _interval_s(m, zone, 1))))
         return
     await account_is_accepted(m, await m.ledger.account())
     finished = await _finish_seen(m, running, look)
@@ -83,11 +86,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         "page_rows": look.page_rows,
     }
     await _note(m, record.model_copy(update=learnt), record)
-    next_s = interval_s(
-        m.settings.poll_interval_s,
-        await m.governor.following(zone, look.calls),
-        submissions_wait=await m.ledger.submissions_have_waited(),
-    )
+    next_s = await _interval_s(m, zone, look.calls)
     # However short the interval is, most of the time is left for other work.
     took_ms = m.clock.now_ms() - started_at
     await _rest(m, zone, started_at + max(round(next_s * 1000), MOST_OF_THE_TIME * took_ms))
@@ -100,6 +99,15 @@ async def follow_zone(m: Machinery, zone: str) -> None:
         finished=finished,
         pages=look.pages,
         next_in_s=round(next_s, 3),
+    )
+
+
+async def _interval_s(m: Machinery, zone: str, calls: int) -> float:
+    """From one look at the zone to the next, if one takes so many calls."""
+    return interval_s(
+        m.settings.poll_interval_s,
+        await m.governor.following(zone, calls),
+        submissions_wait=await m.ledger.submissions_have_waited(),
     )
 
 

@@ -53,6 +53,8 @@ class RedisLine:
         gets the connection's error in the end. Every other error goes to the command that it comes from.
         """
         left = deque(command for command in commands if not command.answer.done())
+        if not left:
+            return
         try:
             if not self._connection.is_connected:
                 await self._connection.connect()  # type: ignore[no-untyped-call]
