@@ -63,7 +63,7 @@ class Provider:
         self.looks: list[tuple[int, int]] = []
         self.nodes_refused = False
         self.log_refused = False
-        self.log_away = False
+        self.log_away_in: frozenset[str] = frozenset()
         self.single_lookups = 0
         self.cluster_listings: list[tuple[int, datetime]] = []
 
@@ -219,7 +219,7 @@ class SimulatedApi:
         await self._read("list operations")
         if self._provider.log_refused and resource_ids is not None:
             raise refusal(2100, "ResourceNotFound")
-        if self._provider.log_away:
+        if zone in self._provider.log_away_in:
             self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
             raise refusal(5000, "InternalError")
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)

@@ -102,7 +102,7 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minut
         ends_at = begins_at + outage_s * 1000
 
         def away(is_away: bool, _: object) -> None:
-            world.provider.log_away = is_away
+            world.provider.log_away_in = frozenset({"jn1a"}) if is_away else frozenset()
 
         for at, is_away in ((begins_at, True), (ends_at, False)):
             turn = world.loop.create_future()
@@ -116,6 +116,35 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minut
         looks = sorted(at for at, _ in world.provider.looks)
         assert 0 < sum(begins_at <= at < ends_at for at in looks) < outage_s / 20
         assert max(later - at for at, later in pairwise(looks)) < 61_000
+
+    asyncio.run(history())
+
+
+def test_a_zone_whose_log_is_away_leaves_the_others_their_calls_however_small_the_quota(
+    server: redis.Redis,
+) -> None:
+    async def history() -> None:
+        world = World(server, quota_calls=100)
+        world.provider.options.job_duration_s = "9000"
+        world.send("old", cluster_id="ehpc-old", node_count=1, zone="blind", deadline_s=40_000)
+        begins_at = world.clock.now_ms()
+
+        def away(is_away: bool, _: object) -> None:
+            world.provider.log_away_in = frozenset({"blind"}) if is_away else frozenset()
+
+        def crowd(_: object) -> None:
+            world.provider.options.job_duration_s = "60"
+            send_many(world, 5)
+
+        turns = ((60_000, partial(away, True)), (7_200_000, crowd), (10_000_000, partial(away, False)))
+        for after_ms, turn in turns:
+            comes = world.loop.create_future()
+            comes.add_done_callback(turn)
+            world.timers.append((begins_at + after_ms, comes))
+        await world.run()
+        sent = [sending.left_at for sending in world.provider.sendings if sending.zone == "jn1a"]
+        assert len(sent) == 5
+        assert max(sent) - begins_at < 7_200_000 + 600_000
 
     asyncio.run(history())
 
