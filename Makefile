@@ -75,7 +75,7 @@ bench-venv: $(ARQ_READY)  ## make .bench-venv, in which arq runs
 bench: $(READY) $(ARQ_READY)  ## measure beside the alternatives, and write docs/performance.md (ten minutes)
 	$(BIN)/python -m benchmarks all
 
-bench-quick: $(READY) $(ARQ_READY)  ## the same, smaller, in two to three minutes; writes into .bench/ only
+bench-quick: $(READY) $(ARQ_READY)  ## the same, smaller, in four minutes or so; writes into .bench/ only
 	$(BIN)/python -m benchmarks all --quick
 
 bench-report: $(READY)  ## write docs/performance.md anew from docs/benchmarks/*.json
