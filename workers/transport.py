@@ -84,9 +84,8 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         try:
             super().reject(delivery_tag, requeue=requeue)
-        except Exception:
+        finally:
             virtual.QoS.ack(self, delivery_tag)
-            raise
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types

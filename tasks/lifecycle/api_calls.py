@@ -22,6 +22,7 @@ from tasks.quota.governor import CallClass, Grant, Wait
 log = structlog.get_logger(__name__)
 
 CLUSTER_PREFIXES = ("ehpc-", "hpc-")
+MOST_REST_MS = 30_000
 USED_UP = "the account's API calls are used up for now"
 PAGE = 100  # EHPC API: lists give 10 rows unless `limit` says more, 100 at most
 
@@ -48,6 +49,11 @@ async def reserve(
     if isinstance(answer, Wait):
         raise MustWait(answer.until_ms, Refusal(kind="quota", message=USED_UP))
     return answer
+
+
+def ask_again_at(m: Machinery, wait: MustWait) -> int:
+    """When the quota is worth another question, ms: others may give calls back before the window moves on."""
+    return min(wait.until, m.clock.now_ms() + MOST_REST_MS)
 
 
 async def counted(m: Machinery, grant: Grant, call: str, answer: Coroutine[Any, Any, T]) -> T:

@@ -12,7 +12,7 @@ from tasks.ledger.changes import Changes, Committed
 from tasks.ledger.records import State, Verdict, Zone
 from tasks.ledger.scene import Scene
 from tasks.lifecycle import next_step
-from tasks.lifecycle.api_calls import MustWait, account_is_accepted, read_refused
+from tasks.lifecycle.api_calls import MustWait, account_is_accepted, ask_again_at, read_refused
 from tasks.lifecycle.arrivals import CLOCK_MARGIN_MS
 from tasks.lifecycle.machinery import Machinery
 from tasks.lifecycle.node_census import finish_job
@@ -23,7 +23,6 @@ log = structlog.get_logger(__name__)
 
 FINISHED_AT_ONCE = 32
 MOST_OF_THE_TIME = 3
-LONGEST_WAIT_MS = 30_000
 LONGEST_BLIND_S = 60.0  # all jobs of a zone wait for one look, and it is a single call that fails
 
 
@@ -57,8 +56,7 @@ async def follow_zone(m: Machinery, zone: str) -> None:
             "unseen": tuple(running.keys() - look.seen) if look.reached else (),
         }
         await _note(m, record.model_copy(update=learnt), record)
-        # Calls that others have reserved may be given back before the window moves on.
-        await _rest(m, zone, min(wait.until, m.clock.now_ms() + LONGEST_WAIT_MS))
+        await _rest(m, zone, ask_again_at(m, wait))
         return
     except EhpcError as error:
         await _finish_seen(m, running, look)

@@ -8,7 +8,7 @@ from tasks.ledger.changes import Changes
 from tasks.ledger.durations import Pool, took
 from tasks.ledger.records import Cluster, Operation, Refusal, Request, State, Verdict, give
 from tasks.lifecycle import breaker
-from tasks.lifecycle.next_step import due_of, event, open_gate, with_share
+from tasks.lifecycle.next_step import due_of, event, open_gate, stop_following, with_share
 from tasks.lifecycle.request_end import report_late_nodes, write_request
 
 
@@ -17,7 +17,7 @@ def note_verdict(operation: Operation, verdict: Verdict, now: int) -> Changes:
     changes = Changes()
     changes.put(operation.model_copy(update={"verdict": verdict}))
     assert operation.job_id is not None  # noqa: S101 - only an operation with a job has a verdict
-    changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    stop_following(changes, operation)
     changes.due[due_of(operation)] = now
     return changes
 
@@ -46,8 +46,7 @@ def finish(
     )
     changes = Changes()
     changes.put(done)
-    if operation.job_id is not None:
-        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    stop_following(changes, operation)
     if verdict.successful:
         cluster = breaker.succeeded(changes, cluster, operation, requests)
     else:

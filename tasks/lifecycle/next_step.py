@@ -183,8 +183,7 @@ def hold(operation: Operation, requests: Sequence[Request], *, because: str, now
     changes.put(operation.model_copy(update={"state": State.HELD, "held_because": because}))
     changes.due[due_of(operation)] = None
     changes.held[operation.operation_id] = now
-    if operation.job_id is not None:
-        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    stop_following(changes, operation)
     _set_shares(changes, operation, requests, State.HELD)
     changes.tell(event("operation_held", operation, "error", because=because))
     return changes
@@ -208,8 +207,7 @@ def answered_too_late(operation: Operation, cluster: Cluster, *, job_id: str, no
     changes.put(operation.model_copy(update=update))
     changes.due[due_of(operation)] = None
     changes.held[operation.operation_id] = now
-    if operation.job_id is not None:
-        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    stop_following(changes, operation)
     changes.tell(event("operation_held", operation, "error", because=because))
     return changes
 
@@ -221,6 +219,12 @@ def drop(changes: Changes, request: Request, operation: Operation, now: int) -> 
         write_request(changes, left, now)
     else:
         expire_request(changes, left, now)
+
+
+def stop_following(changes: Changes, operation: Operation) -> None:
+    """Its job, if it has one, is no longer looked for in the zone's log."""
+    if operation.job_id is not None:
+        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
 
 
 def open_gate(changes: Changes, operation: Operation, cluster: Cluster, now: int) -> None:

@@ -20,7 +20,7 @@ from tasks.ledger.due import Due, DueKind
 from tasks.ledger.records import Account, Cluster, Operation, Refusal, Request, State
 from tasks.lifecycle import breaker
 from tasks.lifecycle.backoff import backoff_ms
-from tasks.lifecycle.next_step import without_share
+from tasks.lifecycle.next_step import stop_following, without_share
 from tasks.lifecycle.request_end import enter_demand, write_request
 
 WAITS_BY_CLUSTER = (Busy, NotAccepted, NotSent)
@@ -57,8 +57,7 @@ def refuse(
     changes.expire.append(refused)
     changes.due[Due(DueKind.OPERATION, operation.operation_id)] = None
     changes.held[operation.operation_id] = None
-    if operation.job_id is not None:
-        changes.running.append((operation.zone, operation.job_id, operation.operation_id, None))
+    stop_following(changes, operation)
     shared = len(operation.allocations) > 1
     for request in requests:
         _refuse_request(changes, request, operation, error, refusal, shared, now, waiting)

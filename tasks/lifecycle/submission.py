@@ -18,6 +18,7 @@ from tasks.lifecycle import next_step
 from tasks.lifecycle.api_calls import (
     MustWait,
     account_is_accepted,
+    ask_again_at,
     counted,
     list_cluster_jobs,
     moment,
@@ -35,7 +36,6 @@ log = structlog.get_logger(__name__)
 MOST_SKEW_S = 5.0
 MOST_PAUSE_S = 2.0
 LOST_AGAIN_MS = 10_000
-MOST_REST_MS = 30_000  # calls may be given back before the window moves on
 LEDGER_LOST = Refusal(
     kind="ledger_lost",
     message="data is missing from the ledger: nothing is sent until `scaleout doctor --accept-ledger`",
@@ -57,7 +57,7 @@ async def submit(m: Machinery, scene: Scene) -> None:
         grant = await reserve(m, CallClass.SUBMIT, 2, lasting_s=lasting_s)
     except MustWait as wait:
         # Nor are there calls for any other submission: nobody plans or sends until then.
-        wait.until = min(wait.until, m.clock.now_ms() + MOST_REST_MS)
+        wait.until = ask_again_at(m, wait)
         await m.ledger.rest_submissions(wait.until)
         await _wait(m, operation, wait)
         return

@@ -73,10 +73,8 @@ class Usage:
 
     def granted_up_to(self, call_class: CallClass) -> int:
         """Up to how many calls in the window this class is granted more, as things are."""
-        most = most_calls(call_class, self.limit)
-        if call_class is not CallClass.SUBMIT:
-            return most
-        return min(most, most_but_following(self.limit) + self.by_class[CallClass.FOLLOW])
+        but_following = most_but_following(call_class, self.limit)
+        return min(most_calls(call_class, self.limit), but_following + self.by_class[CallClass.FOLLOW])
 
 
 def most_calls(call_class: CallClass, limit: int) -> int:
@@ -88,8 +86,11 @@ def most_calls(call_class: CallClass, limit: int) -> int:
     return most if call_class is CallClass.FOLLOW else min(most, int(limit * CallClass.FOLLOW.value) - 1)
 
 
-def most_but_following(limit: int) -> int:
-    """Up to how many calls by all but following a submission is granted."""
+def most_but_following(call_class: CallClass, limit: int) -> int:
+    """Up to how many calls by all but following this class is granted more; only submissions have less than
+    the limit."""
+    if call_class is not CallClass.SUBMIT:
+        return limit
     return min(int(limit * SUBMITTED_AND_SETTLED), most_calls(CallClass.SETTLE, limit))
 
 
@@ -132,8 +133,7 @@ class Governor:
         ids = tuple(f"{NUMBERS[call_class]}:{uuid.uuid4().hex}" for _ in range(calls))
         least = min(calls, self._limit)
         most = max(most_calls(call_class, self._limit), least)
-        submits = call_class is CallClass.SUBMIT
-        but_following = max(most_but_following(self._limit), least) if submits else self._limit
+        but_following = max(most_but_following(call_class, self._limit), least)
         probe_ms = self._window_ms // PROBES_PER_WINDOW
         ended, self._ended = self._ended, {}
         counted = [part for call, at in ended.items() for part in (call, at)]
@@ -216,10 +216,9 @@ class Governor:
         if usage.full_until_ms is not None:
             probe = int(await self._redis.hget(self._full, "probe") or 0)
             return max(self._clock.now_ms(), min(usage.full_until_ms, probe))
-        submits = call_class is CallClass.SUBMIT
         not_following = usage.used - usage.by_class[CallClass.FOLLOW]
         over = usage.used + 1 - most_calls(call_class, self._limit)
-        over_but_following = not_following + 1 - most_but_following(self._limit) if submits else 0
+        over_but_following = not_following + 1 - most_but_following(call_class, self._limit)
         return max(
             await self._free_again_ms(CallClass, over),
             await self._free_again_ms((CallClass.SUBMIT, CallClass.SETTLE), over_but_following),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
@@ -26,6 +27,13 @@ def follow(server: redis.Redis, jobs: int, *, page: int, quota_calls: int = 2000
         return world
 
     return asyncio.run(history())
+
+
+def at(world: World, moment: int, act: Callable[[], None]) -> None:
+    """Have something happen at `moment`, ms."""
+    comes = world.loop.create_future()
+    comes.add_done_callback(lambda _: act())
+    world.timers.append((moment, comes))
 
 
 @pytest.mark.parametrize(("page", "pages"), [(25, 2), (40, 2), (100, 1)])
@@ -69,9 +77,7 @@ def test_a_count_that_is_too_high_is_not_taken_for_short_pages(server: redis.Red
         world.provider.options.job_duration_s = "60"
         for number in range(3):
             world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1)
-        later = world.loop.create_future()
-        later.add_done_callback(lambda _: send_many(world, 60))
-        world.timers.append((world.clock.now_ms() + 20_000, later))
+        at(world, world.clock.now_ms() + 20_000, lambda: send_many(world, 60))
         await world.run()
         return world
 
@@ -101,13 +107,11 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minut
         begins_at = world.clock.now_ms() + 20_000
         ends_at = begins_at + outage_s * 1000
 
-        def away(is_away: bool, _: object) -> None:
+        def away(is_away: bool) -> None:
             world.provider.log_away_in = frozenset({"jn1a"}) if is_away else frozenset()
 
-        for at, is_away in ((begins_at, True), (ends_at, False)):
-            turn = world.loop.create_future()
-            turn.add_done_callback(partial(away, is_away))
-            world.timers.append((at, turn))
+        for moment, is_away in ((begins_at, True), (ends_at, False)):
+            at(world, moment, partial(away, is_away))
         for number in range(60):
             world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1)
         await world.run()
@@ -129,18 +133,16 @@ def test_a_zone_whose_log_is_away_leaves_the_others_their_calls_however_small_th
         world.send("old", cluster_id="ehpc-old", node_count=1, zone="blind", deadline_s=40_000)
         begins_at = world.clock.now_ms()
 
-        def away(is_away: bool, _: object) -> None:
+        def away(is_away: bool) -> None:
             world.provider.log_away_in = frozenset({"blind"}) if is_away else frozenset()
 
-        def crowd(_: object) -> None:
+        def crowd() -> None:
             world.provider.options.job_duration_s = "60"
             send_many(world, 5)
 
         turns = ((60_000, partial(away, True)), (7_200_000, crowd), (10_000_000, partial(away, False)))
         for after_ms, turn in turns:
-            comes = world.loop.create_future()
-            comes.add_done_callback(turn)
-            world.timers.append((begins_at + after_ms, comes))
+            at(world, begins_at + after_ms, turn)
         await world.run()
         sent = [sending.left_at for sending in world.provider.sendings if sending.zone == "jn1a"]
         assert len(sent) == 5
@@ -159,9 +161,7 @@ def test_jobs_that_run_for_hours_do_not_keep_what_is_new_from_being_sent(server:
         for number in range(30):
             world.send(f"old-{number}", cluster_id=f"ehpc-old{number}", node_count=1, deadline_s=40_000)
         crowd_at = world.clock.now_ms() + CROWD_AFTER_S * 1000
-        comes = world.loop.create_future()
-        comes.add_done_callback(lambda _: send_many(world, 30))
-        world.timers.append((crowd_at, comes))
+        at(world, crowd_at, lambda: send_many(world, 30))
         await world.run()
         sent = sorted(sending.left_at for sending in world.provider.sendings if sending.left_at >= crowd_at)
         assert len(sent) == 30
@@ -199,9 +199,7 @@ def test_jobs_behind_more_pages_than_one_look_may_take_are_seen_while_submission
         world.provider.options.job_duration_s = "4000"
         for number in range(30):
             world.send(f"old-{number}", cluster_id=f"ehpc-old{number}", node_count=1, deadline_s=100_000)
-        comes = world.loop.create_future()
-        comes.add_done_callback(lambda _: send_many(world, 40))
-        world.timers.append((world.clock.now_ms() + 600_000, comes))
+        at(world, world.clock.now_ms() + 600_000, lambda: send_many(world, 40))
         await world.run()
         *in_time, hidden = sorted(known_late_s(world))
         assert max(in_time) < 2_000
