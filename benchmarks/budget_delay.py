@@ -18,8 +18,8 @@ from benchmarks.quota_window import fill_window
 from benchmarks.scene import Conditions, Scene, requests_on_clusters, scene, send_all, until
 from benchmarks.systems import SCALEOUT
 from tasks.ledger.keys import Keys
-from tasks.lifecycle.poll_cadence import interval_s
-from tasks.quota.governor import CallClass, Following
+from tasks.quota.poll_interval import interval_s
+from tasks.quota.rate_limiter import CallClass, Following
 
 CALLS, PERIOD_S, POLL_S = 2_000, 3_600.0, 5.0
 SPEED_UP = 5.0

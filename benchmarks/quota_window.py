@@ -8,9 +8,9 @@ import redis
 
 from benchmarks.provider import Provider
 from benchmarks.redis_figures import url_of
-from tasks.quota.governor import CallClass, Governor, Grant
+from tasks.quota.rate_limiter import CallClass, Governor, Grant
 from tasks.runtime.clock import HandClock
-from tasks.runtime.redis_scripts import open_redis
+from tasks.runtime.redis_client import open_redis
 
 PREFIX = "scaleout"
 LASTING_S = 1.0

@@ -1,0 +1,1 @@
+"""What the environment and the policy file say, and how logs look. Imports nothing else of the project."""

@@ -1,0 +1,1 @@
+"""The Celery tasks and all that they do. Imports config; never workers."""

@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from config.celery_options import ADD_NODES
+from tasks.engine import worker_process
+from tasks.engine.wiring import Engine
+from tasks.intake.accept import Accepted, Ended
 from tasks.ledger.due import Lane
-from tasks.lifecycle import worker_engine
-from tasks.lifecycle.engine import Engine
-from tasks.lifecycle.intake import Accepted, Ended
 
 OUTCOME_LATER = "the outcome follows when the request ends"
 TIMEOUT_S = 20.0
@@ -39,8 +39,8 @@ def add_nodes(self: Task, *arguments: Any, **fields: Any) -> dict[str, Any] | st
     task_id = str(self.request.id)
     with bound_contextvars(task_id=task_id):
         try:
-            taking = _take_in(worker_engine.engine(), task_id, arguments, fields)
-            taken = worker_engine.run(taking, timeout_s=TIMEOUT_S)
+            taking = _take_in(worker_process.engine(), task_id, arguments, fields)
+            taken = worker_process.run(taking, timeout_s=TIMEOUT_S)
         except (RedisError, OSError) as error:
             log.warning("ledger_unreachable", detail=str(error))
             raise Reject(reason="the ledger cannot be reached", requeue=True) from error

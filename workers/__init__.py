@@ -1,0 +1,1 @@
+"""The processes: Celery app, command line, simulator. Imports tasks and config."""

@@ -13,14 +13,14 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 from kombu import Exchange, Queue
 
 from config.celery_options import APP_NAME, QUEUE, SWEEP_QUEUE, celery_options
-from config.policy_file import PolicyError
+from config.policy.file import PolicyError
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from config.structured_logs import configure_logging
+from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
-from tasks.lifecycle import worker_engine
-from tasks.lifecycle.policy import open_policy
-from workers import consumer, transport
-from workers.set_aside import SetAsideList
+from tasks.engine import worker_process
+from workers.broker import consumer, transport
+from workers.broker.dead_letters import SetAsideList
 from workers.ticker import Ticker
 
 YOUNG_OBJECTS = 20_000  # between two collections; Python's own number is 700
@@ -66,14 +66,14 @@ def _configure_logging(settings: LedgerSettings) -> None:
 def _read_policy(**_: Any) -> None:
     # A worker alone: what only talks to one, as its health check does, has nothing to do with a broken file.
     try:
-        worker_engine.govern_by(open_policy(_loaded))
+        worker_process.govern_by(open_policy(_loaded))
     except PolicyError as error:
         sys.exit(f"scaleout: {error}")
 
 
 @worker_ready.connect(weak=False)
 def _ready(sender: Any, **_: Any) -> None:
-    worker_engine.announce_through(sender)
+    worker_process.announce_through(sender)
     _collect_less_often()
     for name in unknown_variables(os.environ):
         structlog.get_logger(__name__).warning("unknown_setting", name=name)
@@ -91,7 +91,7 @@ def _collect_less_often() -> None:
 
 @worker_shutdown.connect(weak=False)
 def _drain(**_: Any) -> None:
-    worker_engine.close(drain_s=_loaded.http_timeout_s + 5)
+    worker_process.close(drain_s=_loaded.http_timeout_s + 5)
 
 
 _set_aside = SetAsideList(_loaded)

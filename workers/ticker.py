@@ -9,8 +9,8 @@ import structlog
 from celery import bootsteps
 
 from config.celery_options import SWEEP, SWEEP_QUEUE
+from tasks.engine import worker_process
 from tasks.ledger.ledger import Ledger
-from tasks.lifecycle import worker_engine
 
 log = structlog.get_logger(__name__)
 
@@ -55,17 +55,17 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
             self._stopped.wait(tick_s)
 
     def _tick(self) -> None:
-        engine = worker_engine.engine()
+        engine = worker_process.engine()
         ledger = engine.machinery.ledger
-        if worker_engine.run(ledger.ring(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
+        if worker_process.run(ledger.ring(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
             self._send_for_a_sweep(ledger)
         # Last: whatever is wrong with schedules, all else goes on.
-        worker_engine.run(engine.schedules.keep(), timeout_s=TICK_TIMEOUT_S)
+        worker_process.run(engine.schedules.keep(), timeout_s=TICK_TIMEOUT_S)
 
     def _send_for_a_sweep(self, ledger: Ledger) -> None:
         try:
             self._app.send_task(SWEEP, queue=SWEEP_QUEUE, ignore_result=True, retry=False)
         except Exception:
             # Nobody may have heard it, so the next tick has to ring: one sweep too many does no harm.
-            worker_engine.run(ledger.ring_heard(), timeout_s=TICK_TIMEOUT_S)
+            worker_process.run(ledger.ring_heard(), timeout_s=TICK_TIMEOUT_S)
             raise

@@ -1,0 +1,1 @@
+"""Public messages: request, outcome, schemas. Imports config only."""

@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.contract.field_checks import check_addresses, check_plain_json
-from tasks.contract.problem_texts import sentences, text_of
+from tasks.contract.error_messages import sentences, text_of
+from tasks.contract.validators import check_addresses, check_plain_json
 
 MAX_NODES_PER_REQUEST = 10_000
 MAX_NODES_PER_OPERATION = 99  # EHPC API, addNodes: node_count is "1" to "99"

@@ -10,16 +10,16 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from tasks.ledger.changes import Changes, Committed
+from tasks.ledger.change_set import Changes, Committed
+from tasks.ledger.commit_encoding import StepEncoding
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.keys import Keys
-from tasks.ledger.meters import Reading
 from tasks.ledger.overview import Overview
 from tasks.ledger.reads import LATELY_MS, LUA, LedgerReads
-from tasks.ledger.step_encoding import StepEncoding
+from tasks.ledger.usage_counters import Reading
 from tasks.runtime.clock import Clock
-from tasks.runtime.redis_scripts import Script
+from tasks.runtime.redis_client import Script
 
 REMEMBER_ANSWERS_MS = 600_000
 MOST_LEAVING = 100
@@ -50,8 +50,8 @@ class Ledger(LedgerReads):
         self._stream_maxlen = stream_maxlen
         self._commit = Script(redis, LUA / "commit.lua")
         self._claim = Script(redis, LUA / "claim_due.lua")
-        self._join = Script(redis, LUA / "join.lua")
-        self._ring = Script(redis, LUA / "ring.lua")
+        self._join = Script(redis, LUA / "subscribe.lua")
+        self._ring = Script(redis, LUA / "request_sweep.lua")
         self._idle = Script(redis, LUA / "idle.lua")
         self._usage = Script(redis, LUA / "usage.lua")
         self.epoch = Epoch()

@@ -13,10 +13,10 @@ from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.keys import Keys
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Operation, Record, Request, Zone
-from tasks.ledger.scene import Demand, Scene
-from tasks.ledger.schedule_record import ScheduleRecord
+from tasks.ledger.schedules import ScheduleRecord
+from tasks.ledger.snapshots import Demand, Scene
 from tasks.runtime.clock import Clock
-from tasks.runtime.redis_scripts import Script
+from tasks.runtime.redis_client import Script
 
 LUA = Path(__file__).parent / "lua"
 LATELY_MS = 60_000
@@ -31,7 +31,7 @@ class LedgerReads:
         self.keys = keys
         self.clock = clock
         self.redis = redis
-        self._waiting = Script(redis, LUA / "waiting.lua")
+        self._waiting = Script(redis, LUA / "cluster_snapshot.lua")
 
     async def request(self, request_id: str) -> Request | None:
         return await self._one(Request, self.keys.request(request_id))

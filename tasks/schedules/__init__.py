@@ -1,0 +1,1 @@
+"""Requests made by the policy file. Imports handlers and below."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from config.policy import Schedule
+from config.policy.model import Schedule
 from tasks.contract.request import MAX_NODES_PER_OPERATION
 
 # A few operations that took for ever must not have nodes bought, and paid for, many hours too early.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from config.policy import Schedule
+from config.policy.model import Schedule
 from tasks.schedules.lead_time import learns
 
 LOOK_AGAIN_MS = 300_000

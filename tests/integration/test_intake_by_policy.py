@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import redis
 
-from config.policy import Policy, Schedule
+from config.policy.model import Policy, Schedule
 from tasks.contract.request import ScaleOutRequest
-from tasks.ledger.changes import Changes, Committed
+from tasks.intake.accept import Accepted, Ended, Intake
+from tasks.ledger.change_set import Changes, Committed
 from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.meters import Entry
 from tasks.ledger.records import NodeCount
-from tasks.lifecycle.intake import Accepted, Ended, Intake
-from tasks.lifecycle.request_end import cancel_request
-from tasks.lifecycle.schedule_asking import ask
+from tasks.ledger.usage_counters import Entry
 from tasks.runtime.clock import HandClock
+from tasks.schedules.build_request import ask
+from tasks.state_machine.request_outcome import cancel_request
 
 
 def form(request_id: str = "r-1", **fields: object) -> ScaleOutRequest:

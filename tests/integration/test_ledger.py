@@ -9,13 +9,13 @@ import redis
 from redis.asyncio import Redis
 
 from tasks.contract.request import ScaleOutRequest
-from tasks.ledger.changes import Changes, Committed, Event
+from tasks.intake.accept import Accepted, Ended, Intake
+from tasks.ledger.change_set import Changes, Committed, Event
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.ledger import Joined, Ledger
 from tasks.ledger.records import Cluster, Request
-from tasks.lifecycle.intake import Accepted, Ended, Intake
-from tasks.lifecycle.request_end import end_request
 from tasks.runtime.clock import HandClock
+from tasks.state_machine.request_outcome import end_request
 
 
 def form(request_id: str = "r-1", **fields: object) -> ScaleOutRequest:

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tasks.ledger.breakers import Breaker
-from tasks.ledger.changes import Changes, Committed
+from tasks.ledger.change_set import Changes, Committed
 from tasks.ledger.ledger import Ledger
 from tests.commands import Done, scaleout
 from tests.processes import environment, eventually

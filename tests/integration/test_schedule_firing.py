@@ -14,24 +14,24 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from config.policy_file import PolicyFile
+from config.policy.file import PolicyFile
 from config.settings import Settings
+from tasks.contract.policy_file import request_problems
 from tasks.contract.request import ScaleOutRequest
 from tasks.ehpc.connections import Connections, open_connections
-from tasks.ledger.changes import Changes, Committed
+from tasks.engine.wiring import open_api, open_governor
+from tasks.handlers.context import Machinery
+from tasks.intake.accept import Intake
+from tasks.ledger.change_set import Changes, Committed
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.durations import Duration, Pool
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import pool_of
-from tasks.lifecycle.engine import open_api, open_governor
-from tasks.lifecycle.intake import Intake
-from tasks.lifecycle.machinery import Machinery
-from tasks.lifecycle.role_census import Count, Listing
-from tasks.lifecycle.schedule_asking import ask
-from tasks.lifecycle.schedule_firing import LEFT_TO_OTHERS_MS, MOST_STEPS, fire_schedule
-from tasks.lifecycle.schedule_keeping import ScheduleKeeper
 from tasks.runtime.clock import HandClock
-from tasks.schedules.request_check import request_problems
+from tasks.schedules.build_request import ask
+from tasks.schedules.fire import LEFT_TO_OTHERS_MS, MOST_STEPS, fire_schedule
+from tasks.schedules.node_count import Count, Listing
+from tasks.schedules.sync import ScheduleKeeper
 from tasks.schedules.timetable import LOOK_AGAIN_MS
 
 # Monday, 12:00 in Shanghai.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.ledger.records import ENDED, Operation, Request, State
 from tests.simulation import limits
-from tests.simulation.stops import StopInvariants
+from tests.simulation.people import StopInvariants
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from config.policy import PolicyLimits
+from config.policy.model import PolicyLimits
 from tasks.ledger.records import Operation, Request, give
 from workers.simulator.cloud import ADD_NODES, Job
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.schedules.identity import request_id
+from tasks.schedules.request_ids import request_id
 from tests.simulation.world import Chances, World
 
 BEGIN = datetime.fromtimestamp(1_700_000_000, UTC)  # 2023-11-14T22:13:20Z

@@ -15,29 +15,29 @@ import redis
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
-from config.policy import Policy
-from config.policy_file import PolicyFile
+from config.policy.file import PolicyFile
+from config.policy.model import Policy
 from config.settings import Settings
+from tasks.contract.policy_file import request_problems
 from tasks.ehpc.errors import EhpcError, InDoubt
-from tasks.ledger.changes import Changes, Committed
+from tasks.engine.dispatcher import Sweeper
+from tasks.handlers.context import Machinery
+from tasks.intake.accept import Ended, Intake
+from tasks.ledger.change_set import Changes, Committed
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
 from tasks.ledger.records import State
-from tasks.lifecycle.intake import Ended, Intake
-from tasks.lifecycle.machinery import Machinery
-from tasks.lifecycle.request_end import cancel_request
-from tasks.lifecycle.resolution import adopt, never_happened
-from tasks.lifecycle.schedule_keeping import ScheduleKeeper
-from tasks.lifecycle.sweeping import Sweeper
-from tasks.quota.governor import Governor
+from tasks.quota.rate_limiter import Governor
 from tasks.runtime.clock import HandClock
-from tasks.schedules.request_check import request_problems
+from tasks.schedules.sync import ScheduleKeeper
+from tasks.state_machine.request_outcome import cancel_request
+from tasks.state_machine.resolution import adopt, never_happened
 from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
+from tests.simulation.people import at_once, pause, paused_scopes, resume
 from tests.simulation.provider_model import Provider, Sending, SimulatedApi
 from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
-from tests.simulation.stops import at_once, pause, paused_scopes, resume
 
 T = TypeVar("T")
 

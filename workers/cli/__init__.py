@@ -1,0 +1,1 @@
+"""The scaleout command. Imports tasks and config."""

@@ -62,7 +62,7 @@ def scaleout(
 @app.command(context_settings=PASS_ON)
 def worker(context: typer.Context) -> None:
     """Run a Celery worker. Further arguments go to `celery -A workers worker`."""
-    from workers.cli.processes import become_worker
+    from workers.cli.commands.worker import become_worker
 
     become_worker(context.args)
 
@@ -78,7 +78,7 @@ def simulator(context: typer.Context) -> None:
 @app.command()
 def demo(json: Json = False) -> None:
     """A server, the simulator and a worker on loopback; twenty-four requests and a schedule."""
-    from workers.demo.run import run_demo
+    from workers.cli.demo.run import run_demo
 
     raise typer.Exit(run_demo(as_json=json))
 
@@ -110,7 +110,7 @@ def submit(
     json: Json = False,
 ) -> None:
     """Write a request to the ledger; when this returns, it is accepted."""
-    from workers.cli.submit import submit_request
+    from workers.cli.commands.submit import submit_request
 
     fields = {
         "request_id": request_id,
@@ -131,7 +131,7 @@ def submit(
 @app.command()
 def status(request_id: RequestId, json: Json = False) -> None:
     """Where a request stands, and what it waits for."""
-    from workers.cli.status import show_status
+    from workers.cli.commands.status import show_status
 
     raise typer.Exit(show_status(request_id, as_json=json))
 
@@ -139,7 +139,7 @@ def status(request_id: RequestId, json: Json = False) -> None:
 @app.command()
 def wait(request_id: RequestId, timeout_s: Timeout = None, json: Json = False) -> None:
     """Wait until a request has ended, and print its outcome."""
-    from workers.cli.status import wait_for_outcome
+    from workers.cli.commands.status import wait_for_outcome
 
     raise typer.Exit(wait_for_outcome(request_id, timeout_s, as_json=json))
 
@@ -151,7 +151,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """The requests that have not ended, oldest first."""
-    from workers.cli.listing import show_list
+    from workers.cli.commands.list_requests import show_list
 
     raise typer.Exit(show_list(ended=ended, limit=limit, as_json=json))
 
@@ -174,7 +174,7 @@ def history(
     json: Json = False,
 ) -> None:
     """All that happened to a request; or who asked for what, every attempt, and what came of it."""
-    from workers.cli.history import Filters, show_history
+    from workers.cli.commands.history import Filters, show_history
 
     filters = Filters(cluster_id, since, requested_by, status, limit)
     raise typer.Exit(show_history(request_id, filters, stops=stops, as_json=json))
@@ -186,7 +186,7 @@ def stats(
     json: Json = False,
 ) -> None:
     """How long operations take (p50, p90) and how many fail, by pool."""
-    from workers.cli.stats import show_stats
+    from workers.cli.commands.stats import show_stats
 
     raise typer.Exit(show_stats(cluster_id, as_json=json))
 
@@ -198,7 +198,7 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Take no further nodes for a request. What is already sent runs to its end."""
-    from workers.cli.cancel import cancel_by_id
+    from workers.cli.commands.cancel import cancel_by_id
 
     raise typer.Exit(cancel_by_id(request_id, by, as_json=json))
 
@@ -217,7 +217,7 @@ def pause(
     json: Json = False,
 ) -> None:
     """Send nothing new. What runs is followed to its end, and requests are still taken in."""
-    from workers.cli.pause import pause_sending
+    from workers.cli.commands.pause import pause_sending
 
     raise typer.Exit(pause_sending(cluster_id, reason, lasting, by, as_json=json))
 
@@ -232,7 +232,7 @@ def resume(
     json: Json = False,
 ) -> None:
     """Lift a pause, and show what is still paused."""
-    from workers.cli.pause import resume_sending
+    from workers.cli.commands.pause import resume_sending
 
     raise typer.Exit(resume_sending(cluster_id, by, as_json=json))
 
@@ -252,7 +252,7 @@ def resolve(
     json: Json = False,
 ) -> None:
     """Show what is known of a held operation, and decide it."""
-    from workers.cli.resolve import resolve_held
+    from workers.cli.commands.resolve import resolve_held
 
     raise typer.Exit(
         resolve_held(
@@ -270,7 +270,7 @@ def resolve(
 @app.command()
 def quota(json: Json = False) -> None:
     """How many of the account's API calls are used."""
-    from workers.cli.quota import show_quota
+    from workers.cli.commands.quota import show_quota
 
     raise typer.Exit(show_quota(as_json=json))
 
@@ -286,7 +286,7 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check settings, Redis, clocks, credentials, and what needs a person."""
-    from workers.cli.doctor import examine
+    from workers.cli.commands.doctor import examine
 
     raise typer.Exit(examine(zone, accept_ledger=accept_ledger, as_json=json))
 
@@ -297,7 +297,7 @@ register(app)
 @app.command(hidden=True)
 def reference(root: Path) -> None:
     """Write what the documentation takes from the code: schemas, and the README's settings."""
-    from workers.cli.reference import write_reference
+    from workers.cli.commands.reference import write_reference
 
     write_reference(root)
 
@@ -315,7 +315,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from workers.cli.failures import explain
+        from workers.cli.errors import explain
 
         explanation = explain(error)
         if explanation is None:

@@ -6,7 +6,7 @@ import getpass
 import sys
 from contextlib import suppress
 
-from workers.cli.output import say
+from workers.cli.terminal import say
 
 
 def name_of_user() -> str:

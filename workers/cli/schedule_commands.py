@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 @policy.command()
 def check(file: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = False) -> None:
     """Tell every mistake in a policy file. Exit code 2 if there is one."""
-    from workers.cli.policy import check_policy
+    from workers.cli.commands.policy import check_policy
 
     raise typer.Exit(check_policy(file, as_json=json))
 
@@ -30,7 +30,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = Fa
 @policy.command()
 def show(json: Json = False) -> None:
     """What the policy file that SCALEOUT_POLICY_FILE names comes to."""
-    from workers.cli.policy import show_policy
+    from workers.cli.commands.policy import show_policy
 
     raise typer.Exit(show_policy(as_json=json))
 
@@ -38,7 +38,7 @@ def show(json: Json = False) -> None:
 @schedules.callback(invoke_without_command=True)
 def list_schedules(context: typer.Context, json: Json = False) -> None:
     if context.invoked_subcommand is None:
-        from workers.cli.schedules import show_schedules
+        from workers.cli.commands.schedules import show_schedules
 
         raise typer.Exit(show_schedules(as_json=json))
 
@@ -52,7 +52,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Ask for a schedule's nodes now, beside its moments, by a request of its own."""
-    from workers.cli.schedule_run import run_schedule
+    from workers.cli.commands.trigger_schedule import run_schedule
 
     raise typer.Exit(run_schedule(name, dry_run=dry_run, by=by, confirmed=yes, as_json=json))
 
@@ -67,6 +67,6 @@ def health(
     json: Json = False,
 ) -> None:
     """Whether a worker of this host ticks: exit code 0 if so, 1 if not. For probes."""
-    from workers.cli.health import show_health
+    from workers.cli.commands.health import show_health
 
     raise typer.Exit(show_health(within_s, worker, anywhere=anywhere, as_json=json))

@@ -1,0 +1,1 @@
+"""A simulated provider. Imports nothing else of the project."""

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.contract.field_checks import MAX_RESOURCE_CONF_CHARS
 from tasks.contract.request import (
     MAX_DEADLINE_S,
     MAX_NODES_PER_REQUEST,
@@ -19,6 +18,7 @@ from tasks.contract.request import (
     content_fingerprint,
     parse_request,
 )
+from tasks.contract.validators import MAX_RESOURCE_CONF_CHARS
 
 SMALLEST: dict[str, Any] = {"request_id": "r-1", "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2}
 

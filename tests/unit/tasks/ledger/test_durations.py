@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tasks.ledger.durations import Duration, Pool, percentile, took
 from tasks.ledger.records import State, Verdict
-from tasks.lifecycle import job_end
-from tests.unit.tasks.lifecycle.records import NOW, SENT, cluster, operation, request, served
+from tasks.state_machine import completion
+from tests.support.records import NOW, SENT, cluster, operation, request, served
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=100), st.floats(0.01, 1.0))
@@ -42,7 +42,7 @@ def test_an_operation_that_ends_by_its_job_leaves_its_duration_with_its_pool(suc
     done = operation({"r-1": 2})
     verdict = Verdict(successful=successful, ended_at=NOW - 5)
 
-    changes = job_end.finish(
+    changes = completion.finish(
         done, [served(done)], cluster(), verdict, nodes_added=1, node_ids=("cln-1",), now=NOW
     )
 
@@ -52,7 +52,7 @@ def test_an_operation_that_ends_by_its_job_leaves_its_duration_with_its_pool(suc
 def test_an_operation_that_no_request_is_left_of_leaves_nothing() -> None:
     verdict = Verdict(successful=True, ended_at=NOW)
 
-    changes = job_end.finish(operation(), [], cluster(), verdict, nodes_added=2, node_ids=(), now=NOW)
+    changes = completion.finish(operation(), [], cluster(), verdict, nodes_added=2, node_ids=(), now=NOW)
 
     assert changes.durations == []
 

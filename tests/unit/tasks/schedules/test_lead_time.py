@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from config.policy import Schedule
+from config.policy.model import Schedule
 from tasks.schedules.lead_time import MOST_LEARNT_S, lead_time_s, rounds
 
 

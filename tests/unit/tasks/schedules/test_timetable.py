@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.policy import Schedule
-from tasks.schedules.adoption import through_of
-from tasks.schedules.identity import request_id, run_id
+from config.policy.model import Schedule
+from tasks.schedules.last_handled import through_of
+from tasks.schedules.request_ids import request_id, run_id
 from tasks.schedules.timetable import LOOK_AGAIN_MS, MOST_COUNTED, Fire, Missed, Rest, next_step
 
 

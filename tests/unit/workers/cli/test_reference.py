@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from config.settings import PREFIX, Settings
-from workers.cli.reference import settings_table, with_settings
+from workers.cli.commands.reference import settings_table, with_settings
 
 ROOT = Path(__file__).resolve().parents[4]
 

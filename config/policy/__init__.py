@@ -1,0 +1,1 @@
+"""The policy file: limits, what is allowed, schedules. Imports config only."""

@@ -1,0 +1,196 @@
+"""Reads a policy file, and reads it again when it has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from config.policy.checks import (
+    duplicate_names,
+    guardrail_problems,
+    limit_problems,
+    place,
+    schedule_problems,
+)
+from config.policy.error_messages import sentences, unknown_keys
+from config.policy.model import REQUEST_FIELDS, Allow, Policy, PolicyLimits, Schedule
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 1.0
+SHOWN_DIGEST = 12
+
+T = TypeVar("T", bound=BaseModel)
+# What is wrong with the fields of a request, by the contract of requests, which this package does not know.
+CheckRequest = Callable[[Mapping[str, Any]], Sequence[str]]
+Signature = tuple[int, int, int]
+
+
+class PolicyError(ValueError):
+    """A policy file cannot be used; `problems` has one sentence for each thing that is wrong."""
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        self.path = path
+        self.problems = list(problems)
+        super().__init__(f"policy file {path}: {'; '.join(self.problems)}")
+
+
+def load_policy(path: Path, check_request: CheckRequest | None = None) -> Policy:
+    """Raises PolicyError with every mistake at once."""
+    try:
+        return parse_policy(path.read_bytes(), check_request)
+    except OSError as error:
+        raise PolicyError(path, [f"cannot be read: {error.strerror}"]) from None
+    except _Wrong as wrong:
+        raise PolicyError(path, wrong.problems) from None
+
+
+class _Wrong(ValueError):  # noqa: N818 - says what the content is
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+def parse_policy(content: bytes, check_request: CheckRequest | None) -> Policy:
+    try:
+        data = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _Wrong([f"line {line}: is no UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise _Wrong([f"is no TOML: {error}"]) from None
+    problems = unknown_keys("", data, ("limits", "allow", "schedule"))
+    limits = _table(PolicyLimits, "limits", data.get("limits", {}), problems)
+    allow = _table(Allow, "allow", data.get("allow", {}), problems)
+    schedules = _schedules(data.get("schedule", []), problems, check_request)
+    if limits is not None:
+        problems += limit_problems("limits", limits)
+        for name, of_cluster in limits.clusters.items():
+            problems += limit_problems(f'limits.clusters."{name}"', of_cluster)
+        for name, of_producer in limits.producers.items():
+            problems += limit_problems(f'limits.producers."{name}"', of_producer)
+    problems += guardrail_problems(
+        Policy(limits=limits or PolicyLimits(), allow=allow or Allow(), schedules=tuple(schedules))
+    )
+    if problems:
+        raise _Wrong(problems)
+    assert limits is not None  # noqa: S101 - or there were problems
+    assert allow is not None  # noqa: S101
+    return Policy(limits=limits, allow=allow, schedules=tuple(schedules))
+
+
+def _table(
+    kind: type[T], where: str, data: Any, problems: list[str], leave_out: Collection[str] = ()
+) -> T | None:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problems += sentences(where, error, kind, leave_out)
+        return None
+
+
+def _schedules(data: Any, problems: list[str], check_request: CheckRequest | None) -> list[Schedule]:
+    if not isinstance(data, list):
+        problems.append("schedule: must be written [[schedule]], once for each schedule")
+        return []
+    found = []
+    for number, table in enumerate(data, 1):
+        name = table.get("name") if isinstance(table, dict) else None
+        where = place(name) if isinstance(name, str) else f"schedule #{number}"
+        of_request = _request_problems(where, table, check_request)
+        # The contract of requests says the same of their fields, and more.
+        schedule = _table(Schedule, where, table, problems, leave_out=REQUEST_FIELDS if of_request else ())
+        problems += of_request
+        if schedule is not None:
+            problems += schedule_problems(schedule)
+            found.append(schedule)
+    problems += duplicate_names([schedule.name for schedule in found])
+    return found
+
+
+def _request_problems(where: str, table: Any, check_request: CheckRequest | None) -> list[str]:
+    if check_request is None or not isinstance(table, dict):
+        return []
+    fields = {name: table[name] for name in REQUEST_FIELDS if name in table}
+    return [f"{where}.{problem}" for problem in check_request(fields)]
+
+
+class PolicyFile:
+    """The policy in force. A changed file is read again; a broken one is refused, the last good one stays.
+
+    Calling it gives the policy. At most once a second it looks whether the file has changed, and takes what
+    it finds when that has stood still for one more look: a file that is just being written may well be read
+    as a shorter one. `path` None is a policy that limits nothing. Raises PolicyError when it is made.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        check_request: CheckRequest | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self.digest = ""
+        self._check_request = check_request
+        self._now_s = now_s
+        self._policy = Policy()
+        self._told = ""
+        self._next_look = now_s() + LOOK_EVERY_S
+        self._taken = self._changed = _signature(path)
+        if path is not None:
+            self._take(path)
+
+    def __call__(self) -> Policy:
+        now = self._now_s()
+        if self.path is None:
+            return self._policy
+        self._tell(self.path)
+        if now < self._next_look:
+            return self._policy
+        self._next_look = now + LOOK_EVERY_S
+        found = _signature(self.path)
+        if found != self._taken and found == self._changed:
+            self._taken = found
+            self._take_again(self.path)
+            self._tell(self.path)
+        self._changed = found
+        return self._policy
+
+    def _take_again(self, path: Path) -> None:
+        try:
+            self._take(path)
+        except PolicyError as error:
+            problems = error.problems
+        else:
+            return
+        log.error("policy_refused", path=str(path), problems=problems, in_force=self.digest)
+
+    def _take(self, path: Path) -> None:
+        self._policy = load_policy(path, self._check_request)
+        content = self._policy.model_dump_json()
+        self.digest = hashlib.sha256(content.encode()).hexdigest()[:SHOWN_DIGEST]
+
+    def _tell(self, path: Path) -> None:
+        """Not when it is made, for a worker reads its policy before it has a log."""
+        if self._told != self.digest:
+            self._told = self.digest
+            count = len(self._policy.schedules)
+            log.info("policy_loaded", path=str(path), digest=self.digest, schedules=count)
+
+
+def _signature(path: Path | None) -> Signature | None:
+    """What changes when the file does; None while it is not there."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

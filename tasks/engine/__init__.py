@@ -1,0 +1,1 @@
+"""The running process: wiring, and a dispatcher that hands due work to handlers. Imports all below."""

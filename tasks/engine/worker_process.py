@@ -1,0 +1,82 @@
+"""The engine of this worker process, for the Celery tasks; opened by the first that needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from celery import current_app
+
+from config.policy.file import PolicyFile
+from config.settings import Settings, load
+from tasks.contract.policy_file import open_policy
+from tasks.engine.celery_results import resolve
+from tasks.engine.wiring import Engine, open_engine
+from tasks.handlers.publish_outcomes import Told
+from tasks.runtime.process import Process
+
+DRAIN_MARGIN_S = 5.0
+
+T = TypeVar("T")
+
+_process: Process[Engine] = Process()
+
+
+class _Consumer(Protocol):
+    """The part of Celery's consumer that sends events; it has a new dispatcher after each reconnection."""
+
+    event_dispatcher: Any
+
+
+_consumer: _Consumer | None = None
+_policy: PolicyFile | None = None
+
+
+def engine() -> Engine:
+    """The process's engine."""
+    return _process.parts(_open)
+
+
+def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+    """Run `coroutine` in the engine's event loop, for at most `timeout_s`."""
+    return _process.loop.run(coroutine, timeout_s=timeout_s)
+
+
+def govern_by(policy: PolicyFile) -> None:
+    """The policy of this process, read before anything else is done."""
+    global _policy
+    _policy = policy
+
+
+def announce_through(consumer: _Consumer) -> None:
+    """Send Celery's `task-succeeded` events, which Flower shows, through this consumer's dispatcher."""
+    global _consumer
+    _consumer = consumer
+
+
+def close(drain_s: float) -> None:
+    """At the end of the process: let what is under way come to its end, then close everything."""
+    _process.close(lambda engine: engine.close(drain_s=drain_s), timeout_s=drain_s + DRAIN_MARGIN_S)
+
+
+async def tell_producers(outcomes: Sequence[Told]) -> None:
+    """Resolve the `AsyncResult`s that producers wait for."""
+    await asyncio.to_thread(_resolve, outcomes)
+
+
+def _resolve(outcomes: Sequence[Told]) -> None:
+    resolve(current_app.backend, outcomes)
+    dispatcher = _consumer.event_dispatcher if _consumer is not None else None
+    if dispatcher is None or not dispatcher.enabled:
+        return
+    for task_id, outcome in outcomes:
+        dispatcher.send(
+            "task-succeeded", uuid=task_id, result=repr(outcome["status"]), runtime=outcome["duration_s"]
+        )
+
+
+async def _open() -> Engine:
+    settings = load(Settings)
+    # As it was read when the process started: what comes over a good file is refused, however early.
+    return await open_engine(settings, tell_producers, _policy or open_policy(settings))

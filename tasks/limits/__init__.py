@@ -1,0 +1,1 @@
+"""PURE: what the policy allows. Imports contract and config; no I/O."""

@@ -1,0 +1,1 @@
+"""What people are shown of the ledger. Imports state_machine and below."""

@@ -1,0 +1,180 @@
+"""What the policy says against a request that comes in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from config.policy.model import Policy
+from tasks.limits.applicable import Meter, meters_of, restricts
+from tasks.limits.checks import Figures, Usage, against, allowed_by, room_at, that_end_it
+from tests.support.requests import DAY, FLIGHT, HOUR, NOW, asks, bought, policy
+
+NOTHING_BOUGHT = Figures()
+
+
+def rules(of: Policy, figures: Figures = NOTHING_BOUGHT, **request: Any) -> list[str]:
+    return [violation.rule for violation in against(of, asks(**request), figures)]
+
+
+def test_without_a_policy_everything_may_be_bought() -> None:
+    assert not restricts(Policy())
+    assert against(Policy(), asks(10_000), bought(10**9, present=10**9)) == []
+    assert meters_of(Policy(), "ehpc-a", ["somebody"]) == []
+
+
+@pytest.mark.parametrize(
+    ("allow", "broken"),
+    [
+        ({"clusters": ["ehpc-*"], "zones": ["jn1a"], "roles": ["compute"]}, []),
+        ({"clusters": ["hpc-*", "ehpc-b"]}, ["allow.clusters"]),
+        ({"zones": ["jn1b", "gd?"]}, ["allow.zones"]),
+        ({"roles": ["login"]}, ["allow.roles"]),
+        ({"clusters": ["EHPC-*"], "zones": ["JN1A"]}, ["allow.clusters", "allow.zones"]),
+    ],
+)
+def test_clusters_zones_and_roles_are_allowed_by_globs(allow: dict[str, Any], broken: list[str]) -> None:
+    assert [violation.rule for violation in allowed_by(policy(allow=allow), asks())] == broken
+
+
+def test_what_is_not_allowed_is_told_with_what_is() -> None:
+    (violation,) = allowed_by(policy(allow={"zones": ["jn1b", "gd*"]}), asks())
+
+    assert violation.text == "allow.zones = jn1b, gd*: zone jn1a is not among them"
+    assert not violation.waits
+
+
+def test_every_rule_that_is_broken_is_told_at_once() -> None:
+    of = policy(allow={"roles": ["login"]}, nodes_per_request=5, nodes_per_cluster=8, nodes_per_hour=9)
+
+    assert rules(of) == [
+        "allow.roles",
+        "limits.nodes_per_request",
+        "limits.nodes_per_cluster",
+        "limits.nodes_per_hour",
+    ]
+
+
+def test_a_request_of_exactly_the_limit_is_within_it() -> None:
+    names = ("nodes_per_request", "nodes_in_flight_per_cluster", "nodes_per_cluster", "nodes_per_hour")
+    limits: dict[str, Any] = dict.fromkeys(names, 10)
+    of = policy(**limits, nodes_per_day=10)
+
+    assert rules(of, Figures(present=0)) == []
+    assert len(rules(of, Figures(present=0), nodes=11)) == 5
+
+
+def test_limits_of_account_cluster_and_producer_hold_together() -> None:
+    of = policy(
+        nodes_per_request=100,
+        clusters={"ehpc-a": {"nodes_per_request": 20}, "ehpc-b": {"nodes_per_request": 1}},
+        producers={"nightly": {"nodes_per_request": 8}, "other": {"nodes_per_request": 1}},
+    )
+
+    assert rules(of, requested_by="nightly") == ['limits.producers."nightly".nodes_per_request']
+    assert rules(of) == []
+    assert rules(of, nodes=21) == ['limits.clusters."ehpc-a".nodes_per_request']
+    assert rules(of, nodes=1, cluster_id="ehpc-b") == []
+
+
+def test_a_rolling_limit_counts_what_was_bought_before() -> None:
+    of = policy(nodes_per_hour=100)
+
+    assert rules(of, bought(90)) == []
+    (violation,) = against(of, asks(), bought(91))
+    assert (violation.limit, violation.present, violation.asked) == (100, 91, 10)
+    assert violation.text == (
+        "limits.nodes_per_hour = 100: 91 nodes were bought in the last hour or are on their way, "
+        "10 more would be 101"
+    )
+
+
+def test_each_rolling_limit_has_a_meter_of_its_own() -> None:
+    of = policy(
+        nodes_per_day=100,
+        clusters={"ehpc-a": {"nodes_per_hour": 100}},
+        producers={"nightly": {"nodes_per_day": 100}},
+    )
+    full = Usage(100)
+
+    def broken(meter: Meter) -> list[str]:
+        return rules(of, Figures({meter: full}), requested_by="nightly")
+
+    assert broken(DAY) == ["limits.nodes_per_day"]
+    assert broken(HOUR) == []
+    assert broken(Meter("cluster:ehpc-a", 3_600)) == ['limits.clusters."ehpc-a".nodes_per_hour']
+    assert broken(Meter("cluster:ehpc-b", 3_600)) == []
+    assert broken(Meter("producer:nightly", 86_400, "nightly")) == [
+        'limits.producers."nightly".nodes_per_day'
+    ]
+
+
+def test_waiting_is_told_with_the_time_when_there_is_room() -> None:
+    of = policy(nodes_per_hour=100, wait=True)
+    figures = bought(100, HOUR, (NOW + 60_000, 4), (NOW + 90_000, 6), (NOW + 95_000, 90))
+
+    (violation,) = against(of, asks(), figures)
+
+    assert violation.waits
+    assert violation.until == NOW + 90_000
+    assert violation.text.endswith("; there is room from 2023-11-14T22:14:50.000Z on")
+    assert that_end_it([violation]) == []
+
+
+def test_no_time_is_told_where_none_is_known() -> None:
+    # The others are of operations that have no job yet.
+    assert room_at(Usage(100, ((NOW, 4),)), 90) is None
+    assert room_at(Usage(100, ((NOW, 4), (NOW + 1, 6))), 90) == NOW + 1
+
+
+def test_more_than_a_cluster_may_ever_have_is_refused_even_where_limits_wait() -> None:
+    of = policy(nodes_per_cluster=9, wait=True)
+
+    (violation,) = that_end_it(against(of, asks(), NOTHING_BOUGHT))
+
+    assert violation.text == "limits.nodes_per_cluster = 9: the request alone asks for 10 nodes"
+
+
+def test_a_cluster_has_what_is_there_and_what_is_on_its_way() -> None:
+    of = policy(nodes_per_cluster=100)
+
+    assert rules(of, Figures({FLIGHT: Usage(30)}, present=60)) == []
+    (violation,) = against(of, asks(), Figures({FLIGHT: Usage(30)}, present=61))
+    assert violation.present == 91
+    # Nobody has counted: the plan will.
+    assert rules(of, Figures({FLIGHT: Usage(99)}, present=None)) == []
+
+
+def test_what_is_in_flight_on_a_cluster_is_limited_by_what_is_not_settled() -> None:
+    of = policy(nodes_in_flight_per_cluster=100)
+
+    assert rules(of, bought(90, FLIGHT)) == []
+    (violation,) = against(of, asks(), bought(91, FLIGHT))
+    assert violation.text == (
+        "limits.nodes_in_flight_per_cluster = 100: 91 nodes are asked for and not settled yet, "
+        "10 more would be 101"
+    )
+
+
+def test_a_limit_in_flight_that_waits_keeps_no_request_from_its_turn() -> None:
+    of = policy(nodes_in_flight_per_cluster=100, wait=True)
+
+    assert rules(of, bought(91, FLIGHT)) == []
+    assert rules(of, nodes=101) == []
+
+
+def test_a_request_larger_than_a_limit_by_time_may_wait_unless_its_nodes_are_named() -> None:
+    of = policy(nodes_per_hour=6, wait=True)
+
+    assert that_end_it(against(of, asks(), NOTHING_BOUGHT)) == []
+    (violation,) = that_end_it(against(of, asks(node_name="web"), NOTHING_BOUGHT))
+    assert violation.text == "limits.nodes_per_hour = 6: 10 named nodes are asked for in one call"
+
+
+def test_producers_are_counted_if_the_policy_knows_them() -> None:
+    of = policy(producers={"nightly": {"nodes_per_day": 800}})
+
+    scopes = {meter.scope for meter in meters_of(of, "ehpc-a", ["nightly", "somebody", None])}
+
+    assert scopes == {"account", "cluster:ehpc-a", "producer:nightly"}

@@ -1,0 +1,103 @@
+"""Which nodes a job has brought, when the operation log alone does not say so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.ehpc.models import NodeRow
+from tasks.ledger.records import State, Verdict
+from tasks.state_machine.node_arrivals import needs_listing, nodes_made, nodes_that_came
+from tests.support.records import NOW, SENT, operation
+
+THREE = operation({"r-1": 2, "r-2": 1})
+
+
+def node(number: int, at: int | None = SENT + 10_000, **more: Any) -> NodeRow:
+    made = None if at is None else datetime.fromtimestamp(at / 1000, UTC)
+    given = {"node_id": f"cln-{number}", "role": "compute", "status": "active", "create_time": made}
+    return NodeRow.model_validate({**given, **more})
+
+
+def verdict(*ids: int, successful: bool = False) -> Verdict:
+    return Verdict(successful=successful, ended_at=NOW, node_ids=tuple(f"cln-{number}" for number in ids))
+
+
+@pytest.mark.parametrize(
+    ("said", "unclear"),
+    [
+        (verdict(1, 2, 3, successful=True), False),
+        (verdict(successful=True), False),
+        (verdict(1, 2, 3, 4, successful=True), False),
+        (verdict(1, 2, successful=True), True),
+        (verdict(1, 2, 3), True),
+        (verdict(), True),
+    ],
+)
+def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(said: Verdict, unclear: bool) -> None:
+    assert needs_listing(THREE, said) is unclear
+
+
+@pytest.mark.parametrize(
+    ("row", "came"),
+    [
+        pytest.param(node(1), True, id="made while the job ran"),
+        pytest.param(node(1, SENT - 5_000), True, id="made as it was sent, by another clock"),
+        pytest.param(node(1, NOW + 999), True, id="made in the second in which it ended"),
+        pytest.param(node(1, SENT - 5_001), False, id="made before"),
+        pytest.param(node(1, NOW + 1_000), False, id="made after"),
+        pytest.param(node(1, None), False, id="made who knows when"),
+        pytest.param(node(1, role="login"), False, id="of another role"),
+        pytest.param(node(9, None, role="login"), True, id="named by the log"),
+        *(
+            pytest.param(node(number, status=status), False, id=f"{status}-{number}")
+            for status in ("deleted", "deleting", "ceased", "terminated")
+            for number in (1, 9)
+        ),
+    ],
+)
+def test_a_node_is_the_jobs_if_the_log_names_it_or_it_was_made_meanwhile_and_is_still_there(
+    row: NodeRow, came: bool
+) -> None:
+    assert nodes_that_came(THREE, verdict(9), [row]) == ([row.node_id] if came else [])
+
+
+def test_nodes_that_were_made_before_the_job_started_are_not_its_own_though_it_had_been_sent() -> None:
+    late = Verdict(successful=False, started_at=SENT + 50_000, ended_at=NOW)
+
+    assert nodes_that_came(THREE, late, [node(1, SENT + 49_999), node(2, SENT + 50_000)]) == ["cln-2"]
+
+
+def test_an_operation_that_does_not_say_when_it_was_sent_goes_by_when_it_was_planned() -> None:
+    of = operation(state=State.PLANNED, planned_at=SENT)
+
+    assert nodes_that_came(of, verdict(), [node(1, SENT - 5_001), node(2, SENT)]) == ["cln-2"]
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(-20, 120)), unique_by=lambda row: row[0]))
+def test_never_more_nodes_come_than_were_asked_for_and_all_are_of_the_listing(
+    made: list[tuple[int, int]],
+) -> None:
+    rows = [node(number, SENT + seconds * 1000) for number, seconds in made]
+
+    came = nodes_that_came(THREE, verdict(1, 2), rows)
+
+    assert len(came) <= THREE.node_count
+    assert len(came) == len(set(came))
+    assert set(came) <= {row.node_id for row in rows}
+
+
+def test_the_nodes_that_the_log_names_come_before_those_that_were_made_about_that_time() -> None:
+    rows = [node(1, SENT - 4_000), node(2), node(3), node(4)]
+
+    assert set(nodes_that_came(THREE, verdict(2, 3, 4), rows)) == {"cln-2", "cln-3", "cln-4"}
+
+
+def test_nodes_that_were_made_count_even_if_they_are_gone_by_now() -> None:
+    rows = [node(1, status="deleted"), node(2), node(3, role="login"), node(4, None), node(5, NOW + 5_001)]
+
+    assert nodes_made(rows, "compute", SENT, NOW) == ["cln-1", "cln-2"]

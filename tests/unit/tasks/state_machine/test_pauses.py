@@ -1,0 +1,167 @@
+"""What making, lifting and looking at a pause writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.ledger.breakers import Breaker
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.pauses import EVERYTHING, Act, Pause, Pauses
+from tasks.state_machine.pauses import BY_TIME, MOST_UNTOLD, look_at, park, pause, resume, text_of
+from tasks.state_machine.planning import plan_cluster
+from tests.support.records import CLUSTER_DUE, NO_ACCOUNT_TROUBLE, NOW, check, cluster, request, told, written
+
+OF_ALL = Pause(scope=EVERYTHING)
+OF_ONE = Pause(scope="ehpc-a", version=4)
+LOOK = Due(DueKind.PAUSE, "ehpc-a")
+UNTIL = NOW + 60_000
+IN_FORCE = OF_ONE.model_copy(
+    update={"paused": True, "by": "ann", "why": "moving racks", "since": NOW, "until": UNTIL}
+)
+BROKEN = Breaker(zone="jn1a", node_role="compute", failures=5, said="no", opened=1, since=NOW, until=UNTIL)
+
+
+def test_a_pause_is_written_with_who_and_why_and_a_worker_is_called_to_log_it() -> None:
+    changes = pause(OF_ONE, by="ann", why="moving racks", until=UNTIL, now=NOW)
+
+    made = written(changes, OF_ONE)
+    assert made.in_force(NOW)
+    assert (made.by, made.why, made.since, made.until) == ("ann", "moving racks", NOW, UNTIL)
+    assert made.untold == (Act(event="paused", at=NOW, by="ann", why="moving racks", until=UNTIL),)
+    assert changes.due == {LOOK: NOW}
+    assert changes.paused == {"ehpc-a": NOW}
+    event = told(changes, "paused")
+    assert (event.noted, event.fields["by"], event.fields["cluster_id"]) == (True, "ann", "ehpc-a")
+    assert not changes.sends
+
+
+def test_a_pause_of_everything_names_no_cluster() -> None:
+    changes = pause(OF_ALL, by="ann", why=None, until=None, now=NOW)
+
+    assert told(changes, "paused").fields["cluster_id"] is None
+    assert text_of(written(changes, OF_ALL)) == (
+        "pause: everything is paused by ann since 2023-11-14T22:13:20.000Z, until it is resumed"
+    )
+
+
+def test_a_pause_is_in_force_up_to_its_end() -> None:
+    assert IN_FORCE.in_force(UNTIL - 1)
+    assert not IN_FORCE.in_force(UNTIL)
+    assert IN_FORCE.model_copy(update={"until": None}).in_force(UNTIL * 2)
+    assert not OF_ONE.in_force(NOW)
+
+
+def test_resuming_lifts_the_pause_and_brings_back_in_the_same_step_what_waited_for_it() -> None:
+    changes = resume(IN_FORCE, None, by="bob", now=NOW + 5)
+
+    assert changes is not None
+    after = written(changes, IN_FORCE)
+    assert not after.in_force(NOW + 5)
+    assert changes.unparked == {"ehpc-a": NOW + 5}
+    assert changes.paused == {"ehpc-a": None}
+    assert changes.due == {LOOK: NOW + 5}
+    assert told(changes, "resumed").fields["by"] == "bob"
+
+
+def test_resuming_a_cluster_closes_its_breakers_also_if_no_pause_is_there() -> None:
+    at = cluster(gate=None, breakers={"p": BROKEN, "q": BROKEN.model_copy(update={"opened": 0})})
+
+    changes = resume(OF_ONE, at, by="bob", now=NOW)
+
+    assert changes is not None
+    assert written(changes, at).breakers == {}
+    assert changes.sooner == {CLUSTER_DUE: NOW}
+    assert changes.broken == {"ehpc-a": None}
+    assert told(changes, "breaker_closed").fields["by"] == "bob"
+
+
+def test_there_is_nothing_to_resume_where_nothing_is_paused() -> None:
+    closed = cluster(breakers={"p": BROKEN.model_copy(update={"opened": 0})})
+
+    assert resume(OF_ONE, None, by="bob", now=NOW) is None
+    assert resume(OF_ONE, closed, by="bob", now=NOW) is None
+
+
+def test_a_worker_logs_what_people_have_done_and_comes_back_at_the_end() -> None:
+    acts = tuple(Act(event=name, at=NOW, by="ann") for name in ("paused", "resumed", "paused"))
+    record = IN_FORCE.model_copy(update={"untold": acts})
+
+    changes = look_at(record, NOW + 1)
+
+    assert [event.name for event in changes.events] == ["paused", "resumed", "paused"]
+    assert not any(event.noted for event in changes.events)
+    assert written(changes, record).untold == ()
+    assert written(changes, record).in_force(NOW + 1)
+    assert changes.due == {LOOK: UNTIL}
+    assert changes.unparked == {}
+
+
+def test_a_worker_lifts_a_pause_whose_time_is_over() -> None:
+    changes = look_at(IN_FORCE, UNTIL)
+
+    after = written(changes, IN_FORCE)
+    assert not after.paused
+    assert after.untold == ()
+    assert changes.unparked == {"ehpc-a": UNTIL}
+    assert changes.due == {LOOK: None}
+    assert told(changes, "resumed").fields["by"] == BY_TIME
+
+
+def test_what_no_worker_has_logged_stays_bounded() -> None:
+    record = OF_ONE
+    for number in range(MOST_UNTOLD + 5):
+        record = written(pause(record, by=f"n{number}", why=None, until=None, now=NOW), record)
+
+    assert len(record.untold) == MOST_UNTOLD
+    assert record.untold[-1].by == f"n{MOST_UNTOLD + 4}"
+
+
+def test_what_is_parked_checks_both_pauses_and_leaves_the_due_set() -> None:
+    pauses = Pauses(OF_ALL, IN_FORCE)
+
+    changes = park(CLUSTER_DUE, pauses, IN_FORCE)
+
+    assert changes.checks == [OF_ALL, IN_FORCE]
+    assert changes.parked == [("ehpc-a", CLUSTER_DUE)]
+    assert changes.due == {CLUSTER_DUE: None}
+
+
+@pytest.mark.parametrize("pauses", [Pauses(OF_ALL, IN_FORCE), Pauses(IN_FORCE, OF_ONE)])
+def test_nothing_is_planned_while_the_cluster_or_everything_is_paused(pauses: Pauses) -> None:
+    one = request(wanted=2)
+    made = plan_cluster(
+        cluster(gate=None),
+        NO_ACCOUNT_TROUBLE,
+        {one.pool: [one]},
+        now=NOW,
+        coalesce_ms=0,
+        lease_ms=1,
+        probe_ms=1,
+        operation_id="op-1",
+        pauses=pauses,
+    )
+
+    check(made.changes)
+    assert made.operation is None
+    assert made.changes.puts == []
+    assert made.changes.due == {CLUSTER_DUE: None}
+    assert [due for _, due in made.changes.parked] == [CLUSTER_DUE]
+
+
+def test_a_plan_rests_on_there_being_no_pause() -> None:
+    one = request(wanted=2)
+    pauses = Pauses(OF_ALL, OF_ONE)
+    made = plan_cluster(
+        cluster(gate=None),
+        NO_ACCOUNT_TROUBLE,
+        {one.pool: [one]},
+        now=NOW,
+        coalesce_ms=0,
+        lease_ms=1,
+        probe_ms=1,
+        operation_id="op-1",
+        pauses=pauses,
+    )
+
+    assert made.operation is not None
+    assert made.changes.checks == [OF_ALL, OF_ONE]

@@ -1,0 +1,377 @@
+"""What a refused operation means for its requests, its cluster and the account."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.ehpc.errors import (
+    AccountRefused,
+    Busy,
+    EhpcError,
+    NotAccepted,
+    NotSent,
+    QuotaExhausted,
+    Rejected,
+    Shortage,
+)
+from tasks.ledger.change_set import Changes
+from tasks.ledger.records import Account, Cluster, Operation, Refusal, Request, State
+from tasks.state_machine.refusal import Waiting, pause_account, refuse
+from tests.support.records import (
+    AN_HOUR,
+    CLUSTER_DUE,
+    NO_ACCOUNT_TROUBLE,
+    NOW,
+    OPERATION_DUE,
+    cluster,
+    expires,
+    is_written,
+    operation,
+    request,
+    served,
+    share,
+    told,
+    written,
+)
+
+SHORTAGE = Shortage("the provider answered 5200: too few nodes", ret_code=5200)
+BUSY = Busy("the provider answered 5300: being changed", ret_code=5300)
+REJECTED = Rejected("the provider answered 1100: no such node_role", ret_code=1100)
+ACCOUNT = AccountRefused("the provider answered 2000: no money", ret_code=2000)
+QUOTA = QuotaExhausted("the provider answered 2500: too many calls", ret_code=2500)
+NOT_ACCEPTED = NotAccepted("the provider answered 1300: too old", ret_code=1300)
+NOT_SENT = NotSent("connection refused")
+
+ALL = [SHORTAGE, BUSY, REJECTED, ACCOUNT, QUOTA, NOT_ACCEPTED, NOT_SENT]
+BY_CLUSTER = [BUSY, NOT_ACCEPTED, NOT_SENT]
+WAITED_OUT = [BUSY, ACCOUNT, QUOTA, NOT_ACCEPTED, NOT_SENT]
+
+FIRST_WAIT_MS = (500, 5_000)
+
+
+def kind(error: EhpcError) -> str:
+    return error.kind
+
+
+def after(
+    error: EhpcError,
+    *requests: Request,
+    of: Operation | None = None,
+    at: Cluster | None = None,
+    account: Account = NO_ACCOUNT_TROUBLE,
+    **more: Any,
+) -> Changes:
+    return refuse(
+        of or operation({one.request_id: 2 for one in requests}, State.SUBMITTING),
+        requests,
+        at or cluster(),
+        account,
+        error,
+        now=NOW,
+        waiting=Waiting(5.0, random.Random(7)),
+        **more,
+    )
+
+
+def sent(request_id: str = "r-1", nodes: int = 2, **more: Any) -> Request:
+    return served(operation(state=State.SUBMITTING), request_id, nodes, **more)
+
+
+@pytest.mark.parametrize("error", ALL, ids=kind)
+def test_a_refused_operation_ends_opens_the_gate_and_is_told_whatever_the_class(error: EhpcError) -> None:
+    refused, live = operation(state=State.SUBMITTING), sent()
+
+    changes = after(error, live, of=refused)
+
+    record = written(changes, refused)
+    assert (record.state, record.finished_at) == (State.REFUSED, NOW)
+    assert record.refusal == Refusal(kind=error.kind, message=str(error), code=error.ret_code)
+    assert expires(changes, refused)
+    assert written(changes, cluster()).gate is None
+    assert changes.due[OPERATION_DUE] is None
+    assert changes.due[CLUSTER_DUE] is not None
+    assert changes.held == {"op-1": None}
+    assert changes.running == []
+    back = written(changes, live)
+    assert back.shares == ()
+    assert back.refusals == 1
+    assert back.last_refusal == record.refusal
+    event = told(changes, "operation_refused")
+    assert event.requests == ("r-1",)
+    assert (event.fields["kind"], event.fields["ret_code"]) == (error.kind, error.ret_code)
+    assert event.fields["message"] == str(error)
+
+
+def test_an_operation_that_is_proved_absent_is_told_as_that_and_its_job_is_not_followed() -> None:
+    held = operation(state=State.HELD, job_id="j-1")
+
+    changes = after(NOT_ACCEPTED, sent(), of=held, as_state=State.ABSENT)
+
+    assert written(changes, held).state is State.ABSENT
+    assert changes.running == [("jn1a", "j-1", "op-1", None)]
+    assert told(changes, "operation_absent").level == "warning"
+
+
+@pytest.mark.parametrize("error", WAITED_OUT, ids=kind)
+@pytest.mark.parametrize("on_shortage", ["wait", "partial", "fail"])
+def test_what_is_nobodys_fault_puts_the_nodes_back_at_their_place_whatever_the_request_wishes(
+    error: EhpcError, on_shortage: str
+) -> None:
+    live = sent(on_shortage=on_shortage)
+
+    changes = after(error, live)
+
+    back = written(changes, live)
+    assert (back.wanted, back.not_before, back.streak, back.most_at_once) == (2, 0, 0, None)
+    assert not back.alone
+    assert changes.demand == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
+    assert changes.outcomes == []
+
+
+def test_what_comes_back_is_added_to_what_is_still_wanted() -> None:
+    large = request("r-1", 250, wanted=151, shares=(share(nodes=99, state=State.SUBMITTING),))
+
+    changes = after(BUSY, large)
+
+    assert written(changes, large).wanted == 250
+
+
+@pytest.mark.parametrize("error", BY_CLUSTER, ids=kind)
+def test_a_busy_cluster_waits_longer_each_time_in_a_row(error: EhpcError) -> None:
+    for streak in range(8):
+        at = cluster(streak=streak, not_before=NOW - 1)
+
+        changes = after(error, sent(), at=at)
+
+        waits = written(changes, at)
+        bound = min(5_000 * 2**streak, 300_000)
+        assert bound / 10 <= waits.not_before - NOW <= bound
+        assert waits.streak == streak + 1
+        assert waits.waits_for == Refusal(kind=error.kind, message=str(error), code=error.ret_code)
+        assert changes.due[CLUSTER_DUE] == waits.not_before
+
+
+@pytest.mark.parametrize("error", [one for one in ALL if one not in BY_CLUSTER], ids=kind)
+def test_what_does_not_come_from_the_cluster_ends_its_waiting(error: EhpcError) -> None:
+    at = cluster(streak=3, waits_for=Refusal(kind="busy", message="being changed"))
+
+    changes = after(error, sent(), at=at)
+
+    after_it = written(changes, at).model_copy(update={"breakers": {}})
+    assert after_it == at.model_copy(update={"gate": None, "streak": 0, "waits_for": None})
+    assert changes.due[CLUSTER_DUE] == NOW
+
+
+def test_a_shortage_is_waited_out_by_the_request_longer_each_time() -> None:
+    for streak in range(8):
+        live = sent(streak=streak)
+
+        back = written(after(SHORTAGE, live), live)
+
+        bound = min(5_000 * 2**streak, 300_000)
+        assert bound / 10 <= back.not_before - NOW <= bound
+        assert (back.wanted, back.streak, back.most_at_once) == (2, streak + 1, None)
+
+
+@pytest.mark.parametrize(("tried", "next_try"), [(2, 1), (3, 1), (50, 25), (99, 49)])
+def test_who_takes_a_part_asks_for_half_of_what_was_tried_at_once(tried: int, next_try: int) -> None:
+    live = sent(nodes=tried, on_shortage="partial")
+    of = operation({"r-1": tried}, State.SUBMITTING)
+
+    changes = after(SHORTAGE, live, of=of)
+
+    back = written(changes, live)
+    assert (back.wanted, back.most_at_once, back.not_before) == (tried, next_try, 0)
+    assert changes.demand == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
+
+
+def test_nodes_that_are_named_are_bought_in_one_call_or_not_at_all() -> None:
+    named = sent(nodes=2, on_shortage="partial", private_ips=("10.0.0.1", "10.0.0.2"))
+
+    changes = after(SHORTAGE, named, of=operation({"r-1": 2}, State.SUBMITTING))
+
+    assert (written(changes, named).status, written(changes, named).wanted) == ("failed", 0)
+
+
+@pytest.mark.parametrize(
+    ("came", "status"), [(0, "failed"), (3, "partially_succeeded")], ids=["none came", "some came"]
+)
+@pytest.mark.parametrize(
+    ("on_shortage", "tried"), [("partial", 1), ("fail", 1), ("fail", 2)], ids=["partial-1", "fail-1", "fail"]
+)
+@pytest.mark.parametrize("waiting", [0, 4])
+def test_a_request_that_will_not_wait_for_capacity_ends_with_what_it_has(
+    on_shortage: str, tried: int, came: int, status: str, waiting: int
+) -> None:
+    before = (share("op-0", came, State.SUCCEEDED, nodes_added=came),) if came else ()
+    live = request(
+        "r-1",
+        tried + came + waiting,
+        wanted=waiting,
+        shares=(*before, share(nodes=tried, state=State.SUBMITTING)),
+        on_shortage=on_shortage,
+    )
+
+    changes = after(SHORTAGE, live, of=operation({"r-1": tried}, State.SUBMITTING))
+
+    ended = written(changes, live)
+    assert (ended.status, ended.wanted, ended.nodes_added) == (status, 0, came)
+    (outcome,) = changes.outcomes
+    assert outcome.error is not None
+    assert (outcome.error.kind, outcome.error.code) == ("shortage", 5200)
+    assert outcome.refusals == 1
+    assert changes.demand == ([("ehpc-a", live.pool, "r-1", None)] if waiting else [])
+
+
+@pytest.mark.parametrize("on_shortage", ["wait", "partial", "fail"])
+def test_a_shortage_of_several_requests_says_nothing_about_each_so_they_go_alone(on_shortage: str) -> None:
+    first, second = sent("r-1", on_shortage=on_shortage, streak=2), sent("r-2")
+
+    changes = after(SHORTAGE, first, second)
+
+    for live in (first, second):
+        back = written(changes, live)
+        assert back.alone
+        assert (back.wanted, back.not_before, back.streak) == (2, 0, live.streak)
+        assert back.most_at_once is None
+    assert changes.outcomes == []
+
+
+@pytest.mark.parametrize(
+    ("came", "status"), [(0, "rejected"), (3, "partially_succeeded")], ids=["none came", "some came"]
+)
+def test_a_rejection_ends_all_requests_of_the_operation_with_what_they_have(came: int, status: str) -> None:
+    before = (share("op-0", came, State.SUCCEEDED, nodes_added=came),) if came else ()
+    part = share(state=State.SUBMITTING)
+    first = request("r-1", 9 + came, wanted=7, shares=(*before, part))
+    second = sent("r-2")
+
+    changes = after(REJECTED, first, second)
+
+    ends = {outcome.request_id: outcome for outcome in changes.outcomes}
+    assert (ends["r-1"].status, ends["r-2"].status) == (status, "rejected")
+    assert all(end.error is not None and end.error.code == 1100 for end in ends.values())
+    assert changes.demand == [("ehpc-a", first.pool, "r-1", None)]
+
+
+@pytest.mark.parametrize("error", ALL, ids=kind)
+def test_a_cancelled_request_ends_and_asks_for_nothing_more(error: EhpcError) -> None:
+    cancelled = sent(cancelled=True)
+
+    changes = after(error, cancelled)
+
+    ended = written(changes, cancelled)
+    assert (ended.status, ended.wanted, ended.shares) == ("cancelled", 0, ())
+    assert changes.demand == []
+
+
+@pytest.mark.parametrize("error", ALL, ids=kind)
+def test_a_request_that_has_ended_stays_as_it_is_and_asks_for_nothing_more(error: EhpcError) -> None:
+    ended = sent(status="timed_out", finished_at=NOW - 1)
+
+    changes = after(error, ended)
+
+    record = written(changes, ended)
+    assert (record.status, record.finished_at, record.wanted) == ("timed_out", NOW - 1, 0)
+    assert expires(changes, ended)
+    assert changes.demand == []
+    assert changes.outcomes == []
+
+
+@pytest.mark.parametrize("error", ALL, ids=kind)
+def test_only_what_is_said_of_the_account_pauses_the_account(error: EhpcError) -> None:
+    account = Account(streak=1, refused_since=NOW - AN_HOUR, version=4)
+
+    changes = after(error, sent(), account=account)
+
+    assert is_written(changes, account) == (error is ACCOUNT)
+    if error is ACCOUNT:
+        paused = written(changes, account)
+        assert paused.refused_since == NOW - AN_HOUR
+        assert paused.streak == 2
+        assert 1_000 <= paused.not_before - NOW <= 10_000
+        assert paused.refusal == Refusal(kind="account_refused", message=str(ACCOUNT), code=2000)
+
+
+def test_an_account_is_refused_since_the_first_refusal() -> None:
+    refusal = Refusal(kind="account_refused", message="no money", code=2000)
+
+    paused = pause_account(Account(), refusal, NOW, Waiting(5.0, random.Random(7)))
+
+    assert (paused.refused_since, paused.streak) == (NOW, 1)
+    low, high = FIRST_WAIT_MS
+    assert low <= paused.not_before - NOW <= high
+
+
+@pytest.mark.parametrize(
+    ("error", "alert", "level"),
+    [
+        (ACCOUNT, None, "error"),
+        (REJECTED, False, "warning"),
+        (REJECTED, True, "error"),
+        (SHORTAGE, None, "warning"),
+        (BUSY, None, "warning"),
+    ],
+)
+def test_what_a_person_has_to_mend_is_told_as_an_error(
+    error: EhpcError, alert: bool | None, level: str
+) -> None:
+    if alert is not None:
+        error = Rejected(str(error), ret_code=error.ret_code)
+        error.alert = alert
+
+    assert told(after(error, sent()), "operation_refused").level == level
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "nodes": st.integers(1, 30),
+                "waiting": st.integers(0, 200),
+                "on_shortage": st.sampled_from(["wait", "partial", "fail"]),
+                "cancelled": st.booleans(),
+            }
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from(ALL),
+)
+def test_no_node_is_lost_or_asked_for_twice_whatever_is_refused(
+    wishes: list[dict[str, Any]], error: EhpcError
+) -> None:
+    requests = [
+        request(
+            f"r-{place}",
+            wish["nodes"] + wish["waiting"],
+            wanted=0 if wish["cancelled"] else wish["waiting"],
+            shares=(share(nodes=wish["nodes"], state=State.SUBMITTING),),
+            cancelled=wish["cancelled"],
+            on_shortage=wish["on_shortage"],
+        )
+        for place, wish in enumerate(wishes)
+    ]
+    of = operation(
+        {one.request_id: wish["nodes"] for one, wish in zip(requests, wishes, strict=True)}, State.SUBMITTING
+    )
+
+    changes = after(error, *requests, of=of)
+
+    queue = {entry[2]: entry[3] for entry in changes.demand}
+    for one in requests:
+        back = written(changes, one)
+        if back.ended:
+            assert back.wanted == 0
+            assert queue.get(one.request_id) is None
+            assert one.wanted == 0 or one.request_id in queue
+        else:
+            assert back.wanted == one.form.node_count
+            assert queue[one.request_id] == one.accepted_at
+    assert len(changes.outcomes) == len({outcome.request_id for outcome in changes.outcomes})

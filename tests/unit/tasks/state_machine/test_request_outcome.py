@@ -1,0 +1,325 @@
+"""When a request ends, as what, and what is written back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.contract.outcome import OutcomeStatus
+from tasks.ledger.change_set import Changes
+from tasks.ledger.records import Refusal, Request, Share, State
+from tasks.state_machine.request_outcome import (
+    CANCELLED,
+    DEADLINE,
+    cancel_request,
+    end_request,
+    enter_demand,
+    expire_request,
+    outcome_of,
+    report_late_nodes,
+    write_request,
+)
+from tests.support.records import AN_HOUR, NOW, SENT, expires, request, share, told, written
+
+SHORTAGE = Refusal(kind="shortage", message="too few nodes", code=5200)
+LIVE = (State.PLANNED, State.SUBMITTING, State.IN_DOUBT, State.RUNNING, State.HELD)
+SENT_STATES = LIVE[1:]
+
+
+def arrived(nodes: int, asked: int = 2, operation_id: str = "op-1") -> Share:
+    state = State.SUCCEEDED if nodes == asked else State.FAILED
+    ids = tuple(f"cln-{number}" for number in range(nodes))
+    return share(
+        operation_id,
+        asked,
+        state,
+        job_id="j-1",
+        nodes_added=nodes,
+        node_ids=ids,
+        submitted_at=SENT,
+        finished_at=NOW - 1,
+    )
+
+
+def write(of: Request) -> Changes:
+    changes = Changes()
+    given = write_request(changes, of, NOW)
+    assert given == written(changes, of)
+    return changes
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"wanted": 1}, *({"wanted": 0, "shares": (share(state=state),)} for state in LIVE)],
+    ids=["wants more", *LIVE],
+)
+def test_a_request_goes_on_while_it_wants_nodes_or_an_operation_is_under_way(more: dict[str, Any]) -> None:
+    live = request(**more)
+
+    changes = write(live)
+
+    assert written(changes, live) == live
+    assert (changes.outcomes, changes.expire, changes.events) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("added", "more", "status"),
+    [
+        (2, {}, "succeeded"),
+        (2, {"last_refusal": SHORTAGE}, "succeeded"),
+        (2, {"cancelled": True}, "succeeded"),
+        (1, {"last_refusal": SHORTAGE}, "partially_succeeded"),
+        (1, {"cancelled": True, "last_refusal": CANCELLED}, "cancelled"),
+        (1, {"last_refusal": Refusal(kind="rejected", message="no")}, "partially_succeeded"),
+        (0, {"cancelled": True}, "cancelled"),
+        (0, {"last_refusal": SHORTAGE}, "failed"),
+        (0, {"last_refusal": Refusal(kind="job_failed", message="no")}, "failed"),
+        *(
+            (0, {"last_refusal": Refusal(kind=kind, message="no")}, "rejected")
+            for kind in ("invalid", "rejected", "wrong_zone", "conflict", "guardrail")
+        ),
+    ],
+)
+def test_a_request_that_waits_for_nothing_ends_by_what_came_and_why_no_more(
+    added: int, more: dict[str, Any], status: str
+) -> None:
+    of = request(wanted=0, shares=(arrived(added),), **more)
+
+    changes = write(of)
+
+    ended = written(changes, of)
+    assert (ended.status, ended.finished_at) == (status, NOW)
+    (outcome,) = changes.outcomes
+    assert outcome == outcome_of(ended)
+    assert (outcome.error is None) == (status == "succeeded" or of.last_refusal is None)
+    assert expires(changes, of)
+    event = told(changes, "request_finished")
+    assert event.level == ("info" if status == "succeeded" else "warning")
+    assert event.requests == ("r-1",)
+    assert event.fields["status"] == status
+    assert (event.fields["error"] is None) == (outcome.error is None)
+
+
+@pytest.mark.parametrize(("state", "expired"), [(State.RUNNING, False), (State.FAILED, True)])
+def test_a_request_that_has_ended_ends_no_second_time_and_lives_as_long_as_its_operations(
+    state: State, expired: bool
+) -> None:
+    ended = request(wanted=0, status="timed_out", finished_at=NOW - 9, shares=(share(state=state),))
+
+    changes = write(ended)
+
+    assert written(changes, ended) == ended
+    assert changes.outcomes == []
+    assert changes.events == []
+    assert expires(changes, ended) == expired
+
+
+@pytest.mark.parametrize("state", LIVE)
+@pytest.mark.parametrize(("refusal", "shown"), [(None, DEADLINE), (SHORTAGE, SHORTAGE)])
+def test_at_its_deadline_a_request_leaves_demand_and_says_what_it_waited_for(
+    state: State, refusal: Refusal | None, shown: Refusal
+) -> None:
+    live = request("r-1", 9, wanted=5, last_refusal=refusal, shares=(arrived(2), share("op-2", state=state)))
+
+    changes = Changes()
+    expire_request(changes, live, NOW)
+
+    ended = written(changes, live)
+    assert (ended.status, ended.wanted, ended.nodes_added) == ("timed_out", 0, 2)
+    assert changes.demand == [("ehpc-a", live.pool, "r-1", None)]
+    (outcome,) = changes.outcomes
+    assert outcome.error is not None
+    assert (outcome.error.kind, outcome.error.message) == (shown.kind, shown.message)
+    # What runs is followed, and its record is needed for that.
+    assert ended.live_shares == live.live_shares
+    assert not expires(changes, live)
+
+
+def test_a_request_all_of_whose_nodes_are_under_way_is_not_in_demand_when_it_ends() -> None:
+    changes = Changes()
+    expire_request(changes, request(wanted=0, shares=(share(),)), NOW)
+
+    assert changes.demand == []
+
+
+@pytest.mark.parametrize("states", [(), (State.PLANNED,), (State.PLANNED, State.REFUSED)])
+@pytest.mark.parametrize("wanted", [0, 3])
+def test_a_request_of_which_nothing_was_sent_is_cancelled_at_once(
+    states: tuple[State, ...], wanted: int
+) -> None:
+    shares = tuple(share(f"op-{place}", state=state) for place, state in enumerate(states))
+    live = request("r-1", 9, wanted=wanted, shares=shares)
+
+    changes = Changes()
+    cancel_request(changes, live, NOW, by="ann")
+
+    ended = written(changes, live)
+    assert (ended.cancelled, ended.status, ended.wanted) == (True, "cancelled", 0)
+    (outcome,) = changes.outcomes
+    assert outcome.error is not None
+    assert outcome.error.kind == "cancelled"
+    assert changes.demand == ([("ehpc-a", live.pool, "r-1", None)] if wanted else [])
+    assert told(changes, "request_cancelled").fields == {"by": "ann"}
+    assert expires(changes, live) == (State.PLANNED not in states)
+
+
+@pytest.mark.parametrize("state", SENT_STATES)
+@pytest.mark.parametrize("wanted", [0, 3])
+def test_a_request_of_which_something_was_sent_takes_no_more_and_ends_with_that(
+    state: State, wanted: int
+) -> None:
+    live = request("r-1", 5, wanted=wanted, shares=(share(state=state), share("op-2", state=State.PLANNED)))
+
+    changes = Changes()
+    cancel_request(changes, live, NOW, by="ann")
+
+    cancelled = written(changes, live)
+    assert (cancelled.cancelled, cancelled.status, cancelled.wanted) == (True, None, 0)
+    assert cancelled.last_refusal == CANCELLED
+    assert changes.demand == ([("ehpc-a", live.pool, "r-1", None)] if wanted else [])
+    assert changes.outcomes == []
+    assert [event.name for event in changes.events] == ["request_cancelled"]
+
+
+def test_what_was_said_against_a_request_before_it_was_cancelled_is_kept() -> None:
+    changes = Changes()
+    cancel_request(changes, request(last_refusal=SHORTAGE), NOW, by="ann")
+
+    (outcome,) = changes.outcomes
+    assert outcome.error is not None
+    assert outcome.error.kind == "shortage"
+
+
+def test_an_outcome_says_what_was_asked_what_came_and_by_which_jobs() -> None:
+    shares = (
+        arrived(2),
+        share("op-2", 3, State.FAILED, job_id="j-2", error_codes="5201", submitted_at=SENT, finished_at=NOW),
+        share("op-3", 4, State.IN_DOUBT, submitted_at=SENT),
+        share("op-4", 5, State.RUNNING, job_id="j-4", submitted_at=SENT),
+        share("op-5", 6, State.HELD, job_id="j-5"),
+    )
+    ended = request(
+        "r-1",
+        20,
+        requested_by="billing",
+        shares=shares,
+        refusals=4,
+        status="timed_out",
+        finished_at=NOW + 7,
+        last_refusal=SHORTAGE,
+    )
+
+    assert outcome_of(ended).model_dump() == {
+        "version": 1,
+        "request_id": "r-1",
+        "cluster_id": "ehpc-a",
+        "zone": "jn1a",
+        "node_role": "compute",
+        "status": "timed_out",
+        "nodes_requested": 20,
+        "nodes_added": 2,
+        "node_ids": ["cln-0", "cln-1"],
+        "operations": [
+            {
+                "operation_id": "op-1",
+                "job_id": "j-1",
+                "node_count": 2,
+                "status": "succeeded",
+                "error_codes": "",
+                "submitted_at": "2023-11-14T22:12:20.000Z",
+                "finished_at": "2023-11-14T22:13:19.999Z",
+            },
+            {
+                "operation_id": "op-2",
+                "job_id": "j-2",
+                "node_count": 3,
+                "status": "failed",
+                "error_codes": "5201",
+                "submitted_at": "2023-11-14T22:12:20.000Z",
+                "finished_at": "2023-11-14T22:13:20.000Z",
+            },
+            {
+                "operation_id": "op-4",
+                "job_id": "j-4",
+                "node_count": 5,
+                "status": "running",
+                "error_codes": "",
+                "submitted_at": "2023-11-14T22:12:20.000Z",
+                "finished_at": None,
+            },
+            {
+                "operation_id": "op-5",
+                "job_id": "j-5",
+                "node_count": 6,
+                "status": "held",
+                "error_codes": "",
+                "submitted_at": None,
+                "finished_at": None,
+            },
+        ],
+        "refusals": 4,
+        "error": {"code": 5200, "kind": "shortage", "message": "too few nodes"},
+        "requested_by": "billing",
+        "accepted_at": "2023-11-14T21:13:20.000Z",
+        "finished_at": "2023-11-14T22:13:20.007Z",
+        "duration_s": AN_HOUR / 1000 + 0.007,
+    }
+
+
+def test_an_invalid_request_has_an_outcome_without_what_it_asked_for() -> None:
+    refused = Request(
+        request_id="r-1",
+        fingerprint="f",
+        accepted_at=NOW,
+        deadline_at=NOW,
+        last_refusal=Refusal(kind="invalid", message="node_count is missing"),
+    )
+    changes = Changes()
+
+    end_request(changes, refused, "rejected", NOW)
+
+    (outcome,) = changes.outcomes
+    unknown = ("cluster_id", "zone", "node_role", "nodes_requested", "requested_by")
+    assert {name: getattr(outcome, name) for name in unknown} == dict.fromkeys(unknown)
+    assert (outcome.nodes_added, outcome.duration_s) == (0, 0.0)
+    assert changes.demand == []
+    with pytest.raises(ValueError, match="r-1 was refused as invalid and has no valid content"):
+        _ = refused.form
+
+
+def test_a_clock_that_went_back_makes_no_negative_duration() -> None:
+    ended = request(accepted_at=NOW, status="cancelled", finished_at=NOW - 5)
+
+    assert outcome_of(ended).duration_s == 0.0
+
+
+@pytest.mark.parametrize(("status", "finished_at"), [(None, None), ("succeeded", None), (None, NOW)])
+def test_a_request_that_has_not_ended_has_no_outcome(
+    status: OutcomeStatus | None, finished_at: int | None
+) -> None:
+    with pytest.raises(ValueError, match="request r-1 has not ended and has no outcome"):
+        outcome_of(request(status=status, finished_at=finished_at))
+
+
+def test_late_nodes_are_reported_with_the_outcome_as_it_now_is() -> None:
+    part = arrived(2)
+    late = request(wanted=0, status="timed_out", finished_at=NOW - 9, shares=(part,))
+    changes = Changes()
+
+    report_late_nodes(changes, late, part)
+
+    (report,) = changes.late
+    assert (report.status, report.nodes_added, report.node_ids) == ("timed_out", 2, ["cln-0", "cln-1"])
+    assert changes.outcomes == []
+    event = told(changes, "late_nodes")
+    assert (event.level, event.requests) == ("warning", ("r-1",))
+    assert event.fields == {"operation_id": "op-1", "job_id": "j-1", "nodes_added": 2}
+
+
+def test_a_request_waits_again_at_the_place_of_its_first_arrival() -> None:
+    back, changes = request(), Changes()
+
+    enter_demand(changes, back)
+
+    assert changes.demand == [("ehpc-a", back.pool, "r-1", back.accepted_at)]

@@ -1,0 +1,534 @@
+"""What follows for an operation, its requests and its cluster from what came back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.ledger.change_set import Changes
+from tasks.ledger.records import (
+    Allocation,
+    Candidate,
+    Doubt,
+    Operation,
+    Refusal,
+    Request,
+    State,
+    Verdict,
+)
+from tasks.state_machine import completion, next_step
+from tests.support.records import (
+    AN_HOUR,
+    NOW,
+    OPERATION_DUE,
+    SENT,
+    SUBMISSION_DUE,
+    ZONE_DUE,
+    cluster,
+    expires,
+    is_written,
+    operation,
+    request,
+    served,
+    share,
+    share_of,
+    told,
+    written,
+)
+
+LEASE_MS = 45_000
+A_DAY_MS = 86_400_000
+SUCCESSFUL = Verdict(successful=True, ended_at=NOW - 500)
+FAILED = Verdict(successful=False, ended_at=NOW - 500, error_codes="5201")
+
+CANCELLED: dict[str, Any] = {"cancelled": True}
+EXPIRED: dict[str, Any] = {"deadline_at": NOW}
+TIMED_OUT: dict[str, Any] = {"status": "timed_out", "finished_at": NOW - 1, "deadline_at": NOW - 1}
+
+
+def by_id(*requests: Request) -> dict[str, Request]:
+    return {one.request_id: one for one in requests}
+
+
+def opens_gate(changes: Changes) -> bool:
+    """Whether the step opens the gate; then it also says when the cluster may be planned."""
+    if not is_written(changes, cluster()) or written(changes, cluster()).gate is not None:
+        assert "ehpc-a" not in changes.wake
+        return False
+    assert changes.wake["ehpc-a"] is not None
+    assert changes.due.get(OPERATION_DUE, changes.due.get(SUBMISSION_DUE)) is None
+    assert {OPERATION_DUE, SUBMISSION_DUE} & changes.due.keys()
+    assert changes.held["op-1"] is None
+    return True
+
+
+def submit(of: Operation, *requests: Request) -> Changes:
+    return next_step.submitting(
+        of,
+        by_id(*requests),
+        next_step.still_wanted(of, by_id(*requests), NOW),
+        baseline=["j-1", "j-2"],
+        listed_since=NOW - 70_000,
+        body=b'{"node_count": "5"}',
+        sent_at=NOW - 250,
+        now=NOW,
+        lease_ms=LEASE_MS,
+    )
+
+
+def test_an_event_names_operation_job_cluster_and_zone_beside_what_is_said() -> None:
+    event = next_step.event("operation_held", operation({"r-1": 2, "r-2": 3}), "error", because="no answer")
+
+    assert (event.name, event.level, event.requests) == ("operation_held", "error", ("r-1", "r-2"))
+    assert event.fields == {
+        "operation_id": "op-1",
+        "job_id": "j-1",
+        "cluster_id": "ehpc-a",
+        "zone": "jn1a",
+        "node_count": 5,
+        "because": "no answer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({}, True),
+        ({"deadline_at": NOW + 1}, True),
+        (EXPIRED, False),
+        (CANCELLED, False),
+        ({"status": "cancelled", "finished_at": NOW}, False),
+    ],
+)
+def test_only_requests_that_are_neither_ended_nor_cancelled_nor_expired_still_want_their_nodes(
+    more: dict[str, Any], wanted: bool
+) -> None:
+    planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
+    requests = by_id(served(planned, "r-1", 2, **more), served(planned, "r-2", 3))
+
+    left = next_step.still_wanted(planned, requests, NOW)
+
+    assert left == planned.allocations[0 if wanted else 1 :]
+
+
+def test_a_request_that_is_not_in_the_ledger_any_more_wants_nothing() -> None:
+    assert next_step.still_wanted(operation(state=State.PLANNED), {}, NOW) == ()
+
+
+def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_needs() -> None:
+    planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
+    first, second = served(planned, "r-1", 2), served(planned, "r-2", 3)
+
+    changes = submit(planned, first, second)
+
+    record = written(changes, planned)
+    assert changes.written(planned) == record.model_copy(update={"version": planned.version + 1})
+    assert changes.sends
+    assert record.state is State.SUBMITTING
+    assert record.baseline == ("j-1", "j-2")
+    assert (record.listed_since, record.sent_at) == (NOW - 70_000, NOW - 250)
+    assert record.body == '{"node_count": "5"}'
+    assert record.allocations == planned.allocations
+    assert changes.due == {SUBMISSION_DUE: None, OPERATION_DUE: NOW + LEASE_MS}
+    for one in (first, second):
+        part = share_of(written(changes, one))
+        assert (part.state, part.submitted_at) == (State.SUBMITTING, NOW - 250)
+    assert not opens_gate(changes)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        pytest.param(CANCELLED, "cancelled", id="cancelled"),
+        pytest.param(EXPIRED, "timed_out", id="expired"),
+        pytest.param({**CANCELLED, **EXPIRED}, "cancelled", id="cancelled and expired"),
+    ],
+)
+def test_what_is_not_wanted_any_more_is_not_sent_and_its_request_ends(
+    more: dict[str, Any], status: str
+) -> None:
+    planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
+    gone, stays = served(planned, "r-1", 2, **more), served(planned, "r-2", 3)
+
+    changes = submit(planned, gone, stays)
+    sending = changes.written(planned)
+
+    assert sending.allocations == (Allocation(request_id="r-2", node_count=3),)
+    dropped = written(changes, gone)
+    assert dropped.shares == ()
+    assert dropped.status == status
+    assert share_of(written(changes, stays)).state is State.SUBMITTING
+
+
+def test_what_a_request_has_in_other_operations_stays_when_it_is_dropped_from_this_one() -> None:
+    planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
+    other = share("op-0", 4, State.SUCCEEDED, nodes_added=4)
+    gone = request("r-1", 6, wanted=0, cancelled=True, shares=(other, share("op-1", 2, State.PLANNED)))
+
+    changes = submit(planned, gone, served(planned, "r-2", 3))
+
+    ended = written(changes, gone)
+    assert ended.shares == (other,)
+    assert ended.status == "cancelled"
+    assert ended.nodes_added == 4
+
+
+def test_a_large_request_that_is_dropped_at_its_deadline_leaves_demand_with_what_it_has() -> None:
+    planned = operation({"r-1": 99}, State.PLANNED)
+    done = share("op-0", 99, State.SUCCEEDED, nodes_added=99)
+    large = request("r-1", 250, wanted=52, shares=(done, share("op-1", 99, State.PLANNED)), **EXPIRED)
+
+    changes = next_step.abandon(planned, by_id(large), cluster(), NOW)
+
+    ended = written(changes, large)
+    assert (ended.status, ended.wanted, ended.nodes_added) == ("timed_out", 0, 99)
+    assert changes.demand == [("ehpc-a", large.pool, "r-1", None)]
+
+
+def test_an_operation_that_nobody_wants_is_abandoned_and_opens_the_gate() -> None:
+    planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
+    cancelled, ended = served(planned, "r-1", 2, **CANCELLED), served(planned, "r-2", 3, **TIMED_OUT)
+
+    changes = next_step.abandon(planned, by_id(cancelled, ended), cluster(), NOW)
+
+    record = written(changes, planned)
+    assert (record.state, record.finished_at) == (State.ABANDONED, NOW)
+    assert expires(changes, planned)
+    assert opens_gate(changes)
+    assert [outcome.request_id for outcome in changes.outcomes] == ["r-1"]
+    for one in (cancelled, ended):
+        assert written(changes, one).shares == ()
+        assert expires(changes, one)
+    assert told(changes, "operation_abandoned").level == "info"
+
+
+def test_a_request_whose_operation_is_abandoned_at_its_deadline_has_timed_out() -> None:
+    planned = operation(state=State.PLANNED)
+    expired = served(planned, **EXPIRED)
+
+    changes = next_step.abandon(planned, by_id(expired), cluster(), NOW)
+
+    assert written(changes, expired).status == "timed_out"
+
+
+def test_an_operation_that_is_tried_again_keeps_its_state_and_says_what_it_waits_for() -> None:
+    planned = operation(state=State.PLANNED, tries=2)
+    reason = Refusal(kind="quota", message="used up")
+
+    changes = next_step.try_again(planned, at=NOW + 9, reason=reason)
+
+    assert written(changes, planned) == planned.model_copy(update={"tries": 3, "refusal": reason})
+    assert changes.due == {SUBMISSION_DUE: NOW + 9}
+    assert not opens_gate(changes)
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.IN_DOUBT, State.HELD])
+def test_a_job_that_has_started_is_followed_whatever_its_operation_had_drifted_to(state: State) -> None:
+    sent = operation(state=state, held_because="why", verdict=FAILED)
+    live = served(sent, "r-1", 2, streak=3)
+    waits_for = Refusal(kind="busy", message="being changed")
+    of = cluster(streak=4, waits_for=waits_for)
+
+    changes = next_step.started(sent, [live], of, job_id="j-9", look_at=NOW + 5_000)
+
+    running = written(changes, sent)
+    assert (running.state, running.job_id) == (State.RUNNING, "j-9")
+    assert (running.held_because, running.verdict) == (None, None)
+    known = written(changes, of)
+    assert (known.gate, known.zone, known.streak, known.waits_for) == ("op-1", "jn1a", 0, None)
+    assert changes.running == [("jn1a", "j-9", "op-1", SENT)]
+    assert changes.jobs == [("ehpc-a", "j-9", "op-1", SENT)]
+    assert changes.due == {OPERATION_DUE: None}
+    assert changes.held == {"op-1": None}
+    assert changes.unless_due == {ZONE_DUE: NOW + 5_000}
+    followed = written(changes, live)
+    assert followed.streak == 0
+    assert (share_of(followed).state, share_of(followed).job_id) == (State.RUNNING, "j-9")
+    event = told(changes, "operation_submitted")
+    assert event.fields["job_id"] == "j-9"
+    assert event.fields["sent_at"] == SENT
+
+
+def test_a_job_that_was_found_is_told_as_what_it_is() -> None:
+    sent = operation(state=State.IN_DOUBT)
+    found = next_step.event("operation_adopted", sent, by="the provider's log")
+
+    changes = next_step.started(sent, [], cluster(), job_id="j-9", look_at=NOW, told_as=found)
+
+    assert changes.events == [found]
+
+
+@pytest.mark.parametrize(
+    ("doubt_since", "kept_from"),
+    [(None, SENT), (SENT - AN_HOUR, SENT - AN_HOUR), (SENT + 1, SENT)],
+)
+def test_a_job_is_remembered_as_long_as_any_baseline_can_reach_back_to_it(
+    doubt_since: int | None, kept_from: int
+) -> None:
+    sent = operation(state=State.SUBMITTING)
+
+    changes = next_step.started(sent, [], cluster(doubt_since=doubt_since), job_id="j-9", look_at=NOW)
+
+    assert changes.forget_jobs == {"ehpc-a": kept_from - A_DAY_MS}
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, SENT), (SENT - AN_HOUR, None)])
+def test_an_operation_in_doubt_is_settled_at_once_and_the_first_doubt_of_a_cluster_is_remembered(
+    before: int | None, after: int | None
+) -> None:
+    sent = operation(state=State.SUBMITTING)
+    live = served(sent)
+    of = cluster(doubt_since=before)
+    what = Doubt(since=NOW, reason="no reply in 30 s", http_status=504, ret_code=5100)
+
+    changes = next_step.doubt(sent, [live], of, what)
+
+    record = written(changes, sent)
+    assert (record.state, record.doubt, record.baseline) == (State.IN_DOUBT, what, sent.baseline)
+    assert changes.due == {OPERATION_DUE: NOW}
+    assert share_of(written(changes, live)).state is State.IN_DOUBT
+    assert is_written(changes, of) == (after is not None)
+    if after is not None:
+        assert written(changes, of) == of.model_copy(update={"doubt_since": after})
+    event = told(changes, "operation_in_doubt")
+    assert event.level == "warning"
+    assert {"reason": "no reply in 30 s", "http_status": 504, "ret_code": 5100, "sent_at": SENT}.items() <= (
+        event.fields.items()
+    )
+
+
+def test_what_a_look_at_the_log_has_shown_is_kept_while_in_doubt() -> None:
+    in_doubt = operation(state=State.IN_DOUBT, tries=4, refusal=Refusal(kind="quota", message="used up"))
+    seen = Candidate(job_id="j-9", job_action="AddNodes", status="pending")
+
+    changes = next_step.keep_in_doubt(in_doubt, at=NOW + 7, candidates=[seen], absent_since=NOW)
+
+    record = written(changes, in_doubt)
+    assert (record.state, record.candidates, record.absent_since) == (State.IN_DOUBT, (seen,), NOW)
+    assert (record.tries, record.refusal) == (0, None)
+    assert changes.due == {OPERATION_DUE: NOW + 7}
+    assert not opens_gate(changes)
+
+
+@pytest.mark.parametrize(
+    ("state", "not_followed"), [(State.IN_DOUBT, []), (State.RUNNING, [("jn1a", "j-1", "op-1", None)])]
+)
+def test_a_held_operation_keeps_its_gate_and_its_evidence_and_is_not_followed(
+    state: State, not_followed: list[Any]
+) -> None:
+    stuck = operation(state=state)
+    live = served(stuck)
+
+    changes = next_step.hold(stuck, [live], because="two jobs may be it", now=NOW)
+
+    assert written(changes, stuck) == stuck.model_copy(
+        update={"state": State.HELD, "held_because": "two jobs may be it"}
+    )
+    assert changes.due == {OPERATION_DUE: None}
+    assert changes.held == {"op-1": NOW}
+    assert changes.running == not_followed
+    assert share_of(written(changes, live)).state is State.HELD
+    assert told(changes, "operation_held").level == "error"
+    assert not opens_gate(changes)
+
+
+def test_a_job_that_has_ended_is_not_followed_any_more_and_has_its_nodes_counted() -> None:
+    running = operation()
+
+    changes = completion.note_verdict(running, FAILED, NOW)
+
+    assert written(changes, running) == running.model_copy(update={"verdict": FAILED})
+    assert changes.running == [("jn1a", "j-1", "op-1", None)]
+    assert changes.due == {OPERATION_DUE: NOW}
+    assert not opens_gate(changes)
+
+
+def finish(
+    of: Operation,
+    requests: list[Request],
+    verdict: Verdict = SUCCESSFUL,
+    *,
+    nodes: int,
+    ids: tuple[str, ...] = (),
+    not_before: int = 0,
+) -> Changes:
+    return completion.finish(
+        of, requests, cluster(not_before=not_before), verdict, nodes_added=nodes, node_ids=ids, now=NOW
+    )
+
+
+def test_a_successful_job_gives_its_nodes_in_order_and_ends_its_requests() -> None:
+    running = operation({"r-1": 2, "r-2": 1})
+    first, second = served(running, "r-1", 2), served(running, "r-2", 1)
+
+    changes = finish(running, [second, first], nodes=3, ids=("cln-1", "cln-2", "cln-3"))
+
+    done = written(changes, running)
+    assert (done.state, done.verdict, done.finished_at) == (State.SUCCEEDED, SUCCESSFUL, NOW)
+    assert (done.nodes_added, done.node_ids) == (3, ("cln-1", "cln-2", "cln-3"))
+    assert changes.running == [("jn1a", "j-1", "op-1", None)]
+    assert {outcome.request_id: outcome.node_ids for outcome in changes.outcomes} == {
+        "r-1": ["cln-1", "cln-2"],
+        "r-2": ["cln-3"],
+    }
+    assert {outcome.status for outcome in changes.outcomes} == {"succeeded"}
+    assert changes.late == []
+    event = told(changes, "operation_finished")
+    assert (event.level, event.fields["status"], event.fields["nodes_added"]) == ("info", "succeeded", 3)
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED])
+@pytest.mark.parametrize(("not_before", "at"), [(0, NOW), (NOW + 60_000, NOW + 60_000)])
+def test_the_gate_opens_in_the_step_that_ends_the_operation(state: State, not_before: int, at: int) -> None:
+    running = operation()
+    verdict = SUCCESSFUL if state is State.SUCCEEDED else FAILED
+
+    changes = finish(running, [served(running)], verdict, nodes=2, not_before=not_before)
+
+    assert written(changes, running).state is state
+    assert opens_gate(changes)
+    assert changes.wake == {"ehpc-a": at}
+
+
+def test_a_failed_job_gives_what_came_to_the_first_and_says_what_the_others_lack() -> None:
+    running = operation({"r-1": 2, "r-2": 2, "r-3": 2})
+    requests = [served(running, name, 2) for name in ("r-1", "r-2", "r-3")]
+
+    changes = finish(running, requests, FAILED, nodes=3, ids=("cln-1", "cln-2", "cln-3"))
+
+    ends = {outcome.request_id: outcome for outcome in changes.outcomes}
+    assert {name: outcome.status for name, outcome in ends.items()} == {
+        "r-1": "succeeded",
+        "r-2": "partially_succeeded",
+        "r-3": "failed",
+    }
+    assert [ends[name].nodes_added for name in ("r-1", "r-2", "r-3")] == [2, 1, 0]
+    assert ends["r-1"].error is None
+    assert ends["r-2"].error is not None
+    assert ends["r-2"].error.kind == "job_failed"
+    assert ends["r-2"].error.message == "job j-1 ended as failed with 1 of 2 nodes: 5201"
+    assert [part.error_codes for part in ends["r-3"].operations] == ["5201"]
+    assert told(changes, "operation_finished").level == "warning"
+
+
+def test_a_successful_job_with_fewer_nodes_says_so_without_error_codes() -> None:
+    running = operation()
+
+    changes = finish(running, [served(running)], nodes=1, ids=("cln-1",))
+
+    (outcome,) = changes.outcomes
+    assert outcome.status == "partially_succeeded"
+    assert outcome.error is not None
+    assert outcome.error.message == "job j-1 ended as succeeded with 1 of 2 nodes"
+
+
+def test_a_request_that_wants_more_goes_on_after_one_of_its_operations_has_ended() -> None:
+    running = operation({"r-1": 99})
+    large = request("r-1", 250, wanted=151, shares=(share(nodes=99, job_id="j-1"),))
+
+    changes = finish(running, [large], nodes=99)
+
+    goes_on = written(changes, large)
+    assert (goes_on.ended, goes_on.nodes_added, goes_on.wanted) == (False, 99, 151)
+    assert changes.outcomes == []
+    assert not expires(changes, large)
+
+
+def test_nodes_that_come_for_a_request_that_has_ended_are_reported_as_late() -> None:
+    running = operation({"late": 2, "r-2": 2})
+    late, live = served(running, "late", 2, **TIMED_OUT), served(running, "r-2", 2)
+
+    changes = finish(running, [late, live], nodes=4, ids=("cln-1", "cln-2", "cln-3", "cln-4"))
+
+    assert [outcome.request_id for outcome in changes.outcomes] == ["r-2"]
+    (report,) = changes.late
+    assert (report.request_id, report.status, report.node_ids) == ("late", "timed_out", ["cln-1", "cln-2"])
+    event = told(changes, "late_nodes")
+    assert event.requests == ("late",)
+    assert event.fields == {"operation_id": "op-1", "job_id": "j-1", "nodes_added": 2}
+    assert expires(changes, late)
+
+
+def test_a_job_that_brings_nothing_for_a_request_that_has_ended_is_no_late_node() -> None:
+    running = operation()
+    late = served(running, **TIMED_OUT)
+
+    changes = finish(running, [late], FAILED, nodes=0)
+
+    assert changes.late == []
+    assert [event.name for event in changes.events] == ["operation_finished"]
+    assert share_of(written(changes, late)).state is State.FAILED
+
+
+def test_an_operation_ends_even_if_its_request_or_its_job_is_not_known_any_more() -> None:
+    lost = operation({"r-1": 2, "r-2": 2}, job_id=None)
+    left = served(lost, "r-2", 2)
+
+    changes = finish(lost, [left], nodes=3, ids=("cln-1", "cln-2", "cln-3"))
+
+    assert opens_gate(changes)
+    assert changes.running == []
+    (outcome,) = changes.outcomes
+    assert (outcome.request_id, outcome.nodes_added, outcome.node_ids) == ("r-2", 1, ["cln-3"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=8).filter(lambda sizes: sum(sizes) <= 99),
+    st.data(),
+)
+def test_however_many_nodes_come_each_goes_to_one_request_and_none_gets_more_than_it_asked_for(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    nodes = data.draw(st.integers(0, sum(sizes)))
+    ids = tuple(f"cln-{number}" for number in range(data.draw(st.integers(0, nodes))))
+    running = operation({f"r-{place}": size for place, size in enumerate(sizes)})
+    requests = [served(running, f"r-{place}", size) for place, size in enumerate(sizes)]
+
+    changes = finish(running, requests, FAILED, nodes=nodes, ids=ids)
+
+    shares = [share_of(written(changes, one)) for one in requests]
+    given_nodes = [part.nodes_added for part in shares]
+    assert sum(given_nodes) == nodes
+    assert all(0 <= added <= size for added, size in zip(given_nodes, sizes, strict=True))
+    assert [name for part in shares for name in part.node_ids] == list(ids)
+    assert all(len(part.node_ids) <= part.nodes_added for part in shares)
+    # In order: whoever comes after one that lacks nodes gets none.
+    short = next((at for at, added in enumerate(given_nodes) if added < sizes[at]), len(sizes))
+    assert not any(given_nodes[short + 1 :])
+
+
+@pytest.mark.parametrize("state", [State.REFUSED, State.ABSENT, State.SUCCEEDED])
+def test_a_job_named_too_late_for_an_ended_operation_is_its_own_and_is_told(state: State) -> None:
+    ended = operation(state=state)
+
+    changes = next_step.answered_too_late(ended, cluster(gate=None), job_id="j-9", now=NOW)
+
+    assert not is_written(changes, ended)
+    assert is_written(changes, cluster())
+    assert changes.jobs == [("ehpc-a", "j-9", "op-1", SENT)]
+    assert changes.due == {}
+    event = told(changes, "late_answer")
+    assert (event.level, event.requests) == ("error", ("r-1",))
+    assert event.fields["answered_job_id"] == "j-9"
+
+
+@pytest.mark.parametrize(("job_id", "not_followed"), [("j-1", [("jn1a", "j-1", "op-1", None)]), (None, [])])
+def test_an_operation_whose_own_answer_names_another_job_is_held(
+    job_id: str | None, not_followed: list[Any]
+) -> None:
+    running = operation(job_id=job_id, verdict=FAILED)
+
+    changes = next_step.answered_too_late(running, cluster(), job_id="j-9", now=NOW)
+
+    record = written(changes, running)
+    assert (record.state, record.job_id, record.verdict) == (State.HELD, job_id, None)
+    assert record.held_because == f"it was taken for job {job_id}, but the provider's own answer says j-9"
+    assert changes.running == not_followed
+    assert changes.held == {"op-1": NOW}
+    assert changes.due == {OPERATION_DUE: None}
+    assert not opens_gate(changes)
+    assert [event.name for event in changes.events] == ["late_answer", "operation_held"]

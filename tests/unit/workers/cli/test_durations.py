@@ -1,0 +1,52 @@
+"""Spans of time and moments as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.cli.durations import NoSpan, moment_ms, seconds_of
+
+NOW = 1_700_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("30m", 1800),
+        ("2h", 7200),
+        ("1d", 86_400),
+        ("1h30m", 5400),
+        ("366d", 31_622_400),
+    ],
+)
+def test_a_span_is_a_number_with_units(text: str, seconds: int) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0s", "-5m", "2 h", "2x", "h", "1.5h", "367d", "9999999999s", "٣h"]
+)
+def test_what_is_no_span_is_named(text: str) -> None:
+    with pytest.raises(NoSpan, match=r"is no span of time|is not between"):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("2h", NOW - 7_200_000),
+        ("2023-11-14T22:13:20Z", NOW),
+        ("2023-11-15T06:13:20+08:00", NOW),
+        ("2023-11-14T22:13:20", NOW),
+    ],
+)
+def test_a_moment_is_a_span_ago_or_in_iso_8601(text: str, ms: int) -> None:
+    assert moment_ms(text, NOW) == ms
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2023-13-01", ""])
+def test_what_is_no_moment_is_named(text: str) -> None:
+    with pytest.raises(NoSpan):
+        moment_ms(text, NOW)

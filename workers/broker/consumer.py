@@ -1,0 +1,74 @@
+"""Celery's consumer, keeping what plain Celery logs and drops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from workers.broker.transport import SetAside
+
+# Not kombu's own list: it counts KeyError among the broken connections, which a missing header raises too.
+BROKEN_CONNECTION = (OSError, RedisError, OperationalError)
+
+CONSUMER = f"{__name__}:Consumer"
+
+_listeners: list[SetAside] = []
+
+
+def set_aside_with(keep: SetAside) -> None:
+    """Have `keep(reason, queue, message)` called for each message that no task can be found for."""
+    _listeners[:] = [keep]
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
+    """Sets aside messages that cannot be decoded, are not Celery's protocol, or name an unknown task.
+
+    It does not gossip: with a hundred workers each would hear of the heartbeats of all, fifty times a second,
+    and use nothing of it. Remote control, and events for whoever watches, go on.
+    """
+
+    def __init__(self, *arguments: Any, worker_options: Any = None, **options: Any) -> None:
+        quiet = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        super().__init__(*arguments, worker_options=quiet, **options)
+
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+        """Celery's own handler, guarded: plain Celery exits on a message of the wrong shape."""
+        handle = super().create_task_handler(*arguments, **options)
+
+        def guarded(message: Any) -> Any:
+            try:
+                return handle(message)
+            except BROKEN_CONNECTION:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a stranger's message brings about
+                _keep(f"invalid message: {type(error).__name__}: {error}", message)
+                message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
+
+        return cast("Callable[[Any], Any]", guarded)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        _keep(f"cannot be decoded: {exc}", message)
+        super().on_decode_error(message, exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        _keep("not Celery's protocol", message)
+        super().on_unknown_message(body, message)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        _keep(f"unknown task {message.headers.get('task')!r}", message)
+        super().on_unknown_task(body, message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        _keep(f"invalid task message: {exc}", message)
+        super().on_invalid_task(body, message, exc)
+
+
+def _keep(reason: str, message: Any) -> None:
+    queue = str((message.delivery_info or {}).get("routing_key", ""))
+    for keep in _listeners:
+        keep(reason, queue, f"headers={message.headers!r} body={message.body!r}")

@@ -1,0 +1,199 @@
+"""Celery's broker on Redis, with four weaknesses of kombu's mended.
+
+kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection is frozen or the
+process dies between the two, the message is gone. Here one script does both, and what blocks takes nothing.
+
+kombu makes a new client for each message that it notes or acknowledges, and notes one that is noted. Ours
+keeps a client, and takes one round trip to take a message and one to acknowledge it.
+
+kombu raises on an item that is not a message, and the worker exits. Here each item is looked at as it comes
+from the server, and what cannot be understood is set aside.
+
+kombu raises AttributeError when a message is acknowledged or given back over a connection that was lost
+meanwhile, and the worker exits. Ours raises what a lost connection does, and the worker connects again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from config.celery_options import QUEUE
+from workers.broker.message_check import NotAMessage, check_item
+
+TRANSPORT = f"{__name__}:Transport"
+CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
+ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
+LOOK_S = 0.5
+
+SetAside = Callable[[str, str, str], None]
+
+_listeners: list[SetAside] = []
+
+
+def set_aside_with(keep: SetAside) -> None:
+    """Have `keep(reason, queue, item)` called for each item that is no message."""
+    _listeners[:] = [keep]
+
+
+class _ReadsForItsChannel:
+    """Mixed into kombu's Redis client: an item that is no message is never handed on."""
+
+    channel: Channel
+
+    def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+        # kombu says BRPOP for whatever its channel has sent in that place.
+        sent = "EVAL" if command_name == "BRPOP" else command_name
+        reply = super().parse_response(connection, sent, **options)  # type: ignore[misc]
+        if command_name == "BRPOP":
+            return self.channel.taken(reply)
+        if command_name == "RPOP" and reply:
+            return self.channel.popped(reply)
+        return reply
+
+
+class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
+    """What is delivered and not acknowledged yet."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        is_noted, self.channel.is_noted = self.channel.is_noted, False
+        if is_noted:
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """One command, where kombu's transaction takes four."""
+        keys = (self.unacked_index_key, self.unacked_key)
+        try:
+            with self.channel.conn_or_acquire() as client:
+                client.execute_command("EVAL", ACKNOWLEDGE, len(keys), *keys, delivery_tag)
+        finally:
+            # If it failed the message comes again; its place among those under way is free all the same.
+            virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+
+class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
+    """A channel that loses no message and outlives what it cannot read.
+
+    It asks for a message; if there is none it waits for one in one of its queues, for at most `LOOK_S`,
+    because no command of Redis waits for several without taking, and asks again.
+
+    `is_noted`: the server has noted the message that was read last as unacknowledged.
+    """
+
+    QoS = QoS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.is_noted = False
+        self._plain_client: Any = None
+        self._without_ack: set[str] = set()
+        self._waits_next = False
+        self._waiting = False
+        super().__init__(*arguments, **options)
+
+    def basic_consume(self, queue: str, *arguments: Any, no_ack: bool = False, **options: Any) -> Any:
+        (self._without_ack.add if no_ack else self._without_ack.discard)(queue)
+        return super().basic_consume(queue, *arguments, no_ack=no_ack, **options)
+
+    @contextlib.contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """kombu's own, for a channel whose connection may have been given up."""
+        if client is None and (self.connection is None or self.connection.client is None):
+            raise RedisConnectionError("the channel's connection to the broker was lost and given up")
+        with super().conn_or_acquire(client) as acquired:
+            yield acquired
+
+    def taken(self, reply: Any) -> Any:
+        """`(list, item)` if the reply has a message. The end of a wait only says that it is worth asking."""
+        if self._waiting:
+            return None
+        self._waits_next = not reply
+        if not reply:
+            return None
+        queue, item, noted = reply
+        self.is_noted = bool(noted)
+        return self.readable(queue, item)
+
+    def popped(self, item: bytes | str) -> Any:
+        """What was taken by other means than our script."""
+        self.is_noted = False
+        return self.readable("", item)
+
+    def readable(self, queue: bytes | str, item: bytes | str) -> Any:
+        """What was taken, in kombu's form; None if it is no message, which is set aside then."""
+        try:
+            check_item(item)
+        except NotAMessage as error:
+            for keep in _listeners:
+                keep(str(error), bytes_to_str(queue), _text(item))
+            self._forget(item)
+            return None
+        return (queue, item) if queue else item
+
+    def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
+        """Ask, or wait: one command, whose reply `taken` gets."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        self._waiting, self._waits_next = self._waits_next, False
+        if self._waiting:
+            # Moving the last item to where it is wakes up and changes nothing. Requests are what somebody
+            # waits for; rings for a sweep, which are looked for each time as well, are not.
+            watched = QUEUE if QUEUE in queues else queues[0]
+            command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", LOOK_S]
+            self._queue_cycle.rotate(queues[0])
+        else:
+            kept = [(self._q_for_pri(queue, step), queue) for step in self.priority_steps for queue in queues]
+            keys = [self.unacked_key, self.unacked_index_key, *(key for key, _ in kept)]
+            acks = [int(queue not in self._without_ack) for _, queue in kept]
+            # The text and not its hash: a server that was started anew would not know it.
+            command = ["EVAL", CLAIM, len(keys), *keys, time(), *acks]
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        self.client.connection.send_command(*command)
+
+    def _forget(self, item: bytes | str) -> None:
+        """It was noted as unacknowledged if it looked like a message, and would come again and again."""
+        tag = None
+        with contextlib.suppress(Exception):
+            tag = loads(bytes_to_str(item))["properties"]["delivery_tag"]
+        if isinstance(tag, str):
+            with self.conn_or_acquire() as client, client.pipeline() as pipe:
+                pipe.zrem(self.unacked_index_key, tag).hdel(self.unacked_key, tag).execute()
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        if self._plain_client is None or self._plain_client.connection_pool is not self.pool:
+            self._plain_client = super()._create_client()
+        return self._plain_client
+
+    def _get_client(self) -> type:
+        client = super()._get_client()
+        return type(f"Checked{client.__name__}", (_ReadsForItsChannel, client), {"channel": self})
+
+
+def _text(item: bytes | str) -> str:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item
+
+
+class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
+    """kombu's Redis transport with our channel."""
+
+    Channel = Channel

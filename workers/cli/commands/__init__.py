@@ -1,0 +1,1 @@
+"""One file per command. Imports workers.cli, tasks and config."""

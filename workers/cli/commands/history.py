@@ -1,0 +1,152 @@
+"""`scaleout history`: all that happened to a request, or the requests of a time, a cluster or a person."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.ledger.history_pages import histories, newest_first
+from tasks.ledger.ledger import Ledger
+from tasks.views.history import Wanted, chronicle, state_of
+from workers.cli.durations import NoSpan, moment_ms
+from workers.cli.exit_codes import Exit
+from workers.cli.session import with_ledger
+from workers.cli.terminal import print_json, print_table, say
+
+COLUMNS = (
+    "request_id",
+    "state",
+    "cluster_id",
+    "nodes_requested",
+    "nodes_added",
+    "requested_by",
+    "accepted_at",
+)
+NOT_ENDED = ("waiting", "in_progress", "held")
+ENDED = ("succeeded", "partially_succeeded", "failed", "timed_out", "rejected", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """As given on the command line."""
+
+    cluster_id: str | None
+    since: str | None
+    requested_by: str | None
+    status: str | None
+    limit: int
+
+    @property
+    def given(self) -> bool:
+        return any((self.cluster_id, self.since, self.requested_by, self.status))
+
+
+def show_history(request_id: str | None, filters: Filters, *, stops: bool, as_json: bool) -> Exit:
+    """One request's lines, what stopped the sending, or one entry a request, latest first."""
+    if (request_id is not None) + stops + filters.given > 1:
+        say("scaleout: give a request, or --stops, or what to look for, not several of them")
+        return Exit.USAGE
+    if request_id is not None:
+        return _of_request(request_id, as_json=as_json)
+    if stops:
+        return _show_lines(with_ledger(lambda ledger, _: ledger.overview.journal()), as_json=as_json)
+    if filters.status is not None and filters.status not in (*ENDED, *NOT_ENDED):
+        say(f"scaleout: --status: {filters.status!r} is none of {', '.join((*ENDED, *NOT_ENDED))}")
+        return Exit.USAGE
+    try:
+        moment_ms(filters.since or "1s", 0)
+    except NoSpan as error:
+        say(f"scaleout: --since: {error}")
+        return Exit.USAGE
+    with_ledger(lambda ledger, _: _stream(ledger, filters, as_json=as_json))
+    return Exit.SUCCEEDED
+
+
+def _of_request(request_id: str, *, as_json: bool) -> Exit:
+    lines = with_ledger(lambda ledger, _: ledger.overview.history(request_id))
+    _show_lines(lines, as_json=as_json)
+    if not lines:
+        say(f"scaleout: no request {request_id} is known here")
+        return Exit.NO_SUCH_REQUEST
+    return Exit.SUCCEEDED
+
+
+def _show_lines(lines: list[dict[str, Any]], *, as_json: bool) -> Exit:
+    if as_json:
+        print_json(lines)
+    elif lines:
+        print_table(None, ("at", "event", "what"), [_row(line) for line in lines])
+    return Exit.SUCCEEDED
+
+
+async def _stream(ledger: Ledger, filters: Filters, *, as_json: bool) -> None:
+    """One JSON array, written as it is read; or a table, which `--limit` bounds."""
+    rows = []
+    shown = 0
+    out = sys.stdout
+    unicode = out.encoding.lower().startswith("utf")
+    if as_json:
+        out.write("[")
+    async for entry in _entries(ledger, filters):
+        if shown == filters.limit:
+            say(f"there are more than these {shown}: give --limit, or look for less")
+            break
+        if as_json:
+            out.write((",\n " if shown else "") + json.dumps(entry, ensure_ascii=not unicode))
+        else:
+            rows.append((*(entry[column] for column in COLUMNS), _what(entry)))
+        shown += 1
+    if as_json:
+        out.write("]\n")
+        out.flush()
+    else:
+        print_table(None, (*COLUMNS, "what"), rows)
+
+
+async def _entries(ledger: Ledger, filters: Filters) -> AsyncIterator[dict[str, Any]]:
+    """Those that have not ended, newest first, then those that have, latest end first."""
+    now = ledger.clock.now_ms()
+    since = None if filters.since is None else moment_ms(filters.since, now)
+    wanted = Wanted(filters.cluster_id, filters.requested_by, filters.status, since)
+    given: set[str] = set()
+    if filters.status is None or filters.status in NOT_ENDED:
+        async for page in newest_first(ledger, ledger.keys.open):
+            async for entry in _of_page(ledger, page, wanted):
+                given.add(entry["request_id"])
+                yield entry
+    if filters.status is None or filters.status in ENDED:
+        async for page in newest_first(ledger, ledger.keys.ended, since=since):
+            # What has ended since the first page was read may have been given already.
+            async for entry in _of_page(ledger, [name for name in page if name not in given], wanted):
+                yield entry
+
+
+async def _of_page(ledger: Ledger, page: list[str], wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
+    found = await ledger.requests(page)
+    requests = [found[name] for name in page if name in found]
+    requests = [request for request in requests if wanted.takes(request, state_of(request))]
+    lines = await histories(ledger, [request.request_id for request in requests])
+    for request, its_lines in zip(requests, lines, strict=True):
+        yield chronicle(request, its_lines)
+
+
+def _what(entry: dict[str, Any]) -> str:
+    """The attempts and the outcome's error, in a few words."""
+    attempts = ", ".join(
+        f"{one['job_id'] or one['operation_id']} {one['state']}" for one in entry["attempts"]
+    )
+    error = entry["error"]
+    return (
+        attempts if error is None else f"{attempts}; {error['kind']}: {error['message']}".removeprefix("; ")
+    )
+
+
+def _row(line: dict[str, Any]) -> tuple[str, str, str]:
+    about = {name: value for name, value in line.items() if name not in ("at", "event") and value is not None}
+    what = " ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in about.items()
+    )
+    return line["at"], line["event"], what

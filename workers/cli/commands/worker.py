@@ -1,0 +1,23 @@
+"""Processes that a command turns into."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from config.settings import Settings, load
+from tasks.contract.policy_file import read_policy
+
+WORKER = ("-m", "celery", "-A", "workers", "worker")
+
+
+def become_worker(arguments: Sequence[str]) -> None:
+    """Replace this process by the worker, so that signals and the exit code are the worker's own.
+
+    Raises SettingsError or PolicyError.
+    """
+    settings = load(Settings)
+    if settings.policy_file is not None:
+        read_policy(settings.policy_file)
+    os.execv(sys.executable, [sys.executable, *WORKER, *arguments])  # noqa: S606 - our own interpreter

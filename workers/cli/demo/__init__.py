@@ -1,0 +1,1 @@
+"""scaleout demo: the whole system on loopback. Imports workers.cli and the simulator's client."""

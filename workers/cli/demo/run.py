@@ -1,0 +1,150 @@
+"""`scaleout demo`: the whole system on loopback, for under a minute, leaving nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from celery import Celery
+from pydantic import SecretStr
+
+from config.settings import LedgerSettings
+from tasks.engine.wiring import open_ledger
+from tasks.views.status import read_standing, summary
+from workers.cli.demo.processes import (
+    Child,
+    DemoFailed,
+    Provider,
+    redis_server,
+    simulator,
+    worker,
+    worker_environment,
+)
+from workers.cli.demo.progress import open_progress
+from workers.cli.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES, Group
+from workers.cli.demo.schedule import write_schedule
+from workers.cli.exit_codes import Exit
+from workers.cli.terminal import print_json, print_table, say
+
+MOST_S = 58.0
+LOOK_EVERY_S = 0.25
+
+
+def run_demo(*, as_json: bool) -> Exit:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end_in_order)
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scaleout-demo-")))
+            redis_url = stack.enter_context(redis_server(os.environ.get("SCALEOUT_REDIS_URL"), folder))
+            provider = stack.enter_context(simulator(folder))
+            provider.stock(SOLD_OUT_CLUSTER, 0)
+            scheduled = write_schedule(folder, datetime.now(UTC))
+            groups = (*SCENARIO, scheduled.group)
+            env = worker_environment(redis_url, f"{provider.url}/api", scheduled.policy)
+            process = stack.enter_context(worker(env, folder))
+            say(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
+            with Celery(broker=redis_url, backend=redis_url) as producer:
+                task_ids = _enqueue(producer)
+                by_schedule = asyncio.run(_follow(redis_url, provider, process, groups, scheduled.group))
+                outcomes = {
+                    name: producer.AsyncResult(task_id).get(timeout=5) for name, task_id in task_ids.items()
+                }
+            return _report({**outcomes, **by_schedule}, groups, provider.truth(), as_json=as_json)
+    except DemoFailed as failure:
+        say(f"scaleout demo: {failure}")
+        return Exit.ENDED_OTHERWISE
+    except KeyboardInterrupt:
+        say("scaleout demo: stopped; nothing is left running")
+        return Exit.ENDED_OTHERWISE
+
+
+def _end_in_order(_signal: int, _frame: FrameType | None) -> None:
+    """As Ctrl-C does: asyncio turns that into the cancellation of its main task, wherever it stands."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def _enqueue(producer: Celery) -> dict[str, str]:
+    """As any service would, which has none of this project's code; gives the task ids by request.
+
+    Only ids: an AsyncResult that is let go after the server has gone tries to reach it for seconds.
+    """
+    return {
+        request["request_id"]: producer.send_task("scaleout.add_nodes", kwargs=request, queue="scaleout").id
+        for group in SCENARIO
+        for request in group.requests
+    }
+
+
+async def _follow(
+    redis_url: str, provider: Provider, process: Child, groups: Sequence[Group], scheduled: Group
+) -> dict[str, Any]:
+    """Until all have ended; gives the outcomes of `scheduled`, which no producer waits for."""
+    ledger = await open_ledger(LedgerSettings(redis_url=SecretStr(redis_url)))
+    deadline = time.monotonic() + MOST_S
+    ids = [request_id for group in groups for request_id in group.ids]
+    sold_out = True
+    try:
+        with open_progress(groups) as progress:
+            while True:
+                process.check()
+                provider.child.check()
+                found = await ledger.requests(ids)
+                standings = {
+                    name: summary(request, await read_standing(ledger, request), None)
+                    for name, request in found.items()
+                }
+                progress.show(standings)
+                if len(found) == len(ids) and all(request.ended for request in found.values()):
+                    return dict(zip(scheduled.ids, await ledger.outcomes(scheduled.ids), strict=True))
+                if sold_out and standings.get("demo-wait", {}).get("refusals"):
+                    provider.stock(SOLD_OUT_CLUSTER, SOLD_OUT_NODES)
+                    sold_out = False
+                if time.monotonic() > deadline:
+                    raise DemoFailed(
+                        f"not done within {MOST_S:g} s; the worker said:\n{process.last_lines()}"
+                    )
+                await asyncio.sleep(LOOK_EVERY_S)
+    finally:
+        await ledger.redis.aclose()
+
+
+def _report(outcomes: Mapping[str, Any], groups: Sequence[Group], truth: Any, *, as_json: bool) -> Exit:
+    nodes = sum(len(cluster["nodes"]) for cluster in truth["clusters"].values())
+    calls = truth["calls"]["by_action"]
+    right = nodes == sum(outcome["nodes_added"] for outcome in outcomes.values()) and all(
+        outcomes[name]["status"] == group.expected for group in groups for name in group.ids
+    )
+    if as_json:
+        print_json({"outcomes": list(outcomes.values()), "nodes": nodes, "api_calls": calls})
+    else:
+        columns = ("request_id", "cluster", "status", "nodes", "jobs", "refusals", "seconds", "error")
+        print_table("Outcomes", columns, [_row(outcome) for outcome in outcomes.values()])
+        print_table("API calls", ("action", "calls"), [*calls.items(), ("all", sum(calls.values()))])
+        say(f"{len(outcomes)} requests, {nodes} nodes at the provider, {sum(calls.values())} API calls")
+    if not right:
+        say("scaleout demo: the outcomes are not what was to be expected")
+    return Exit.SUCCEEDED if right else Exit.ENDED_OTHERWISE
+
+
+def _row(outcome: Mapping[str, Any]) -> tuple[object, ...]:
+    error = outcome["error"]
+    return (
+        outcome["request_id"],
+        outcome["cluster_id"],
+        outcome["status"],
+        f"{outcome['nodes_added']}/{outcome['nodes_requested'] or '-'}",
+        len(outcome["operations"]),
+        outcome["refusals"],
+        f"{outcome['duration_s']:.1f}",
+        f"{error['kind']}: {error['message']}" if error else None,
+    )

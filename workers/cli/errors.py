@@ -1,0 +1,33 @@
+"""Expected failures as one line and an exit code."""
+
+from __future__ import annotations
+
+from redis import exceptions as redis
+
+from config.policy.file import PolicyError
+from config.redaction import redact
+from config.settings import SettingsError
+from workers.cli.exit_codes import Exit
+
+
+def explain(error: Exception) -> tuple[str, Exit] | None:
+    """None if the failure is a bug of ours and its traceback is wanted."""
+    match error:
+        case SettingsError() | PolicyError():
+            return redact(str(error)), Exit.USAGE
+        case redis.AuthenticationError():
+            return redact(
+                f"Redis refuses the password: {_without_stop(error)}; see SCALEOUT_REDIS_URL"
+            ), Exit.UNREACHABLE
+        case redis.ConnectionError() | redis.TimeoutError():
+            return redact(
+                f"Redis cannot be reached: {_without_stop(error)}; see SCALEOUT_REDIS_URL"
+            ), Exit.UNREACHABLE
+        case redis.RedisError():
+            return redact(f"Redis: {error}"), Exit.UNREACHABLE
+        case _:
+            return None
+
+
+def _without_stop(error: Exception) -> str:
+    return str(error).rstrip(".")

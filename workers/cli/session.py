@@ -1,0 +1,30 @@
+"""Runs a command's coroutine against the ledger that the environment names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from config.settings import LedgerSettings, load
+from config.structured_logs import configure_logging
+from tasks.engine.wiring import open_ledger
+from tasks.ledger.ledger import Ledger
+
+T = TypeVar("T")
+
+
+def with_ledger(command: Callable[[Ledger, LedgerSettings], Awaitable[T]]) -> T:
+    """Raises SettingsError, or redis.RedisError if the server cannot be reached."""
+    settings = load(LedgerSettings)
+    # A command says itself what it has done; of the log only what is wrong belongs on the terminal.
+    configure_logging(log_format="console", level="ERROR", secrets=settings.secrets())
+
+    async def run() -> T:
+        ledger = await open_ledger(settings)
+        try:
+            return await command(ledger, settings)
+        finally:
+            await ledger.redis.aclose()
+
+    return asyncio.run(run())
