@@ -1,1 +1,1 @@
-"""What following jobs costs, beside what people would write instead. `make bench`; docs/performance.md."""
+"""What polling jobs costs, beside what people would write instead. `make bench`; docs/performance.md."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks following --size 500`; `all` runs each; `report` only writes the page anew."""
+"""`python -m benchmarks polling --size 500`; `all` runs each; `report` only writes the page anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import budget, burst, following, growth, throughput
+from benchmarks import budget, burst, growth, polling, throughput
 from benchmarks.options import Options
 from benchmarks.performance_page import write_page
 from benchmarks.plots import save_plots
@@ -19,7 +19,7 @@ from benchmarks.report import Report, met_text, save
 from benchmarks.tables import show
 
 BENCHMARKS: dict[str, Callable[[Options], Report]] = {
-    "following": following.measure,
+    "polling": polling.measure,
     "budget": budget.measure,
     "throughput": throughput.measure,
     "burst": burst.measure,

@@ -1,10 +1,21 @@
-"""The provider's real quota, with all clocks sped up: what can be followed within it, and how late."""
+"""The provider's real quota, with all clocks sped up: what can be polled within it, and how late."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.budget_crowd import (
+from benchmarks.budget_delay import (
+    CALLS,
+    MAX_POLLING_CALLS,
+    PERIOD_S,
+    POLL_S,
+    POLLS,
+    PROBES,
+    SPEED_UP,
+    Polled,
+    poll_within,
+)
+from benchmarks.budget_overload import (
     OTHERS_SIZE,
     OTHERS_SPEED_UP,
     WORKERS,
@@ -12,17 +23,7 @@ from benchmarks.budget_crowd import (
     crowd_workers,
     until_used_up,
 )
-from benchmarks.budget_delay import (
-    CALLS,
-    LOOKS,
-    MOST_FOLLOWING,
-    PERIOD_S,
-    POLL_S,
-    PROBES,
-    SPEED_UP,
-    Followed,
-    follow_within,
-)
+from benchmarks.contenders import CONTENDERS, SCALEOUT, System
 from benchmarks.options import Options
 from benchmarks.report import (
     Cell,
@@ -36,7 +37,6 @@ from benchmarks.report import (
     now_text,
     paragraphs,
 )
-from benchmarks.systems import FOLLOWERS, SCALEOUT, System
 
 SIZES, QUICK_SIZES = (100, 500, 2_000), (100, 300)
 AT_LEAST_S, QUICK_AT_LEAST_S = 30.0, 15.0
@@ -44,15 +44,15 @@ AT_LEAST_S, QUICK_AT_LEAST_S = 30.0, 15.0
 
 def measure(options: Options) -> Report:
     sizes = (options.size,) if options.size else QUICK_SIZES if options.quick else SIZES
-    systems = options.chosen(FOLLOWERS)
+    systems = options.chosen(CONTENDERS)
     at_least_s = QUICK_AT_LEAST_S if options.quick else AT_LEAST_S
     ours = SCALEOUT in systems
-    followed = follow_within(options, sizes, at_least_s) if ours else []
+    polled = poll_within(options, sizes, at_least_s) if ours else []
     crowded = crowd_workers(options) if ours else None
     used_up = until_used_up(options, [system for system in systems if system is not SCALEOUT])
     return Report(
         name="budget",
-        title=f"Within {CALLS:,} calls an hour",
+        title=f"LimitCheck {CALLS:,} calls an hour",
         conditions=paragraphs(f"""
         The quota of {CALLS:,} calls in {PERIOD_S:g} s and the poll interval of {POLL_S:g} s, with every
         clock sped up {SPEED_UP:g} times: period {PERIOD_S / SPEED_UP:g} s, poll interval
@@ -60,24 +60,24 @@ def measure(options: Options) -> Report:
         a sweep costs by itself counts {SPEED_UP:g} times.
 
         So many operations run, all submitted beforehand and outside the quota; the window holds what hours
-        of following just these leave in it, spread evenly over the last period. Then up to {PROBES} of the
-        jobs end, spread evenly over {LOOKS} looks or more.
+        of polling just these leave in it, spread evenly over the last period. Then up to {PROBES} of the
+        jobs end, spread evenly over {POLLS} polls or more.
 
         The physical limit of the mean delay is half of the larger of the poll interval and P·period/B: P
-        pages of 100 jobs for those that run, B calls for following, which are {MOST_FOLLOWING:,} of the
+        pages of 100 jobs for those that run, B calls for polling, which are {MAX_POLLING_CALLS:,} of the
         quota less what all else takes.
 
         The clock of the alternatives is sped up {OTHERS_SPEED_UP:g} times.
         """),
-        tables=[*_followed_table(followed), *_crowded_table(crowded), *_others_table(used_up)],
-        targets=_targets(followed, crowded),
-        lines=_plot(followed),
+        tables=[*_followed_table(polled), *_crowded_table(crowded), *_others_table(used_up)],
+        targets=_targets(polled, crowded),
+        lines=_plot(polled),
         measured_at=now_text(),
         machine=machine(),
     )
 
 
-def _followed_table(followed: Sequence[Followed]) -> list[Table]:
+def _followed_table(polled: Sequence[Polled]) -> list[Table]:
     columns = [
         "operations",
         "mean delay s",
@@ -87,7 +87,7 @@ def _followed_table(followed: Sequence[Followed]) -> list[Table]:
         "calls an hour while measured",
     ]
     rows: list[list[Cell]] = [
-        [f.size, f.mean_s, f.limit_s, f"{f.part:.3g} ×", f.p99_s, f.calls_an_hour] for f in followed
+        [f.size, f.mean_s, f.limit_s, f"{f.part:.3g} ×", f.p99_s, f.calls_an_hour] for f in polled
     ]
     return [Table("ehpc-scaleout, delay from a job's end to its outcome", columns, rows)] if rows else []
 
@@ -105,7 +105,7 @@ def _crowded_table(crowded: Crowded | None) -> list[Table]:
     row: list[Cell] = [
         WORKERS,
         crowded.crowd.calls,
-        crowded.most_calls,
+        crowded.max_calls,
         crowded.refused,
         f"{crowded.used_percent:.1f} %",
     ]
@@ -123,15 +123,15 @@ def _others_table(used_up: Sequence[tuple[System, float]]) -> list[Table]:
     return [Table(f"The alternatives, each job polled every {POLL_S:g} s", columns, rows)]
 
 
-def _targets(followed: Sequence[Followed], crowded: Crowded | None) -> list[Target]:
-    found = [at_most(f"mean delay / limit, {f.size:,} operations", 1.25, f.part, " ×") for f in followed]
+def _targets(polled: Sequence[Polled], crowded: Crowded | None) -> list[Target]:
+    found = [at_most(f"mean delay / limit, {f.size:,} operations", 1.25, f.part, " ×") for f in polled]
     if crowded is not None:
-        within = crowded.most_calls <= crowded.crowd.calls
+        within = crowded.max_calls <= crowded.crowd.calls
         found.append(
             Target(
                 f"calls in any window, {WORKERS} workers",
                 f"≤ {crowded.crowd.calls:,}",
-                f"{crowded.most_calls:,}",
+                f"{crowded.max_calls:,}",
                 within,
             )
         )
@@ -139,11 +139,11 @@ def _targets(followed: Sequence[Followed], crowded: Crowded | None) -> list[Targ
     return found
 
 
-def _plot(followed: Sequence[Followed]) -> list[Lines]:
-    if not followed:
+def _plot(polled: Sequence[Polled]) -> list[Lines]:
+    if not polled:
         return []
     lines = {
-        SCALEOUT.title: [[float(f.size), f.mean_s] for f in followed],
-        "physical limit": [[float(f.size), f.limit_s] for f in followed],
+        SCALEOUT.title: [[float(f.size), f.mean_s] for f in polled],
+        "physical limit": [[float(f.size), f.limit_s] for f in polled],
     }
     return [Lines("Mean delay within the quota", "operations", "seconds", lines)]

@@ -9,29 +9,29 @@ from dataclasses import dataclass
 
 import redis
 
-from benchmarks.budget_limit import PAGE, Ended, limit_s
+from benchmarks.budget_lower_bound import PAGE, Ended, limit_s
+from benchmarks.contenders import SCALEOUT
+from benchmarks.environment import Conditions, Environment, environment, requests_on_clusters, send_all, until
 from benchmarks.options import Options
 from benchmarks.outcomes import read_outcomes
-from benchmarks.percentiles import most_in_a_window, spread
+from benchmarks.percentiles import max_in_a_window, spread
+from benchmarks.prefill_quota import fill_window
 from benchmarks.provider import NO_QUOTA, ZONE, Arrival
-from benchmarks.quota_window import fill_window
-from benchmarks.scene import Conditions, Scene, requests_on_clusters, scene, send_all, until
-from benchmarks.systems import SCALEOUT
 from tasks.ledger.keys import Keys
 from tasks.quota.poll_interval import interval_s
-from tasks.quota.rate_limiter import CallClass, Following
+from tasks.quota.rate_limiter import CallPriority, PollingBudget
 
 CALLS, PERIOD_S, POLL_S = 2_000, 3_600.0, 5.0
 SPEED_UP = 5.0
-MOST_FOLLOWING = int(CALLS * CallClass.FOLLOW.value)
+MAX_POLLING_CALLS = int(CALLS * CallPriority.POLL.value)
 PROBES = 100
-LOOKS = 3
+POLLS = 3
 SETTLE_S = 2.0
 FOREVER_S = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class Polled:
     """`size` operations under the quota; times in seconds, as they would be if nothing were sped up."""
 
     size: int
@@ -39,7 +39,7 @@ class Followed:
     p99_s: float
     limit_s: float
     calls_an_hour: float
-    most_calls: int
+    max_calls: int
 
     @property
     def part(self) -> float:
@@ -58,17 +58,17 @@ def settings(speed_up: float, calls: int, period_s: float) -> Mapping[str, objec
 
 
 def measure_s(size: int, at_least_s: float) -> float:
-    """For how long jobs end: whole looks, for what ends just after one waits longest."""
+    """For how long jobs end: whole polls, for what ends just after one waits longest."""
     pages = math.ceil(size / PAGE)
-    following = Following(others=0, calls_of_a_look=pages, limit=CALLS, window_s=PERIOD_S)
-    look_s = interval_s(POLL_S, following)
-    return look_s * max(LOOKS, math.ceil(at_least_s / look_s))
+    polling = PollingBudget(others=0, calls_per_poll=pages, limit=CALLS, window_s=PERIOD_S)
+    interval = interval_s(POLL_S, polling)
+    return interval * max(POLLS, math.ceil(at_least_s / interval))
 
 
-def follow_within(options: Options, sizes: Sequence[int], at_least_s: float) -> list[Followed]:
-    """For each of the growing `sizes`, the delay of jobs that end within `at_least_s` or a few looks."""
-    followed, submitted = [], 0
-    with scene(Conditions(POLL_S / SPEED_UP, {"job_duration_s": FOREVER_S})) as here:
+def poll_within(options: Options, sizes: Sequence[int], at_least_s: float) -> list[Polled]:
+    """For each of the growing `sizes`, the delay of jobs that end within `at_least_s` or a few polls."""
+    polled, submitted = [], 0
+    with environment(Conditions(POLL_S / SPEED_UP, {"job_duration_s": FOREVER_S})) as here:
         for size in sizes:
             options.say(f"budget: {size} operations within the quota, {SCALEOUT.title}")
             here.provider.set_quota(NO_QUOTA, PERIOD_S)
@@ -78,16 +78,16 @@ def follow_within(options: Options, sizes: Sequence[int], at_least_s: float) -> 
                 submitted += missing
                 what = "running operations"
                 until(lambda: _running(here.server), size, what, running.processes, 60 + size / 5)
-            followed.append(_measure(here, size, measure_s(size, at_least_s) / SPEED_UP))
-    return followed
+            polled.append(_measure(here, size, measure_s(size, at_least_s) / SPEED_UP))
+    return polled
 
 
-def _measure(here: Scene, size: int, within_s: float) -> Followed:
+def _measure(here: Environment, size: int, within_s: float) -> Polled:
     period_s = PERIOD_S / SPEED_UP
     known = int(here.server.xlen(SCALEOUT.stream))
-    # Hours of following these by themselves: a page for each hundred, every interval, or all that it may use.
+    # Hours of polling these by themselves: a page for each hundred, every interval, or all that it may use.
     wanted = math.ceil(size / PAGE) * PERIOD_S / POLL_S
-    used = round(min(wanted, MOST_FOLLOWING))
+    used = round(min(wanted, MAX_POLLING_CALLS))
     fill_window(here.server, here.provider, CALLS, period_s, used)
     within = Conditions(POLL_S / SPEED_UP, {}, settings=settings(SPEED_UP, CALLS, period_s))
     began = time.time()
@@ -110,20 +110,20 @@ def _measure(here: Scene, size: int, within_s: float) -> Followed:
         for job_id in outcome.job_ids
     ]
     delays = spread([end.known_at - end.at for end in ends])
-    limit = limit_s(ends, size, POLL_S / SPEED_UP, MOST_FOLLOWING, period_s, _not_following(arrivals))
+    limit = limit_s(ends, size, POLL_S / SPEED_UP, MAX_POLLING_CALLS, period_s, _not_polling(arrivals))
     span_s = arrivals[-1].at - arrivals[0].at
-    return Followed(
+    return Polled(
         size=size,
         mean_s=delays.mean * SPEED_UP,
         p99_s=delays.p99 * SPEED_UP,
         limit_s=limit * SPEED_UP,
         # The last look's calls belong to the interval after it.
         calls_an_hour=(len(arrivals) - math.ceil(size / PAGE)) / span_s / SPEED_UP * PERIOD_S,
-        most_calls=most_in_a_window([arrival.at for arrival in arrivals], period_s),
+        max_calls=max_in_a_window([arrival.at for arrival in arrivals], period_s),
     )
 
 
-def _not_following(arrivals: Sequence[Arrival]) -> list[float]:
+def _not_polling(arrivals: Sequence[Arrival]) -> list[float]:
     return [arrival.at for arrival in arrivals if arrival.what not in ("operation", "operation?job_ids")]
 
 

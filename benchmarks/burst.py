@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.comparison import the_run
-from benchmarks.one_run import Run, run
+from benchmarks.contenders import CONTENDERS, SCALEOUT, Request, System
+from benchmarks.environment import Conditions
 from benchmarks.options import Options
 from benchmarks.report import (
     Bars,
@@ -20,8 +21,7 @@ from benchmarks.report import (
     paragraphs,
     ratio,
 )
-from benchmarks.scene import Conditions
-from benchmarks.systems import FOLLOWERS, SCALEOUT, Request, System
+from benchmarks.run import Run, run
 
 SIZE, QUICK_SIZE = 60, 30
 NODES = 2
@@ -35,7 +35,7 @@ def measure(options: Options) -> Report:
     size = options.size or (QUICK_SIZE if options.quick else SIZE)
     job_s = QUICK_JOB_S if options.quick else JOB_S
     sample = min(size, QUICK_SAMPLE if options.quick else SAMPLE)
-    systems = options.chosen(FOLLOWERS)
+    systems = options.chosen(CONTENDERS)
     options.say(
         f"burst: {size} requests on one cluster; {sample} of the alternatives, sped up {SPEED_UP:g} times"
     )

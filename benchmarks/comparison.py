@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks.one_run import Run
 from benchmarks.report import Cell, Table, ratio
+from benchmarks.run import Run
 
 Figure = Callable[[Run], float]
 

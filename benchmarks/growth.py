@@ -1,4 +1,4 @@
-"""The same following with ten, a hundred times as many operations: how cost and delay grow."""
+"""The same polling with ten, a hundred times as many operations: how cost and delay grow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.contenders import ARQ, CELERY_RETRY, SCALEOUT, System
+from benchmarks.environment import Conditions, cpu_s, environment, requests_on_clusters, send_all, until
 from benchmarks.options import Options
 from benchmarks.outcomes import delays_s, read_outcomes
 from benchmarks.percentiles import Spread, spread
-from benchmarks.redis_figures import RedisMeter
+from benchmarks.redis_stats import RedisMeter
 from benchmarks.report import Cell, Lines, Report, Table, Target, at_most, machine, now_text, paragraphs
-from benchmarks.scene import Conditions, cpu_s, requests_on_clusters, scene, send_all, until
-from benchmarks.systems import ARQ, CELERY_RETRY, SCALEOUT, System
 
 SIZES, QUICK_SIZES = (100, 1_000, 10_000), (100, 500)
 OTHERS = (CELERY_RETRY, ARQ)
@@ -75,7 +75,7 @@ def measure(options: Options) -> Report:
 
 def _grow(system: System, size: int) -> Grown:
     conditions = Conditions(POLL_S, {"job_duration_s": FOREVER_S}, within_s=120 + size / 10)
-    with scene(conditions) as here, here.running(system, size) as running:
+    with environment(conditions) as here, here.running(system, size) as running:
         load, provider = here.load_meter(running), here.provider
         before, began = cpu_s(running.processes), time.monotonic()
         send_all(running, requests_on_clusters(size))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.systems import System
+from benchmarks.contenders import System
 
 
 @dataclass(frozen=True, slots=True)

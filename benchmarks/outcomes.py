@@ -9,9 +9,9 @@ from typing import Any
 
 import redis
 
+from benchmarks.contenders import System
 from benchmarks.processes import BenchmarkFailed
 from benchmarks.provider import Job
-from benchmarks.systems import System
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
     return ordered[max(rank, 1) - 1]
 
 
-def most_in_a_window(times: Sequence[float], window_s: float) -> int:
+def max_in_a_window(times: Sequence[float], window_s: float) -> int:
     """The most of the ordered `times` that lie within any `window_s`, its end not included."""
     most, first = 0, 0
     for last, time in enumerate(times):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 START_S = 60.0
 STOP_S = 20.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")

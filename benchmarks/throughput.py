@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.comparison import Figure, side_by_side, the_run
-from benchmarks.one_run import Run, run
+from benchmarks.contenders import CONTENDERS, ONE_CALL, SCALEOUT, System
+from benchmarks.environment import Conditions, requests_on_clusters
 from benchmarks.options import Options
 from benchmarks.report import (
     Bars,
@@ -19,8 +20,7 @@ from benchmarks.report import (
     now_text,
     paragraphs,
 )
-from benchmarks.scene import Conditions, requests_on_clusters
-from benchmarks.systems import FOLLOWERS, ONE_CALL, SCALEOUT, System
+from benchmarks.run import Run, run
 
 SIZE, QUICK_SIZE = 2_000, 300
 POLL_S = 1.0
@@ -49,7 +49,7 @@ def per_s(run: Run) -> float:
 
 def measure(options: Options) -> Report:
     size = options.size or (QUICK_SIZE if options.quick else SIZE)
-    systems = options.chosen((*FOLLOWERS, ONE_CALL))
+    systems = options.chosen((*CONTENDERS, ONE_CALL))
     one = _run_all(options, systems, size, workers=1)
     two = _run_all(options, [s for s in systems if s.name in TWO_WORKERS], size, workers=2)
     steady = _run_steadily(options) if SCALEOUT in systems else None

@@ -1,4 +1,4 @@
-"""Moments as text, the same in logs, outcomes and histories."""
+"""Times as text and as datetimes, the same in logs, outcomes and histories."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from functools import lru_cache
 
 
 def timestamp(ms: int) -> str:
-    """`ms` since 1970 as UTC ISO 8601 with milliseconds."""
+    """Return `ms` since 1970 as UTC ISO 8601 with milliseconds."""
     return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+def utc_second(ms: int) -> datetime:
+    """Return `ms` since 1970 as a UTC time of a whole second, as the provider's API takes it."""
+    return datetime.fromtimestamp(ms // 1000, UTC)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""`scaleout.sweep`: the doorbell. Starts what is due in the ledger and returns; nothing waits here."""
+"""`scaleout.sweep`: start what is due in the ledger, and return; nothing waits here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TIMEOUT_S = 20.0
 
 @shared_task(name=SWEEP, ignore_result=True)
 def sweep() -> None:
-    """One pass over the due set; coming late, twice or not at all does no harm."""
-    worker_process.run(_answer(worker_process.engine()), timeout_s=TIMEOUT_S)
+    """Sweep the due set once; a message that comes late, twice or never does no harm."""
+    worker_process.run(_sweep(worker_process.engine()), timeout_s=TIMEOUT_S)
 
 
-async def _answer(engine: Engine) -> None:
-    await engine.machinery.ledger.ring_heard()
-    await engine.sweeper.sweep()
+async def _sweep(engine: Engine) -> None:
+    await engine.ctx.ledger.sweep_started()
+    await engine.dispatcher.sweep()

@@ -16,7 +16,8 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.runtime.clock import HandClock
 from tasks.runtime.redis_client import open_redis
-from tests.processes import Process, Simulator, environment, simulator, worker
+from tests.support.ports import free_port
+from tests.support.processes import Process, Simulator, environment, simulator, worker
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -26,7 +27,7 @@ settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[ValkeyServer]:
     # Without `save` and AOF: what the server keeps beyond a test is nobody's business.
-    with ValkeyServer(config={"save": "", "appendonly": "no"}) as server:
+    with ValkeyServer(free_port(), config={"save": "", "appendonly": "no"}) as server:
         yield server
 
 

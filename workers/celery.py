@@ -20,7 +20,7 @@ from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.engine import worker_process
 from workers.broker import consumer, transport
-from workers.broker.dead_letters import SetAsideList
+from workers.broker.dead_letters import DeadLetters
 from workers.ticker import Ticker
 
 YOUNG_OBJECTS = 20_000  # between two collections; Python's own number is 700
@@ -66,14 +66,14 @@ def _configure_logging(settings: LedgerSettings) -> None:
 def _read_policy(**_: Any) -> None:
     # A worker alone: what only talks to one, as its health check does, has nothing to do with a broken file.
     try:
-        worker_process.govern_by(open_policy(_loaded))
+        worker_process.use_policy(open_policy(_loaded))
     except PolicyError as error:
         sys.exit(f"scaleout: {error}")
 
 
 @worker_ready.connect(weak=False)
 def _ready(sender: Any, **_: Any) -> None:
-    worker_process.announce_through(sender)
+    worker_process.send_events_through(sender)
     _collect_less_often()
     for name in unknown_variables(os.environ):
         structlog.get_logger(__name__).warning("unknown_setting", name=name)
@@ -94,6 +94,6 @@ def _drain(**_: Any) -> None:
     worker_process.close(drain_s=_loaded.http_timeout_s + 5)
 
 
-_set_aside = SetAsideList(_loaded)
-transport.set_aside_with(_set_aside.keep)
-consumer.set_aside_with(_set_aside.keep)
+_set_aside = DeadLetters(_loaded)
+transport.send_dead_letters_to(_set_aside.keep)
+consumer.send_dead_letters_to(_set_aside.keep)

@@ -56,16 +56,16 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
 
     def _tick(self) -> None:
         engine = worker_process.engine()
-        ledger = engine.machinery.ledger
-        if worker_process.run(ledger.ring(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
+        ledger = engine.ctx.ledger
+        if worker_process.run(ledger.request_sweep(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
             self._send_for_a_sweep(ledger)
         # Last: whatever is wrong with schedules, all else goes on.
-        worker_process.run(engine.schedules.keep(), timeout_s=TICK_TIMEOUT_S)
+        worker_process.run(engine.schedules.sync(), timeout_s=TICK_TIMEOUT_S)
 
     def _send_for_a_sweep(self, ledger: Ledger) -> None:
         try:
             self._app.send_task(SWEEP, queue=SWEEP_QUEUE, ignore_result=True, retry=False)
         except Exception:
             # Nobody may have heard it, so the next tick has to ring: one sweep too many does no harm.
-            worker_process.run(ledger.ring_heard(), timeout_s=TICK_TIMEOUT_S)
+            worker_process.run(ledger.sweep_started(), timeout_s=TICK_TIMEOUT_S)
             raise

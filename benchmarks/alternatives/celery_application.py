@@ -13,7 +13,7 @@ from celery.signals import worker_ready, worker_shutdown
 from benchmarks.alternatives.outcomes import put_outcome
 from benchmarks.alternatives.provider import Provider
 from benchmarks.alternatives.surroundings import Surroundings
-from tasks.runtime.process import Process
+from tasks.runtime.event_loop_thread import Process
 
 CALL_TIMEOUT_S = 60.0
 

@@ -1,4 +1,4 @@
-"""Plain Celery, one HTTP call a task and nothing after it: no job is followed. A measure for throughput."""
+"""Plain Celery, one HTTP call a task and nothing after it: no job is polled. A measure for throughput."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Provider:
 
     async def job(self, zone: str, job_id: str) -> dict[str, Any] | None:
         """The job's row once it has ended; None while it goes, or when the answer does not say."""
-        request = actions.list_operations(zone, offset=0, newest_first=False, job_ids=job_id)
+        request = actions.list_jobs(zone, offset=0, newest_first=False, job_ids=job_id)
         try:
             answer = await self._call(request)
         except Refused:

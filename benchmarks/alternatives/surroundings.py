@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """`poll_s`: seconds between two looks at one job; `concurrency`: tasks at once in one process."""
+    """`poll_s`: seconds between two polls at one job; `concurrency`: tasks at once in one process."""
 
     redis_url: str
     api_url: str

@@ -27,7 +27,7 @@ def schedule_problems(schedule: Schedule) -> list[str]:
         problems.append(f"{where}.lead_time_s is missing: ready_by needs a lead time, at least as the floor")
     if not schedule.ready_by and (schedule.lead_time_s is not None or schedule.lead_time == "fixed"):
         problems.append(f"{where}.lead_time_s: says nothing without ready_by = true: add that, or remove it")
-    if next(schedule.moments(LONG_AGO - timedelta(days=1)), None) is None:
+    if next(schedule.occurrences(LONG_AGO - timedelta(days=1)), None) is None:
         problems.append(
             f"{where}: never comes: cron={schedule.cron!r} has no moment between not_before and not_after "
             "that is not in skip_dates"
@@ -52,7 +52,7 @@ def duplicate_names(names: Sequence[str]) -> list[str]:
 BOUGHT_IN_PARTS = frozenset({"nodes_in_flight_per_cluster", "nodes_per_hour", "nodes_per_day"})
 
 
-def guardrail_problems(policy: Policy) -> list[str]:
+def unsatisfiable_schedules(policy: Policy) -> list[str]:
     """Schedules whose requests the policy itself would refuse, each time."""
     return [problem for schedule in policy.schedules for problem in _refusals(policy, schedule)]
 
@@ -63,7 +63,7 @@ def _refusals(policy: Policy, schedule: Schedule) -> Iterable[str]:
     names = {"allow.clusters": "cluster_id", "allow.zones": "zone", "allow.roles": "node_role"}
     for rule, value, globs in broken:
         yield f"{where}.{names[rule]}={value!r}: is not in {rule}, which has {', '.join(globs)}"
-    for table, limits in policy.limits.tables(schedule.cluster_id, schedule.asker):
+    for table, limits in policy.limits.tables(schedule.cluster_id, schedule.producer):
         for name in Limits.model_fields:
             limit = getattr(limits, name)
             if name == "wait" or limit is None or (limits.wait and name in BOUGHT_IN_PARTS):

@@ -38,8 +38,8 @@ def check_cron(expression: str) -> str:
     """Raises ValueError for what is no cron expression of five fields, or one that never comes."""
     fields = expression.split()
     if len(fields) != FIELDS:
-        wanted = "minute, hour, day of month, month, day of week"
-        raise ValueError(f"must have five fields ({wanted}), such as 0 19 * * 1-5; it has {len(fields)}")
+        names = "minute, hour, day of month, month, day of week"
+        raise ValueError(f"must have five fields ({names}), such as 0 19 * * 1-5; it has {len(fields)}")
     try:
         next(CronSim(expression, LONG_AGO))
     except (CronSimError, ValueError, StopIteration) as error:
@@ -61,7 +61,7 @@ def _is_a_day_that_is_never(expression: str) -> bool:
     return True
 
 
-def moments(
+def occurrences(
     expression: str,
     zone: str,
     after: datetime,
@@ -83,15 +83,15 @@ def moments(
     ticks = CronSim(expression, datetime.fromtimestamp(since // 1, here))
     for tick in ticks:
         at = tick.timestamp()
-        # Within an hour that comes twice the library may step back to the first time.
+        # LimitCheck an hour that comes twice the library may step back to the first time.
         if at <= since:
             continue
         since = at
-        moment = datetime.fromtimestamp(at, UTC)
-        if last is not None and moment > last:
+        occurrence = datetime.fromtimestamp(at, UTC)
+        if last is not None and occurrence > last:
             return
-        if moment.astimezone(here).date() not in skip_dates:
-            yield moment
+        if occurrence.astimezone(here).date() not in skip_dates:
+            yield occurrence
 
 
 def _begin(value: datetime | date, zone: ZoneInfo) -> datetime:

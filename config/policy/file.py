@@ -14,17 +14,17 @@ from pydantic import BaseModel, ValidationError
 
 from config.policy.checks import (
     duplicate_names,
-    guardrail_problems,
     limit_problems,
     place,
     schedule_problems,
+    unsatisfiable_schedules,
 )
 from config.policy.error_messages import sentences, unknown_keys
 from config.policy.model import REQUEST_FIELDS, Allow, Policy, PolicyLimits, Schedule
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S = 1.0
+CHECK_INTERVAL_S = 1.0
 SHOWN_DIGEST = 12
 
 T = TypeVar("T", bound=BaseModel)
@@ -76,7 +76,7 @@ def parse_policy(content: bytes, check_request: CheckRequest | None) -> Policy:
             problems += limit_problems(f'limits.clusters."{name}"', of_cluster)
         for name, of_producer in limits.producers.items():
             problems += limit_problems(f'limits.producers."{name}"', of_producer)
-    problems += guardrail_problems(
+    problems += unsatisfiable_schedules(
         Policy(limits=limits or PolicyLimits(), allow=allow or Allow(), schedules=tuple(schedules))
     )
     if problems:
@@ -142,7 +142,7 @@ class PolicyFile:
         self._now_s = now_s
         self._policy = Policy()
         self._told = ""
-        self._next_look = now_s() + LOOK_EVERY_S
+        self._next_look = now_s() + CHECK_INTERVAL_S
         self._taken = self._changed = _signature(path)
         if path is not None:
             self._take(path)
@@ -154,7 +154,7 @@ class PolicyFile:
         self._tell(self.path)
         if now < self._next_look:
             return self._policy
-        self._next_look = now + LOOK_EVERY_S
+        self._next_look = now + CHECK_INTERVAL_S
         found = _signature(self.path)
         if found != self._taken and found == self._changed:
             self._taken = found
@@ -170,7 +170,7 @@ class PolicyFile:
             problems = error.problems
         else:
             return
-        log.error("policy_refused", path=str(path), problems=problems, in_force=self.digest)
+        log.error("policy_invalid", path=str(path), problems=problems, in_force=self.digest)
 
     def _take(self, path: Path) -> None:
         self._policy = load_policy(path, self._check_request)

@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from config.policy.cron import check_cron, check_zone, moments
+from config.policy.cron import check_cron, check_zone, occurrences
 
 MAX_CATCH_UP_S = 7 * 86_400
 MIN_CATCH_UP_S = 60
@@ -47,7 +47,7 @@ def _date_or_time(value: Any) -> Any:
 
 Date = Annotated[date, BeforeValidator(_date)]
 # Without an offset it is meant in the schedule's own time zone.
-Moment = Annotated[datetime | date, BeforeValidator(_date_or_time)]
+DateOrTime = Annotated[datetime | date, BeforeValidator(_date_or_time)]
 
 
 class _Table(BaseModel):
@@ -130,10 +130,10 @@ class Schedule(_Table):
     timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
     mode: Literal["add", "ensure"] = "add"
     ready_by: bool = False
-    lead_time: Literal["learnt", "fixed"] = "learnt"
+    lead_time: Literal["adaptive", "fixed"] = "adaptive"
     lead_time_s: Annotated[int, Field(ge=0, le=MAX_LEAD_TIME_S)] | None = None
-    not_before: Moment | None = None
-    not_after: Moment | None = None
+    not_before: DateOrTime | None = None
+    not_after: DateOrTime | None = None
     skip_dates: Annotated[tuple[Date, ...], Field(strict=False)] = ()
     catch_up_s: Annotated[int, Field(ge=MIN_CATCH_UP_S, le=MAX_CATCH_UP_S)] = 600
 
@@ -148,7 +148,7 @@ class Schedule(_Table):
     requested_by: str | None = None
 
     @property
-    def asker(self) -> str:
+    def producer(self) -> str:
         """What its requests carry as `requested_by`."""
         return self.requested_by or f"schedule:{self.name}"
 
@@ -162,9 +162,9 @@ class Schedule(_Table):
         """The shortest lead time, or the lead time if it is fixed."""
         return self.lead_time_s or 0
 
-    def moments(self, after: datetime) -> Iterator[datetime]:
+    def occurrences(self, after: datetime) -> Iterator[datetime]:
         """Its moments later than `after`, in order, as UTC; endless unless `not_after` ends them."""
-        return moments(
+        return occurrences(
             self.cron,
             self.timezone,
             after,
@@ -176,7 +176,7 @@ class Schedule(_Table):
     def request(self, request_id: str, node_count: int | None = None) -> dict[str, Any]:
         """The fields of a request, unchecked; `node_count` if fewer are asked for than the schedule says."""
         given = {name: getattr(self, name) for name in REQUEST_FIELDS if getattr(self, name) is not None}
-        given |= {"request_id": request_id, "requested_by": self.asker}
+        given |= {"request_id": request_id, "requested_by": self.producer}
         return given if node_count is None else {**given, "node_count": node_count}
 
 

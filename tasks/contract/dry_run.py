@@ -1,4 +1,4 @@
-"""What a request with `dry_run` is answered: all that would come of it, and nothing does."""
+"""The answer to a request with `dry_run`: what would come of it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class _Shape(BaseModel):
 
 
 class BrokenRule(_Shape):
-    """A rule of the policy that stands against the request now."""
+    """A rule of the policy that the request breaks now."""
 
     rule: str = Field(description="Its key path in the policy")
     limit: int | list[str]
     present: int | str = Field(description="What the limit is compared with, without this request")
-    asked: int
+    requested: int
     waits: bool = Field(description="Whether the request would wait; otherwise it would be rejected")
-    until: str | None = Field(description="From when on there is room, if that is known")
+    until: str | None = Field(description="When there is room, if that is known")
     message: str
 
 
 class ExpectedDuration(_Shape):
-    """From the sending to the last node, if the pool's operations go as the last ones did.
+    """From submission to the last node, if the pool's operations take as long as the last ones.
 
     Each operation of the request, and each that has to end before, takes what half of them (p50) or nine of
     ten (p90) did not exceed.
@@ -38,15 +38,15 @@ class ExpectedDuration(_Shape):
 
 
 class ExpectedCalls(_Shape):
-    """API calls. `following` looks at all jobs of a zone at once, and is null if no duration is known."""
+    """API calls. `polling` covers all jobs of a zone at once, and is null if no duration is known."""
 
     submitting: int
     counting: int
-    following: int | None
+    polling: int | None
 
 
 class DryRun(_Shape):
-    """`accepted`: it would be bought as its turn comes; `waiting`: once a limit has room for it."""
+    """`accepted`: it would be bought in its turn; `waiting`: once a limit has room for it."""
 
     model_config = ConfigDict(title="Answer to a scale-out request with dry_run")
 
@@ -61,7 +61,7 @@ class DryRun(_Shape):
     error: OutcomeError | None = None
     broken_rules: list[BrokenRule] = Field(default_factory=list)
     known: bool = Field(
-        default=False, description="The same request is there already: nothing more would be bought"
+        default=False, description="The same request was accepted already: nothing more would be bought"
     )
     operations: list[int] = Field(default_factory=list, description="Nodes of each operation it would take")
     operations_before: int = Field(default=0, description="Operations of the cluster that would come first")

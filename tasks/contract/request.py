@@ -162,7 +162,7 @@ class ScaleOutRequest(BaseModel):
         return value
 
     @property
-    def goes_alone(self) -> bool:
+    def exclusive(self) -> bool:
         """Whether its nodes are named, so that they cannot be bought together with others'."""
         return self.node_name is not None or self.private_ips is not None
 

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.ehpc.signature import timestamp
 
 PAGE = 100  # page "Common parameters": lists give 10 rows unless `limit` says more, 100 at most
-MOST_NODES = 99  # page "addNodes": node_count is "1" to "99"
+MAX_NODES = 99  # page "addNodes": node_count is "1" to "99"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def add_nodes_body(
 
     Raises ValueError for a count that one operation cannot have.
     """
-    if not 1 <= node_count <= MOST_NODES:
-        raise ValueError(f"node_count={node_count}: one operation has 1 to {MOST_NODES} nodes")
+    if not 1 <= node_count <= MAX_NODES:
+        raise ValueError(f"node_count={node_count}: one operation has 1 to {MAX_NODES} nodes")
     body: dict[str, Any] = {"cluster_id": cluster_id, "node_role": node_role, "node_count": str(node_count)}
     if node_name is not None:
         body["node_name"] = node_name
@@ -60,7 +60,7 @@ def add_nodes(zone: str, body: bytes) -> ApiRequest:
     return ApiRequest("addNodes", "POST", "/cluster/addNodes", {"zone": zone}, body)
 
 
-def list_operations(
+def list_jobs(
     zone: str,
     *,
     offset: int,

@@ -18,8 +18,8 @@ from tasks.ehpc import actions
 from tasks.ehpc.actions import ApiRequest
 from tasks.ehpc.connections import ConnectionLost, Connections
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent
-from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
-from tasks.ehpc.replies import MOST_BYTES, Reply, add_nodes_answer, nodes_answer, operations_answer
+from tasks.ehpc.models import JobAccepted, JobPage, NodePage
+from tasks.ehpc.replies import MAX_BYTES, Reply, add_nodes_response, jobs_response, nodes_response
 from tasks.ehpc.signature import Credentials, SigningRules, signed_query
 
 T = TypeVar("T")
@@ -63,9 +63,9 @@ class EhpcClient:
 
     async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
         """Send `body` once, signed with exactly `sent_at`. Raises EhpcError."""
-        return await self._call(actions.add_nodes(zone, body), sent_at, add_nodes_answer)
+        return await self._call(actions.add_nodes(zone, body), sent_at, add_nodes_response)
 
-    async def list_operations(
+    async def list_jobs(
         self,
         zone: str,
         *,
@@ -75,9 +75,9 @@ class EhpcClient:
         start_time: datetime | None = None,
         resource_ids: str | None = None,
         job_ids: str | None = None,
-    ) -> OperationPage:
+    ) -> JobPage:
         """A page of the operation log. Raises EhpcError."""
-        request = actions.list_operations(
+        request = actions.list_jobs(
             zone,
             offset=offset,
             newest_first=newest_first,
@@ -85,11 +85,11 @@ class EhpcClient:
             resource_ids=resource_ids,
             job_ids=job_ids,
         )
-        return await self._call(request, at, operations_answer)
+        return await self._call(request, at, jobs_response)
 
     async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:
         """A page of a cluster's nodes. Raises EhpcError."""
-        return await self._call(actions.list_nodes(zone, cluster_id, offset=offset), at, nodes_answer)
+        return await self._call(actions.list_nodes(zone, cluster_id, offset=offset), at, nodes_response)
 
     async def _call(self, request: ApiRequest, at: datetime, decode: Callable[[Reply], T]) -> T:
         began = time.monotonic()
@@ -159,15 +159,15 @@ async def _read(response: aiohttp.ClientResponse) -> Reply:
     try:
         async for chunk in response.content.iter_chunked(65_536):
             body += chunk
-            if len(body) > MOST_BYTES:
-                flaw = f"larger than {MOST_BYTES} bytes"
+            if len(body) > MAX_BYTES:
+                flaw = f"larger than {MAX_BYTES} bytes"
                 response.close()
                 break
     except (aiohttp.ClientPayloadError, ConnectionLost, aiohttp.ClientConnectionError):
         flaw = "cut off"
     if flaw is None and response.headers.get("Content-Encoding", "identity").lower() != "identity":
         flaw = "compressed, though that was not asked for"
-    return Reply(response.status, bytes(body[:MOST_BYTES]), flaw, response.headers.get("Retry-After"))
+    return Reply(response.status, bytes(body[:MAX_BYTES]), flaw, response.headers.get("Retry-After"))
 
 
 def _reason(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-MOST_CHARS = 300
+MAX_CHARS = 300
 
 
 class EhpcError(Exception):
@@ -52,7 +52,7 @@ class Shortage(EhpcError):  # noqa: N818
 class AccountRefused(EhpcError):  # noqa: N818
     """Nothing will be accepted from this account until a person mends it."""
 
-    kind = "account_refused"
+    kind = "account_blocked"
 
 
 class QuotaExhausted(EhpcError):  # noqa: N818
@@ -127,7 +127,7 @@ RESOURCE_QUOTA_WORDS = (
 )
 
 
-def refusal(ret_code: int, message: str, http_status: int | None = None) -> EhpcError:
+def reason(ret_code: int, message: str, http_status: int | None = None) -> EhpcError:
     """The error for a reply with this `ret_code`, which is not 0."""
     kind: type[EhpcError] = InDoubt
     words = message.lower()
@@ -161,7 +161,7 @@ def _over_quota(words: str) -> type[EhpcError]:
 
 def printable(text: str) -> str:
     """`text` of the provider's, fit for a log, a page and an outcome."""
-    if text.isprintable() and len(text) <= MOST_CHARS:
+    if text.isprintable() and len(text) <= MAX_CHARS:
         return text
     shown = "".join(char if char.isprintable() else " " for char in text)
-    return shown if len(shown) <= MOST_CHARS else f"{shown[: MOST_CHARS - 1]}…"
+    return shown if len(shown) <= MAX_CHARS else f"{shown[: MAX_CHARS - 1]}…"

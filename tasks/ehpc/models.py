@@ -61,7 +61,7 @@ class JobAccepted:
     job_id: str
 
 
-class OperationRow(_Reply):
+class JobRow(_Reply):
     """One job of the operation log."""
 
     job_id: Id
@@ -94,8 +94,8 @@ class NodeRow(_Reply):
     create_time: Time = None
 
 
-class OperationPage(_Reply):
-    rows: tuple[OperationRow, ...] = Field(alias="job_set")
+class JobPage(_Reply):
+    rows: tuple[JobRow, ...] = Field(alias="job_set")
     total_count: int = Field(ge=0)
 
 

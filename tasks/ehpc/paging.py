@@ -1,18 +1,21 @@
-"""Pure: which pages of a listing to read next. The provider gives as many rows a page as it likes."""
+"""PURE: which pages of a listing to read next. The provider may give fewer rows a page than requested."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-OVERLAP = 5  # rows; so many jobs may be made while pages are read together, and none is missed
+OVERLAP = 5  # rows; as many jobs may be made while pages are read together without one being missed
 
 
 @dataclass(slots=True)
-class LogPlace:
-    """How far a listing has been read. Until it has said how long it is, it may be longer than `expected`.
+class PageCursor:
+    """How far a listing has been read.
 
-    `size`: rows of a page, as it seems; `known_size`: as it has been seen.
+    Fields:
+        size: rows of a page, as assumed; `known_size`: as seen.
+        expected: rows of the listing, as assumed until the listing has shown its `total`.
+        short_page_at: the offset behind a page that had fewer rows than assumed.
     """
 
     size: int
@@ -20,7 +23,7 @@ class LogPlace:
     known_size: int
     offset: int = 0
     total: int | None = None
-    cut_at: int | None = None
+    short_page_at: int | None = None
 
     @property
     def begun(self) -> bool:
@@ -31,38 +34,38 @@ class LogPlace:
         return 1 if self.total is None else max(0, pages_of(self.total - self.offset, self.size))
 
     def pages_for(self, unseen: int) -> int:
-        """How many to read next. Every running job is in the log: so many pages there are at the least."""
+        """Return how many pages to read next: each of the `unseen` jobs has a row in the listing."""
         needed = pages_of(unseen, self.size)
         if self.total is not None:
             return min(needed, self.pages_left)
-        # Of a listing that is gone on with, only the rest.
+        # Of a listing that is resumed, only the rest.
         rest = max(1, pages_of(self.expected - self.offset, self.size))
         return min(needed, rest) if self.offset else needed
 
-    def has_read(self, offsets: Sequence[int], rows: int, total: int) -> None:
-        """Pages from `offsets` on; the first of them has given so many `rows` of `total`."""
+    def advance(self, offsets: Sequence[int], rows: int, total: int) -> None:
+        """Record that the pages at `offsets` were read; the first had `rows` rows of `total`."""
         self.total = total
-        if rows and offsets[0] == self.cut_at:
-            # A count that is too high looks like a short page too, but nothing comes after that.
+        if rows and offsets[0] == self.short_page_at:
+            # A count that is too high looks like a short page too, but no row follows it.
             self.known_size = self.size
         self.known_size = max(self.known_size, rows)
         if not rows:
             self.offset = self.total
         elif rows < self.size and offsets[0] + rows < self.total:
-            # Pages are shorter than thought, and there are holes between those that were read.
+            # Pages are shorter than assumed, and there are holes between those that were read.
             self.size, self.offset = rows, offsets[0] + rows
-            self.cut_at = self.offset
+            self.short_page_at = self.offset
         else:
-            # What has been made meanwhile has moved the rest down, towards the next page.
+            # Jobs made in between have moved the rest down, towards the next page.
             self.size = max(self.size, rows)
             self.offset = offsets[-1] + self.size
 
     def offsets(self, number: int, unseen: int) -> list[int]:
-        """Of the next pages. They overlap as far as they have room for more than the rest of the listing.
+        """Return the offsets of the next pages, which overlap where they have room for it.
 
-        A job that is made between two pages that are read in the wrong order moves a row from one into the
-        other, past both. But no page is read for the overlap alone: with five hundred jobs it would be every
-        sixth call, and what is missed is seen by the next look.
+        A job that is made between two pages that are read in the wrong order moves a row from one to the
+        other, so that neither shows it. No page is read for the overlap alone: with five hundred jobs it
+        would be every sixth call, and the next poll sees what was missed.
         """
         rest = (self.expected if self.total is None else self.total) - self.offset
         spare = max(0, number * self.size - max(rest, unseen)) // max(1, number - 1)

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.ehpc.errors import InDoubt, QuotaExhausted, refusal
-from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
+from tasks.ehpc.errors import InDoubt, QuotaExhausted, reason
+from tasks.ehpc.models import JobAccepted, JobPage, NodePage
 
-MOST_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 JOB_ID = re.compile(r"[!-~]{1,128}")
 CODE = re.compile(r"-?[0-9]{1,9}")
-MOST_CODE = 999_999_999
+MAX_CODE = 999_999_999
 TOO_MANY_REQUESTS = 429
 
 P = TypeVar("P", bound=BaseModel)
@@ -32,7 +32,7 @@ class Reply:
     retry_after: str | None = None
 
 
-def add_nodes_answer(reply: Reply) -> JobAccepted:
+def add_nodes_response(reply: Reply) -> JobAccepted:
     """The job that addNodes has started. Raises EhpcError; InDoubt whenever a job may have been made."""
     content = _content(reply)
     job_id = content.get("job_id")
@@ -43,12 +43,12 @@ def add_nodes_answer(reply: Reply) -> JobAccepted:
     return JobAccepted(job_id)
 
 
-def operations_answer(reply: Reply) -> OperationPage:
+def jobs_response(reply: Reply) -> JobPage:
     """A page of the operation log. Raises EhpcError."""
-    return _page(OperationPage, reply)
+    return _page(JobPage, reply)
 
 
-def nodes_answer(reply: Reply) -> NodePage:
+def nodes_response(reply: Reply) -> NodePage:
     """A page of a cluster's nodes. Raises EhpcError."""
     return _page(NodePage, reply)
 
@@ -88,7 +88,7 @@ def _content(reply: Reply) -> Mapping[str, Any]:
             # A gateway's error page may quote anything; only the service itself can refuse for sure.
             raise InDoubt(f"HTTP {status} with ret_code {ret_code}", ret_code=ret_code, http_status=status)
         said = content.get("message")
-        raise refusal(ret_code, said if isinstance(said, str) else "", status)
+        raise reason(ret_code, said if isinstance(said, str) else "", status)
     if not 200 <= status < 300 and not content.get("job_id"):
         # With a job_id the job exists, whatever the status says: evidence is not thrown away.
         raise InDoubt(f"HTTP {status} with ret_code 0", ret_code=0, http_status=status)
@@ -100,7 +100,7 @@ def _ret_code(value: Any) -> int | None:
         return None
     if isinstance(value, str):
         return int(value) if CODE.fullmatch(value) else None
-    return value if isinstance(value, int) and abs(value) <= MOST_CODE else None
+    return value if isinstance(value, int) and abs(value) <= MAX_CODE else None
 
 
 def _not_json(reply: Reply) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 UNRESERVED = "-_.~"
+MAX_SKEW_S = 5.0  # between the provider's clock and ours; a signature is at most so much younger than it says
 
 
 @dataclass(frozen=True, slots=True)

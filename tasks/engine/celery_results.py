@@ -1,4 +1,4 @@
-"""Resolves the Celery results that producers wait for; Celery's backend blocks, so this runs in a thread."""
+"""Resolves the Celery results that producers wait for, in a thread, for Celery's backend blocks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from celery.backends.redis import RedisBackend
 
 
 def resolve(backend: Any, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Store each outcome as its task's result, and wake whoever waits for it.
+    """Store each outcome as its task's result, and wake the producers that wait for it.
 
-    On Redis all go in one round trip, where Celery itself takes two for each: it first looks whether the
-    task has succeeded already, which makes no difference to a result that is the same each time.
+    On Redis all go in one round trip, where Celery itself takes two for each: it first checks whether
+    the task has succeeded already, which makes no difference to a result that is the same each time.
     """
     if not isinstance(backend, RedisBackend):
         for task_id, outcome in outcomes:
@@ -29,7 +29,7 @@ def resolve(backend: Any, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> Non
 
 
 def _meta(task_id: str, outcome: dict[str, Any]) -> dict[str, Any]:
-    """A result as Celery's backends keep it (docs.celeryq.dev, Task result payload)."""
+    """Return a result as Celery's backends keep it (docs.celeryq.dev, Task result payload)."""
     return {
         "status": states.SUCCESS,
         "result": outcome,

@@ -1,4 +1,4 @@
-"""One worker process's lifecycle engine: everything put together, opened and closed in the event loop."""
+"""The parts of a worker process, wired together; opened and closed in the event loop."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from config.settings import LedgerSettings, QuotaSettings, Settings
 from tasks.ehpc.client import CallReport, EhpcClient
 from tasks.ehpc.connections import Connections, open_connections
 from tasks.ehpc.signature import Credentials, SigningRules
-from tasks.engine.dispatcher import Sweeper
-from tasks.handlers.context import Machinery
-from tasks.handlers.publish_outcomes import Deliver
+from tasks.engine.dispatcher import Dispatcher
+from tasks.handlers.context import Context
+from tasks.handlers.publish_outcomes import Publish
 from tasks.intake.accept import Intake
 from tasks.ledger.due import Lane
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
-from tasks.quota.rate_limiter import Governor
+from tasks.quota.rate_limiter import RateLimiter
 from tasks.runtime.clock import Clock, ServerClock
 from tasks.runtime.redis_client import open_redis
-from tasks.runtime.timer import Alarm
-from tasks.schedules.sync import ScheduleKeeper
+from tasks.runtime.timer import Timer
+from tasks.schedules.sync import ScheduleSync
 
 log = structlog.get_logger(__name__)
 
-ALARM_AHEAD_S = 600.0
+TIMER_AHEAD_S = 600.0
 
 
 @dataclass(slots=True)
 class Engine:
     redis: Redis
     connections: Connections
-    machinery: Machinery
+    ctx: Context
     intake: Intake
-    sweeper: Sweeper
-    schedules: ScheduleKeeper
-    alarm: Alarm[Lane]
+    dispatcher: Dispatcher
+    schedules: ScheduleSync
+    timer: Timer[Lane]
 
     async def close(self, *, drain_s: float) -> None:
-        """Give what is under way `drain_s` to end, then cut it off; its leases bring it up again."""
-        self.alarm.stop()
-        await self.sweeper.drain(drain_s)
+        """Give running work `drain_s` seconds to end, then cancel it; its leases bring it up again."""
+        self.timer.stop()
+        await self.dispatcher.drain(drain_s)
         await self.connections.close()
         await self.redis.aclose()
 
 
 async def open_ledger(settings: LedgerSettings, clock: Clock | None = None) -> Ledger:
-    """A ledger that knows the server's time. Close its `redis` after use."""
+    """Open a ledger that knows the server's time. Close its `redis` after use."""
     redis = open_redis(settings.redis_url.get_secret_value())
     ledger = Ledger(
         redis,
@@ -75,7 +75,7 @@ def open_intake(
     *,
     poll_interval_s: float = 5.0,
 ) -> Intake:
-    """`poll_interval_s`: of the workers; dry runs expect their calls by it."""
+    """Return the intake of a program; `poll_interval_s` of the workers, for the estimates of dry runs."""
     return Intake(
         ledger,
         coalesce_s=settings.coalesce_window_s,
@@ -86,7 +86,7 @@ def open_intake(
 
 
 def open_api(settings: Settings, connections: Connections, clock: Clock) -> EhpcClient:
-    """The provider's API with this installation's credentials; every call is logged at debug level."""
+    """Return the provider's API with this installation's credentials; each call is logged at debug level."""
     return EhpcClient(
         connections,
         settings.api_url,
@@ -99,9 +99,9 @@ def open_api(settings: Settings, connections: Connections, clock: Clock) -> Ehpc
     )
 
 
-def open_governor(settings: QuotaSettings, ledger: Ledger) -> Governor:
-    """The account's quota, as all workers on this ledger share it."""
-    return Governor(
+def open_rate_limiter(settings: QuotaSettings, ledger: Ledger) -> RateLimiter:
+    """Return the account's quota, as all workers on this ledger share it."""
+    return RateLimiter(
         ledger.redis,
         settings.key_prefix,
         ledger.clock,
@@ -111,25 +111,24 @@ def open_governor(settings: QuotaSettings, ledger: Ledger) -> Governor:
     )
 
 
-async def open_engine(settings: Settings, deliver: Deliver, policy: PolicyFile) -> Engine:
-    """Build everything a worker needs; `deliver(task_id, outcome)` tells a waiting producer."""
+async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) -> Engine:
+    """Build everything that a worker needs; `publish` resolves the results that producers wait for."""
     ledger = await open_ledger(settings)
     connections = open_connections()
-    machinery = Machinery(
+    ctx = Context(
         settings=settings,
         ledger=ledger,
         api=open_api(settings, connections, ledger.clock),
-        governor=open_governor(settings, ledger),
+        rate_limiter=open_rate_limiter(settings, ledger),
         clock=ledger.clock,
         policy=policy,
     )
     intake = open_intake(settings, ledger, policy, poll_interval_s=settings.poll_interval_s)
-    keeper = ScheduleKeeper(machinery, policy)
-    sweeper = Sweeper(machinery, deliver)
-    # What this process has put off it takes up itself, to the moment: ticks are for what others have left.
-    alarm = Alarm(ledger.clock, sweeper.sweep_soon, ahead_s=ALARM_AHEAD_S)
-    ledger.on_due = alarm.at
-    return Engine(ledger.redis, connections, machinery, intake, sweeper, keeper, alarm)
+    dispatcher = Dispatcher(ctx, publish)
+    # This process sweeps in time for what it has itself scheduled: ticks are for what others have left.
+    timer = Timer(ledger.clock, dispatcher.sweep_soon, ahead_s=TIMER_AHEAD_S)
+    ledger.on_due = timer.schedule
+    return Engine(ledger.redis, connections, ctx, intake, dispatcher, ScheduleSync(ctx, policy), timer)
 
 
 def _log_call(report: CallReport) -> None:

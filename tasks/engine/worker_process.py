@@ -1,4 +1,4 @@
-"""The engine of this worker process, for the Celery tasks; opened by the first that needs it."""
+"""The engine of this worker process, opened by the first Celery task that needs it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from config.settings import Settings, load
 from tasks.contract.policy_file import open_policy
 from tasks.engine.celery_results import resolve
 from tasks.engine.wiring import Engine, open_engine
-from tasks.handlers.publish_outcomes import Told
-from tasks.runtime.process import Process
+from tasks.handlers.publish_outcomes import TaskOutcome
+from tasks.runtime.event_loop_thread import Process
 
 DRAIN_MARGIN_S = 5.0
 
@@ -34,38 +34,38 @@ _policy: PolicyFile | None = None
 
 
 def engine() -> Engine:
-    """The process's engine."""
+    """Return the process's engine."""
     return _process.parts(_open)
 
 
 def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
-    """Run `coroutine` in the engine's event loop, for at most `timeout_s`."""
+    """Run `coroutine` in the engine's event loop, for at most `timeout_s` seconds."""
     return _process.loop.run(coroutine, timeout_s=timeout_s)
 
 
-def govern_by(policy: PolicyFile) -> None:
-    """The policy of this process, read before anything else is done."""
+def use_policy(policy: PolicyFile) -> None:
+    """Set the policy of this process, which was read at its start."""
     global _policy
     _policy = policy
 
 
-def announce_through(consumer: _Consumer) -> None:
+def send_events_through(consumer: _Consumer) -> None:
     """Send Celery's `task-succeeded` events, which Flower shows, through this consumer's dispatcher."""
     global _consumer
     _consumer = consumer
 
 
 def close(drain_s: float) -> None:
-    """At the end of the process: let what is under way come to its end, then close everything."""
+    """Drain and close the engine at the end of the process."""
     _process.close(lambda engine: engine.close(drain_s=drain_s), timeout_s=drain_s + DRAIN_MARGIN_S)
 
 
-async def tell_producers(outcomes: Sequence[Told]) -> None:
+async def publish_results(outcomes: Sequence[TaskOutcome]) -> None:
     """Resolve the `AsyncResult`s that producers wait for."""
     await asyncio.to_thread(_resolve, outcomes)
 
 
-def _resolve(outcomes: Sequence[Told]) -> None:
+def _resolve(outcomes: Sequence[TaskOutcome]) -> None:
     resolve(current_app.backend, outcomes)
     dispatcher = _consumer.event_dispatcher if _consumer is not None else None
     if dispatcher is None or not dispatcher.enabled:
@@ -78,5 +78,5 @@ def _resolve(outcomes: Sequence[Told]) -> None:
 
 async def _open() -> Engine:
     settings = load(Settings)
-    # As it was read when the process started: what comes over a good file is refused, however early.
-    return await open_engine(settings, tell_producers, _policy or open_policy(settings))
+    # As it was read when the process started: a broken file is refused from then on, however early.
+    return await open_engine(settings, publish_results, _policy or open_policy(settings))

@@ -1,30 +1,31 @@
-"""What workers do about pauses: park what is planned, lift what is over, and log what people have done."""
+"""What workers do about pauses: park planned operations, lift what is over, log what operators did."""
 
 from __future__ import annotations
 
-from tasks.handlers.context import Machinery
-from tasks.ledger.change_set import Changes, Committed
-from tasks.ledger.due import Due, DueKind
-from tasks.ledger.snapshots import Scene
+from tasks.handlers.context import Context
+from tasks.ledger.change_set import ChangeSet, CommitResult
+from tasks.ledger.snapshots import OperationSnapshot
 from tasks.state_machine import pauses
 
 
-async def parked_while_paused(m: Machinery, scene: Scene) -> bool:
-    """Whether a pause is in force; then the planned operation rests until it ends.
+async def park_while_paused(ctx: Context, snapshot: OperationSnapshot) -> bool:
+    """Return whether a pause is in force; then the planned operation is parked until it ends.
 
-    If the pause is lifted just now, nothing is parked and the operation's lease brings it up again.
+    If the pause is lifted at the same time, nothing is parked and the operation's lease brings it up again.
     """
-    pause = scene.pauses.in_force(m.clock.now_ms())
+    now = ctx.clock.now_ms()
+    pause = snapshot.pauses.in_force(now)
     if pause is None:
         return False
-    due = Due(DueKind.SUBMISSION, scene.operation.operation_id)
-    return await m.commit(pauses.park(due, scene.pauses, pause, scene.operation)) is Committed.OK
+    operation = snapshot.operation
+    changes = pauses.park(operation.due, snapshot.pauses, pause, now, operation)
+    return await ctx.ledger.commit(changes) is CommitResult.OK
 
 
-async def look_at_pause(m: Machinery, scope: str) -> None:
-    """The due entry of a pause: it was made or lifted, or its time is over."""
+async def apply_pause(ctx: Context, scope: str) -> None:
+    """Handle the due entry of a pause: it was made or lifted, or its time is over."""
 
-    async def build() -> Changes:
-        return pauses.look_at(await m.ledger.pause(scope), m.clock.now_ms())
+    async def build() -> ChangeSet:
+        return pauses.apply_due(await ctx.ledger.pause(scope), ctx.clock.now_ms())
 
-    await m.commit_current(build)
+    await ctx.ledger.transact(build)

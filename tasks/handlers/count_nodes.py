@@ -1,85 +1,73 @@
-"""Finds out by listNodes which nodes an ended job has brought, and finishes its operation."""
+"""Finishes an operation whose job has ended, by listNodes where the log does not name its nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tasks.ehpc.errors import EhpcError, Rejected
-from tasks.handlers.context import Machinery
-from tasks.handlers.provider_calls import MustWait, list_cluster_nodes, read_refused
-from tasks.ledger.change_set import Changes, Committed
-from tasks.ledger.records import Operation, State, Verdict
-from tasks.ledger.snapshots import Scene
-from tasks.state_machine import completion, next_step
+from tasks.handlers.context import Context
+from tasks.handlers.provider_calls import Deferred, defer_after_error, list_cluster_nodes
+from tasks.ledger.change_set import ChangeSet, CommitResult
+from tasks.ledger.record_values import JobResult, State
+from tasks.ledger.records import Operation
+from tasks.ledger.snapshots import OperationSnapshot
+from tasks.state_machine.completion import finish, note_job_result
 from tasks.state_machine.node_arrivals import needs_listing, nodes_that_came
+from tasks.state_machine.reconciliation import hold
+from tasks.state_machine.submission import retry_later
 
 
-async def finish_job(m: Machinery, scene: Scene, verdict: Verdict) -> None:
-    """The log has shown the end of a job: finish its operation, or have its nodes counted first."""
-    known: Scene | None = scene
+async def finish_job(ctx: Context, snapshot: OperationSnapshot, result: JobResult) -> None:
+    """Finish an operation whose job has ended by the log, or have its nodes counted first."""
+    known: OperationSnapshot | None = snapshot
+    operation_id = snapshot.operation.operation_id
 
-    async def build() -> Changes | None:
+    async def build() -> ChangeSet | None:
         nonlocal known
-        current, known = known or await m.ledger.scene(scene.operation.operation_id), None
+        current, known = known or await ctx.ledger.operation_snapshot(operation_id), None
         if current is None or current.operation.state is not State.RUNNING:
             return None
-        operation = current.operation
-        if operation.verdict is not None:
+        operation, now = current.operation, ctx.clock.now_ms()
+        if operation.job_result is not None:
             return None
-        if needs_listing(operation, verdict):
-            return completion.note_verdict(operation, verdict, m.clock.now_ms())
-        return _finished(m, current, verdict, operation.node_count, verdict.node_ids[: operation.node_count])
+        if needs_listing(operation, result):
+            return note_job_result(operation, result, now)
+        ids = result.node_ids[: operation.node_count]
+        return finish(current, result, nodes_added=operation.node_count, node_ids=ids, now=now)
 
-    await m.commit_current(build)
+    await ctx.ledger.transact(build)
 
 
-async def count_nodes(m: Machinery, operation: Operation) -> None:
-    """Ask listNodes what came, and finish. A listing that fails is tried again later."""
+async def count_nodes(ctx: Context, operation: Operation) -> None:
+    """List the cluster's nodes, and finish. A listing that fails is repeated later."""
     try:
-        rows = await list_cluster_nodes(m, operation.zone, operation.cluster_id)
-    except MustWait as wait:
-        await m.commit(next_step.try_again(operation, at=wait.until, reason=wait.refusal))
+        rows = await list_cluster_nodes(ctx, operation.zone, operation.cluster_id)
+    except Deferred as deferred:
+        await ctx.ledger.commit(retry_later(operation, at=deferred.until, reason=deferred.reason))
         return
     except EhpcError as error:
-        if isinstance(error, Rejected) and await _held_for_good(m, operation, error):
+        if isinstance(error, Rejected) and await _held(ctx, operation, error):
             return
-        later = await read_refused(m, error, operation.tries)
-        await m.commit(next_step.try_again(operation, at=later.until, reason=later.refusal))
+        later = await defer_after_error(ctx, error, operation.attempts)
+        await ctx.ledger.commit(retry_later(operation, at=later.until, reason=later.reason))
         return
 
-    async def build() -> Changes | None:
-        scene = await m.ledger.scene(operation.operation_id)
-        if scene is None or scene.operation.state is not State.RUNNING or scene.operation.verdict is None:
+    async def build() -> ChangeSet | None:
+        current = await ctx.ledger.operation_snapshot(operation.operation_id)
+        if current is None or current.operation.state is not State.RUNNING:
             return None
-        verdict = scene.operation.verdict
-        came = nodes_that_came(scene.operation, verdict, rows)
-        return _finished(m, scene, verdict, len(came), came)
+        if (result := current.operation.job_result) is None:
+            return None
+        ids = nodes_that_came(current.operation, result, rows)
+        return finish(current, result, nodes_added=len(ids), node_ids=ids, now=ctx.clock.now_ms())
 
-    await m.commit_current(build)
+    await ctx.ledger.transact(build)
 
 
-async def _held_for_good(m: Machinery, operation: Operation, error: Rejected) -> bool:
-    """Whether it is held now: what is refused for good is not asked for for ever, once no request waits."""
-    scene = await m.ledger.scene(operation.operation_id)
-    now = m.clock.now_ms()
-    if scene is None or scene.is_waited_for(now):
+async def _held(ctx: Context, operation: Operation, error: Rejected) -> bool:
+    """Hold the operation once no request waits for it: a permanent refusal is not repeated for ever."""
+    snapshot, now = await ctx.ledger.operation_snapshot(operation.operation_id), ctx.clock.now_ms()
+    if snapshot is None or snapshot.has_time_left(now):
         return False
-    because = (
-        f"job {operation.job_id} has ended, but the nodes of {operation.cluster_id} cannot be listed: {error}"
-    )
-    word = await m.commit(next_step.hold(scene.operation, scene.served, because=because, now=now))
-    return word is Committed.OK
-
-
-def _finished(
-    m: Machinery, scene: Scene, verdict: Verdict, nodes_added: int, node_ids: Sequence[str]
-) -> Changes:
-    return completion.finish(
-        scene.operation,
-        scene.served,
-        scene.cluster,
-        verdict,
-        nodes_added=nodes_added,
-        node_ids=node_ids,
-        now=m.clock.now_ms(),
-    )
+    cluster_id = operation.cluster_id
+    reason = f"job {operation.job_id} has ended, but the nodes of {cluster_id} cannot be listed: {error}"
+    changes = hold(snapshot.operation, snapshot.served, reason=reason, now=now)
+    return await ctx.ledger.commit(changes) is CommitResult.OK

@@ -1,4 +1,4 @@
-"""One look at a zone's operation log, for all jobs that run there."""
+"""One poll of a zone's operation log, for all jobs that run there."""
 
 from __future__ import annotations
 
@@ -7,70 +7,75 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from config.timestamps import utc_second
 from tasks.ehpc.actions import PAGE
-from tasks.ehpc.models import JobStatus, OperationPage, OperationRow
-from tasks.ehpc.paging import LogPlace, pages_of
-from tasks.handlers.context import Machinery
-from tasks.handlers.provider_calls import counted, moment, reserve
+from tasks.ehpc.models import JobPage, JobRow, JobStatus
+from tasks.ehpc.paging import PageCursor, pages_of
+from tasks.handlers.context import Context
+from tasks.handlers.provider_calls import call_with_grant, reserve
 from tasks.ledger.records import Zone
-from tasks.quota.rate_limiter import CallClass, Grant
+from tasks.quota.rate_limiter import CallPriority, Grant
 
 START_MARGIN_MS = 5_000
-SINGLE_LOOKUPS = 20
+MAX_LOOKUPS = 20
 PAGES_AT_ONCE = 8
-MOST_ODD = 100
+MAX_ODD = 100
 
 Running = Mapping[str, tuple[str, int]]
 
 
 @dataclass(slots=True)
-class Look:
-    """What one look at a zone has shown of its running jobs, and how many calls it took.
+class Poll:
+    """What one poll has shown of a zone's running jobs, and how many calls it took.
 
-    `pages` of the listing and single `look_ups`. Of thousands of jobs that go on only the ids are kept.
-    `odd`: rows that are not as the API describes them. `needed`: how many pages it takes to see all, as far
-    as the listing has shown how long it is. `rows` of the listing and of a page as the last look has found
-    them: the provider may give fewer than asked for. `after_failure`: the last look has failed, so that the
-    first page is read alone, lest a hundred fail. `begins_at`: the row at which the last look was broken off
-    for want of calls; what it had seen till then counts as `seen`, and so do jobs that were made since.
-    `reached`: how far this one has come, 0 if it has come to its end.
+    Of thousands of jobs that still run only the ids are kept.
+
+    Fields:
+        rows, page_rows: rows of the listing and of a page; the provider may give fewer than requested.
+        after_failure: the last poll has failed, so one page is read first, or a hundred would fail.
+        start_offset: the row at which the last poll ran out of calls; what it had seen counts as `seen`, and
+            so do jobs that were made since.
+        next_offset: where the next poll resumes, 0 if this one reached the end.
+        odd: rows that are not as the API describes them.
+        pages, lookups: calls for pages of the listing and for single jobs.
+        needed: how many pages show all jobs, as far as the listing has shown its length.
     """
 
     job_action: str
     rows: int = 0
     page_rows: int = PAGE
     after_failure: bool = False
-    begins_at: int = 0
-    reached: int = 0
+    start_offset: int = 0
+    next_offset: int = 0
     seen: set[str] = field(default_factory=set)
-    ended: list[OperationRow] = field(default_factory=list)
-    odd: list[OperationRow] = field(default_factory=list)
+    ended: list[JobRow] = field(default_factory=list)
+    odd: list[JobRow] = field(default_factory=list)
     shows_our_action: bool = False
     pages: int = 0
-    look_ups: int = 0
+    lookups: int = 0
     needed: int = 0
     cut_short: bool = False
 
     def __post_init__(self) -> None:
-        self.reached = self.begins_at
+        self.next_offset = self.start_offset
 
     @property
     def pages_of_all(self) -> int:
-        """How many pages a look from the first row on takes."""
-        return pages_of(self.rows, self.page_rows) if self.begins_at else self.pages
+        """How many pages a poll from the first row on takes."""
+        return pages_of(self.rows, self.page_rows) if self.start_offset else self.pages
 
     @property
     def calls(self) -> int:
-        return self.pages_of_all + self.look_ups
+        return self.pages_of_all + self.lookups
 
     def unseen(self, running: Running) -> int:
         return len(running) - len(self.seen)
 
-    def few_left(self, unseen: int, place: LogPlace) -> bool:
-        """Whether looking up singly what has not been seen yet takes fewer calls than reading on."""
-        return place.begun and unseen <= min(SINGLE_LOOKUPS, place.pages_left - 1)
+    def few_left(self, unseen: int, cursor: PageCursor) -> bool:
+        """Return whether single lookups of the jobs not seen yet take fewer calls than further pages."""
+        return cursor.begun and unseen <= min(MAX_LOOKUPS, cursor.pages_left - 1)
 
-    def take(self, page: OperationPage, running: Running) -> None:
+    def add(self, page: JobPage, running: Running) -> None:
         for row in page.rows:
             if row.job_id not in running or row.job_id in self.seen:
                 continue
@@ -79,65 +84,71 @@ class Look:
                 self.ended.append(row)
             is_ours = row.job_action == self.job_action
             self.shows_our_action = self.shows_our_action or is_ours
-            if not (is_ours and row.status_is_known) and len(self.odd) < MOST_ODD:
+            if not (is_ours and row.status_is_known) and len(self.odd) < MAX_ODD:
                 self.odd.append(row)
 
 
-async def list_running(m: Machinery, zone: str, running: Running, look: Look, expected: int) -> None:
-    """Newest first, from the oldest running job on, until all are seen, or a few are looked up sooner singly.
+async def list_running(ctx: Context, zone: str, running: Running, poll: Poll, expected: int) -> None:
+    """List jobs, newest first, back to the oldest running one, until all are seen or lookups are cheaper.
 
-    The pages that are likely to be needed, `expected` by the last look, are reserved together before the
-    first is read, so that few listings are broken off half-way. Raises MustWait if one is, because it takes
-    more than that and the quota has no room: then `look.needed` says how many to expect, and the next look
-    goes on from `look.reached`, or what is behind would never be seen while submissions wait for calls. What
-    is made meanwhile only moves rows on, so that none is passed over.
+    The pages that are probably needed (`expected` by the last poll) are reserved together before the first is
+    read, so that few listings are cut short. What is made meanwhile only moves rows on, so none is missed.
+
+    Raises:
+        Deferred: the listing takes more pages and the quota has no room. `poll.needed` says how many to
+            expect, and the next poll resumes at `poll.next_offset`: otherwise the rows behind it would never
+            be read while submissions wait for calls.
+        EhpcError: a page has no usable reply.
     """
-    since = moment(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
-    # What nothing else is granted: more would never be free at once while others wait.
-    at_most = m.governor.kept_for_following
-    place = LogPlace(look.page_rows, look.rows, look.page_rows, offset=look.begins_at)
-    while (unseen := look.unseen(running)) and place.pages_left and not look.few_left(unseen, place):
-        likely = min(max(place.pages_for(unseen), expected if not look.begins_at else 0), at_most)
+    since = utc_second(min(sent_at for _, sent_at in running.values()) - START_MARGIN_MS)
+    # What no other priority is granted: more would never be free at once while others wait.
+    at_most = ctx.rate_limiter.reserved_for_polling
+    timeout_s = ctx.settings.http_timeout_s
+    cursor = PageCursor(poll.page_rows, poll.rows, poll.page_rows, offset=poll.start_offset)
+    while (unseen := poll.unseen(running)) and cursor.pages_left and not poll.few_left(unseen, cursor):
+        probable = min(max(cursor.pages_for(unseen), 0 if poll.start_offset else expected), at_most)
         expected = 0
-        lasting_s = -(-likely // PAGES_AT_ONCE) * m.settings.http_timeout_s + m.settings.http_timeout_s
-        grant = await reserve(m, CallClass.FOLLOW, likely, lasting_s=lasting_s)
+        lasting_s = (-(-probable // PAGES_AT_ONCE) + 1) * timeout_s
+        grant = await reserve(ctx, CallPriority.POLL, probable, lasting_s=lasting_s)
         calls = list(grant.calls)
         try:
-            while calls and (unseen := look.unseen(running)) and place.pages_left:
-                if look.few_left(unseen, place):
+            while calls and (unseen := poll.unseen(running)) and cursor.pages_left:
+                if poll.few_left(unseen, cursor):
                     break
-                alone = (look.after_failure or grant.probe) and not place.begun
-                number = 1 if alone else min(place.pages_for(unseen), len(calls))
-                offsets = place.offsets(number, unseen)
+                single = (poll.after_failure or grant.probe) and not cursor.begun
+                number = 1 if single else min(cursor.pages_for(unseen), len(calls))
+                offsets = cursor.offsets(number, unseen)
                 batch, calls = calls[:number], calls[number:]
-                look.pages += number
+                poll.pages += number
                 granted = replace(grant, calls=tuple(batch))
-                await _read(m, zone, since, offsets, granted, running, look, place)
-                look.needed = look.pages + place.pages_left
-                look.reached = place.offset
+                await _read(ctx, zone, since, offsets, granted, running, poll, cursor)
+                poll.needed = poll.pages + cursor.pages_left
+                poll.next_offset = cursor.offset
         finally:
-            await m.governor.unused(calls)
-    look.cut_short = bool(look.unseen(running)) and place.pages_left > 0
-    look.reached = 0
+            await ctx.rate_limiter.release(calls)
+    poll.cut_short = bool(poll.unseen(running)) and cursor.pages_left > 0
+    poll.next_offset = 0
 
 
 async def _read(
-    m: Machinery,
+    ctx: Context,
     zone: str,
     since: datetime,
     offsets: Sequence[int],
     grant: Grant,
     running: Running,
-    look: Look,
-    place: LogPlace,
+    poll: Poll,
+    cursor: PageCursor,
 ) -> None:
-    """Several pages at a time. Raises the first error once all have been read."""
+    """Read several pages at a time. Raises the first error once all have been read."""
     limit = asyncio.Semaphore(PAGES_AT_ONCE)
 
-    async def read(offset: int, call: str) -> OperationPage:
+    async def read(offset: int, call: str) -> JobPage:
         async with limit:
-            page = await _page(m, zone, since, offset, grant, call)
-            look.take(page, running)
+            at = utc_second(ctx.clock.now_ms())
+            request = ctx.api.list_jobs(zone, start_time=since, offset=offset, newest_first=True, at=at)
+            page = await call_with_grant(ctx, grant, call, request)
+            poll.add(page, running)
             return page
 
     reading = (read(offset, call) for offset, call in zip(offsets, grant.calls, strict=True))
@@ -146,39 +157,29 @@ async def _read(
         if isinstance(result, BaseException):
             raise result
     assert not isinstance(first, BaseException)  # noqa: S101 - raised above
-    place.has_read(offsets, len(first.rows), first.total_count)
-    look.rows, look.page_rows = first.total_count, place.known_size
-
-
-async def _page(
-    m: Machinery, zone: str, since: datetime, offset: int, grant: Grant, call: str
-) -> OperationPage:
-    answer = m.api.list_operations(
-        zone, start_time=since, offset=offset, newest_first=True, at=moment(m.clock.now_ms())
-    )
-    return await counted(m, grant, call, answer)
+    cursor.advance(offsets, len(first.rows), first.total_count)
+    poll.rows, poll.page_rows = first.total_count, cursor.known_size
 
 
 async def look_up_missing(
-    m: Machinery, zone: str, running: Running, record: Zone, look: Look
+    ctx: Context, zone: str, running: Running, record: Zone, poll: Poll
 ) -> dict[str, int]:
-    """Single look-ups for jobs that the listings have not shown for longer than the log's lag, and for the
-    few for which a listing was not read to its end.
+    """Look up single jobs that listings have not shown for a lag, or that a listing cut short did not reach.
 
-    Gives the jobs that are still missing, by since when (ms).
+    Returns the jobs that are still missing, by since when (ms).
     """
-    now = m.clock.now_ms()
-    lag_ms = round(m.settings.log_lag_s * 1000)
-    missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in look.seen}
-    overdue = [job_id for job_id, since in missing.items() if look.cut_short or now - since > lag_ms]
-    # By chance, so that of very many each has its turn.
-    for job_id in m.rng.sample(overdue, min(SINGLE_LOOKUPS, len(overdue))):
-        grant = await reserve(m, CallClass.FOLLOW)
-        look.look_ups += 1
-        answer = m.api.list_operations(
-            zone, job_ids=job_id, offset=0, newest_first=True, at=moment(m.clock.now_ms())
-        )
-        look.take(await counted(m, grant, grant.calls[0], answer), {job_id: running[job_id]})
-        if job_id in look.seen:
+    now = ctx.clock.now_ms()
+    lag_ms = round(ctx.settings.log_lag_s * 1000)
+    missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in poll.seen}
+    overdue = [job_id for job_id, since in missing.items() if poll.cut_short or now - since > lag_ms]
+    # At random, so that each of very many has its turn.
+    for job_id in ctx.rng.sample(overdue, min(MAX_LOOKUPS, len(overdue))):
+        grant = await reserve(ctx, CallPriority.POLL)
+        poll.lookups += 1
+        at = utc_second(ctx.clock.now_ms())
+        request = ctx.api.list_jobs(zone, job_ids=job_id, offset=0, newest_first=True, at=at)
+        page = await call_with_grant(ctx, grant, grant.calls[0], request)
+        poll.add(page, {job_id: running[job_id]})
+        if job_id in poll.seen:
             del missing[job_id]
     return missing

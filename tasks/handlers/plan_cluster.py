@@ -1,98 +1,131 @@
-"""Finds out what a plan is compared with by the policy: what is bought lately, and what a cluster has."""
+"""Plans the next operation of a cluster, within the policy, and sends it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Sequence
 
 from tasks.ehpc.errors import EhpcError, Rejected
-from tasks.handlers.context import Machinery
-from tasks.handlers.provider_calls import MustWait, list_cluster_nodes, read_refused
-from tasks.intake.limit_usage import COUNT_HOLDS_MS, holds, rolling_figures
-from tasks.ledger.change_set import Changes
-from tasks.ledger.due import Due, DueKind
-from tasks.ledger.records import Cluster, NodeCount, Operation, Refusal, Request
+from tasks.handlers.context import Context
+from tasks.handlers.provider_calls import Deferred, defer_after_error, list_cluster_nodes
+from tasks.handlers.submit_operation import submit_operation
+from tasks.intake.limit_usage import COUNT_VALID_MS, is_current, rolling_usage
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.record_values import NodeCount, Reason
+from tasks.ledger.records import Cluster, Operation, Request
+from tasks.ledger.snapshots import ClusterSnapshot, OperationSnapshot
 from tasks.limits.applicable import per_cluster, restricts
-from tasks.quota.rate_limiter import CallClass
+from tasks.quota.rate_limiter import CallPriority
 from tasks.state_machine.node_arrivals import GONE
-from tasks.state_machine.plan_limits import Guard
-from tasks.state_machine.planning import Plan
-from tasks.state_machine.request_outcome import leave_demand, write_request
+from tasks.state_machine.plan_limits import PlanLimits
+from tasks.state_machine.planning import Plan, PlanRules, plan_cluster
+from tasks.state_machine.request_outcome import reject
 
 
-async def within_policy(m: Machinery, cluster: Cluster, make: Callable[[Guard | None], Plan]) -> Plan:
-    """The plan that `make` gives, kept within the policy. Without a policy nothing is read or asked for."""
-    plan = make(None)
-    policy = m.policy()
+async def plan_and_submit(ctx: Context, cluster_id: str) -> None:
+    """Plan a cluster now, and send what was planned."""
+    snapshot = await _plan(ctx, cluster_id)
+    if snapshot is not None:
+        await submit_operation(ctx, snapshot)
+
+
+async def _plan(ctx: Context, cluster_id: str) -> OperationSnapshot | None:
+    plan, planned = Plan(ChangeSet()), None
+
+    async def build() -> ChangeSet:
+        nonlocal plan, planned
+        snapshot = await ctx.ledger.cluster_snapshot(cluster_id)
+        plan = await fit_to_policy(ctx, snapshot)
+        planned = None if plan.operation is None else snapshot.snapshot_of(plan.operation)
+        return plan.changes
+
+    await ctx.ledger.transact(build)
+    return None if planned is None else planned.after(plan.changes)
+
+
+async def fit_to_policy(ctx: Context, snapshot: ClusterSnapshot) -> Plan:
+    """Return a plan that keeps to the policy. Without a policy nothing is read or called for it."""
+    settings, operation_id = ctx.settings, f"op-{secrets.token_hex(8)}"
+    rules = PlanRules(
+        coalesce_ms=round(settings.coalesce_window_s * 1000),
+        lease_ms=ctx.lease_ms,
+        probe_ms=round(settings.retry_backoff_s * 1000),
+    )
+    plan = plan_cluster(snapshot, rules, now=ctx.clock.now_ms(), operation_id=operation_id)
+    cluster, policy = snapshot.cluster, ctx.policy()
     if plan.operation is None or not restricts(policy):
         return plan
-    requests = plan.serves
-    zone = requests[0].form.zone
     present = None
     if per_cluster(policy, cluster.cluster_id):
-        if not holds(cluster.nodes, cluster, m.clock.now_ms()) or cluster.nodes is None:
-            return await _counted(m, cluster, zone, requests)
+        if cluster.nodes is None or not is_current(cluster.nodes, cluster, ctx.clock.now_ms()):
+            return await _count_first(ctx, cluster, plan.operation.zone, plan.serves)
         present = cluster.nodes.present
-    forms = [request.form for request in requests]
-    return make(Guard(policy, await rolling_figures(m.ledger, policy, forms, present)))
+    specs = [request.valid_spec for request in plan.serves]
+    limits = PlanLimits(policy, await rolling_usage(ctx.ledger, policy, specs, present))
+    return plan_cluster(snapshot, rules, now=ctx.clock.now_ms(), operation_id=operation_id, limits=limits)
 
 
-async def _counted(m: Machinery, cluster: Cluster, zone: str, requests: Sequence[Request]) -> Plan:
-    """Have the cluster's nodes counted. The plan is then made anew: what it was made from has moved on."""
-    began = m.clock.now_ms()
+async def _count_first(ctx: Context, cluster: Cluster, zone: str, requests: Sequence[Request]) -> Plan:
+    """Count the cluster's nodes. The step that records the count has the cluster planned again."""
+    began = ctx.clock.now_ms()
     try:
-        rows = await list_cluster_nodes(m, zone, cluster.cluster_id, CallClass.SUBMIT)
-    except MustWait as wait:
-        return _postponed(cluster, wait)
+        rows = await list_cluster_nodes(ctx, zone, cluster.cluster_id, CallPriority.SUBMIT)
+    except Deferred as deferred:
+        return _postponed(cluster, deferred)
     except Rejected as error:
-        return _not_to_be_counted(cluster, requests, error, m.clock.now_ms())
+        return _not_countable(cluster, requests, error, ctx.clock.now_ms())
     except EhpcError as error:
-        return _postponed(cluster, await read_refused(m, error, cluster.streak))
+        return _postponed(cluster, await defer_after_error(ctx, error, cluster.consecutive_failures))
     present = sum(row.status not in GONE for row in rows)
-    last = None if cluster.last_operation is None else await m.ledger.operation(cluster.last_operation)
-    lag_ms = round(m.settings.log_lag_s * 1000)
+    last = None if cluster.last_operation is None else await ctx.ledger.operation(cluster.last_operation)
+    lag_ms = round(ctx.settings.log_lag_s * 1000)
     count = NodeCount(
         present=max(present, _at_least(cluster, last, began, lag_ms)),
-        # From the end of the listing on: one of many pages may take long, and must hold all the same.
-        at=m.clock.now_ms(),
+        # From the end of the listing on: one of many pages may take long, and must be valid all the same.
+        at=ctx.clock.now_ms(),
         after=cluster.last_operation,
     )
 
-    async def build() -> Changes | None:
-        current = await m.ledger.cluster(cluster.cluster_id)
+    async def build() -> ChangeSet | None:
+        current = await ctx.ledger.cluster(cluster.cluster_id)
         if current.last_operation != cluster.last_operation:
-            # An operation has come between: such a count would not be used, and another may be there.
+            # An operation has come between: this count would not be used, and another may be there.
             return None
-        changes = Changes()
-        changes.put(current.model_copy(update={"nodes": count}))
+        changes = ChangeSet()
+        changes.write(current.model_copy(update={"nodes": count}))
         return changes
 
-    await m.commit_current(build)
-    return Plan(Changes(checks=[cluster]))
+    await ctx.ledger.transact(build)
+    # It conflicts with the version that the count has written, so that the plan is made again.
+    return Plan(ChangeSet(expected=[cluster]))
 
 
 def _at_least(cluster: Cluster, last: Operation | None, began: int, lag_ms: int) -> int:
-    """What must be there if a listing from `began` on may lack the nodes of an operation just ended."""
+    """Return what must be there if a listing from `began` on may lack nodes of an operation just ended."""
     before = cluster.nodes
     if before is None or last is None or last.finished_at is None or began - last.finished_at > lag_ms:
         return 0
-    return before.present + last.nodes_added if last.planned_at - before.at <= COUNT_HOLDS_MS else 0
+    return before.present + last.nodes_added if last.planned_at - before.at <= COUNT_VALID_MS else 0
 
 
-def _postponed(cluster: Cluster, wait: MustWait) -> Plan:
-    changes = Changes()
-    waits = {"not_before": wait.until, "waits_for": wait.refusal, "streak": cluster.streak + 1}
-    changes.put(cluster.model_copy(update=waits))
-    changes.due[Due(DueKind.CLUSTER, cluster.cluster_id)] = wait.until
+def _postponed(cluster: Cluster, deferred: Deferred) -> Plan:
+    failures = cluster.consecutive_failures + 1
+    update = {
+        "not_before": deferred.until,
+        "wait_reason": deferred.reason,
+        "consecutive_failures": failures,
+    }
+    changes = ChangeSet()
+    changes.write(cluster.model_copy(update=update))
+    changes.schedule(cluster.due, deferred.until)
     return Plan(changes)
 
 
-def _not_to_be_counted(cluster: Cluster, requests: Sequence[Request], error: Rejected, now: int) -> Plan:
+def _not_countable(cluster: Cluster, requests: Sequence[Request], error: Rejected, now: int) -> Plan:
     """The provider does not let the cluster's nodes be listed: a limit on them cannot be kept."""
-    changes = Changes(checks=[cluster])
+    changes = ChangeSet(expected=[cluster])
     message = f"the nodes of cluster {cluster.cluster_id} could not be counted: {error}"
-    refusal = Refusal(kind=error.kind, message=message, code=error.ret_code)
     for request in requests:
-        leave_demand(changes, request)
-        write_request(changes, request.model_copy(update={"wanted": 0, "last_refusal": refusal}), now)
-    changes.due[Due(DueKind.CLUSTER, cluster.cluster_id)] = now
+        reject(changes, request, Reason(kind=error.kind, message=message, code=error.ret_code), now)
+    changes.schedule(cluster.due, now)
     return Plan(changes)

@@ -1,4 +1,4 @@
-"""One look at a zone's operation log answers for all jobs that run there."""
+"""Polls a zone: one listing of its operation log covers all jobs that run there."""
 
 from __future__ import annotations
 
@@ -7,176 +7,181 @@ import asyncio
 import structlog
 
 from tasks.ehpc.errors import EhpcError
-from tasks.ehpc.models import JobStatus, OperationRow
-from tasks.handlers.context import Machinery
+from tasks.ehpc.models import JobRow, JobStatus
+from tasks.handlers.context import Context
 from tasks.handlers.count_nodes import finish_job
-from tasks.handlers.job_listing import Look, Running, list_running, look_up_missing
-from tasks.handlers.provider_calls import MustWait, account_is_accepted, ask_again_at, read_refused
-from tasks.ledger.change_set import Changes, Committed
-from tasks.ledger.records import State, Verdict, Zone
-from tasks.ledger.snapshots import Scene
+from tasks.handlers.job_listing import Poll, Running, list_running, look_up_missing
+from tasks.handlers.provider_calls import Deferred, defer_after_error, quota_retry_at, restore_account
+from tasks.ledger.change_set import ChangeSet, CommitResult
+from tasks.ledger.record_values import JobResult, State
+from tasks.ledger.records import Zone
+from tasks.ledger.snapshots import OperationSnapshot
 from tasks.quota.poll_interval import interval_s
-from tasks.state_machine import next_step
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS
+from tasks.state_machine.reconciliation import hold
 
 log = structlog.get_logger(__name__)
 
-FINISHED_AT_ONCE = 32
-MOST_OF_THE_TIME = 3
-LONGEST_BLIND_S = 60.0  # all jobs of a zone wait for one look, and it is a single call that fails
+FINISH_BATCH = 32
+MIN_INTERVAL_FACTOR = 3
+MAX_POLL_BACKOFF_S = 60.0  # all jobs of a zone wait for one poll, and it is a single call that fails
 
 
-async def follow_zone(m: Machinery, zone: str) -> None:
-    """Look at the zone's log, finish what has ended, and say when to look again."""
-    running = await m.ledger.running(zone)
+async def poll_zone(ctx: Context, zone: str) -> None:
+    """List the zone's running jobs, finish those that have ended, and schedule the next poll."""
+    running = await ctx.ledger.running(zone)
+    started_at = ctx.clock.now_ms()
     if not running:
-        await _rest(m, zone, m.clock.now_ms())
+        await _schedule(ctx, zone, started_at)
         return
-    started_at = m.clock.now_ms()
-    record = await m.ledger.zone(zone)
+    record = await ctx.ledger.zone(zone)
     unseen = running.keys() & set(record.unseen)
-    look = Look(
-        m.settings.add_nodes_job_action,
+    poll = Poll(
+        ctx.settings.add_nodes_job_action,
         rows=record.rows,
         page_rows=record.page_rows,
         after_failure=record.failures > 0,
-        begins_at=record.broken_off_at if unseen else 0,
+        start_offset=record.resume_offset if unseen else 0,
         seen=running.keys() - unseen if unseen else set(),
     )
     try:
-        await list_running(m, zone, running, look, record.pages)
-        missing = await look_up_missing(m, zone, running, record, look)
-    except MustWait as wait:
-        await _finish_seen(m, running, look)
-        learnt: dict[str, object] = {
-            "pages": max(record.pages, look.needed),
-            "rows": look.rows,
-            "page_rows": look.page_rows,
-            "broken_off_at": look.reached,
-            "unseen": tuple(running.keys() - look.seen) if look.reached else (),
-        }
-        await _note(m, record.model_copy(update=learnt), record)
-        await _rest(m, zone, ask_again_at(m, wait))
+        await list_running(ctx, zone, running, poll, record.pages)
+        missing = await look_up_missing(ctx, zone, running, record, poll)
+    except Deferred as deferred:
+        await _finish_seen(ctx, running, poll)
+        await _record(
+            ctx,
+            record,
+            pages=max(record.pages, poll.needed),
+            rows=poll.rows,
+            page_rows=poll.page_rows,
+            resume_offset=poll.next_offset,
+            unseen=tuple(running.keys() - poll.seen) if poll.next_offset else (),
+        )
+        await _schedule(ctx, zone, quota_retry_at(ctx, deferred))
         return
     except EhpcError as error:
-        await _finish_seen(m, running, look)
-        until = (await read_refused(m, error, record.failures, most_s=LONGEST_BLIND_S)).until
-        log.warning("sweep_failed", zone=zone, kind=error.kind, detail=str(error))
-        # From the first row on next time: what was refused may be the place where it was to go on.
-        failed = {"failures": record.failures + 1, "broken_off_at": 0, "unseen": ()}
-        await _note(m, record.model_copy(update=failed), record)
-        # It takes one call, and no more of them than a look that succeeds would get.
-        await _rest(m, zone, max(until, started_at + round(1000 * await _interval_s(m, zone, 1))))
+        await _finish_seen(ctx, running, poll)
+        until = (await defer_after_error(ctx, error, record.failures, max_s=MAX_POLL_BACKOFF_S)).until
+        log.warning("poll_failed", zone=zone, kind=error.kind, detail=str(error))
+        # From the first row on next time: what was refused may be the place where it was to resume.
+        await _record(ctx, record, failures=record.failures + 1, resume_offset=0, unseen=())
+        # It takes one call, and no more of them than a poll that succeeds would get.
+        await _schedule(ctx, zone, max(until, started_at + round(1000 * await _interval_s(ctx, zone, 1))))
         return
-    await account_is_accepted(m, await m.ledger.account())
-    finished = await _finish_seen(m, running, look)
-    missing = await _hold_unseen(m, running, missing)
-    _warn_of_what_is_odd(m, zone, look)
-    action_seen = record.action_seen or look.shows_our_action
-    learnt = {
-        "failures": 0,
-        "missing": missing,
-        "action_seen": action_seen,
-        "pages": look.pages_of_all,
-        "broken_off_at": 0,
-        "unseen": (),
-        "rows": look.rows,
-        "page_rows": look.page_rows,
-    }
-    await _note(m, record.model_copy(update=learnt), record)
-    next_s = await _interval_s(m, zone, look.calls)
+    await restore_account(ctx, await ctx.ledger.account())
+    finished = await _finish_seen(ctx, running, poll)
+    missing = await _hold_missing(ctx, running, missing)
+    _warn_of_odd_rows(ctx, zone, poll)
+    await _record(
+        ctx,
+        record,
+        failures=0,
+        missing=missing,
+        action_seen=record.action_seen or poll.shows_our_action,
+        pages=poll.pages_of_all,
+        resume_offset=0,
+        unseen=(),
+        rows=poll.rows,
+        page_rows=poll.page_rows,
+    )
+    next_s = await _interval_s(ctx, zone, poll.calls)
     # However short the interval is, most of the time is left for other work.
-    took_ms = m.clock.now_ms() - started_at
-    await _rest(m, zone, started_at + max(round(next_s * 1000), MOST_OF_THE_TIME * took_ms))
+    took_ms = ctx.clock.now_ms() - started_at
+    await _schedule(ctx, zone, started_at + max(round(next_s * 1000), MIN_INTERVAL_FACTOR * took_ms))
     log.info(
-        "sweep_finished",
+        "poll_finished",
         zone=zone,
         running=len(running),
-        seen=len(look.seen),
+        seen=len(poll.seen),
         missing=len(missing),
         finished=finished,
-        pages=look.pages,
+        pages=poll.pages,
         next_in_s=round(next_s, 3),
     )
 
 
-async def _interval_s(m: Machinery, zone: str, calls: int) -> float:
-    """From one look at the zone to the next, if one takes so many calls."""
+async def _interval_s(ctx: Context, zone: str, calls: int) -> float:
+    """Return the time from one poll of the zone to the next, in seconds, if one takes `calls` calls."""
     return interval_s(
-        m.settings.poll_interval_s,
-        await m.governor.following(zone, calls),
-        submissions_wait=await m.ledger.submissions_have_waited(),
+        ctx.settings.poll_interval_s,
+        await ctx.rate_limiter.polling_budget(zone, calls),
+        submissions_wait=await ctx.ledger.submissions_waited_recently(),
     )
 
 
-def _warn_of_what_is_odd(m: Machinery, zone: str, look: Look) -> None:
-    action = m.settings.add_nodes_job_action
-    for row in look.odd:
-        if row.job_action != action:
-            name, seen = "unknown_job_action", {"job_action": row.job_action, "expected": action}
-            m.warn_once(name, row.job_action, zone=zone, job_id=row.job_id, **seen)
+def _warn_of_odd_rows(ctx: Context, zone: str, poll: Poll) -> None:
+    for row in poll.odd:
+        about = {"zone": zone, "job_id": row.job_id}
+        if row.job_action != poll.job_action:
+            seen = {"job_action": row.job_action, "expected": poll.job_action}
+            ctx.warn_once("unknown_job_action", row.job_action, **about, **seen)
         if not row.status_is_known:
-            about = f"{row.job_id} {row.status_text}"
-            m.warn_once("unknown_job_status", about, zone=zone, job_id=row.job_id, status=row.status_text)
+            key = f"{row.job_id} {row.status_text}"
+            ctx.warn_once("unknown_job_status", key, **about, status=row.status_text)
 
 
-async def _finish_seen(m: Machinery, running: Running, look: Look) -> int:
-    ended = {running[row.job_id][0]: row for row in look.ended}
+async def _finish_seen(ctx: Context, running: Running, poll: Poll) -> int:
+    ended = {running[row.job_id][0]: row for row in poll.ended}
     names = list(ended)
-    for first in range(0, len(names), FINISHED_AT_ONCE):
-        scenes = await m.ledger.scenes(names[first : first + FINISHED_AT_ONCE])
-        await asyncio.gather(
-            *(finish_job(m, scene, _verdict(m, ended[name])) for name, scene in scenes.items())
-        )
+    for first in range(0, len(names), FINISH_BATCH):
+        snapshots = await ctx.ledger.operation_snapshots(names[first : first + FINISH_BATCH])
+        results = {name: _result(ctx, ended[name]) for name in snapshots}
+        await asyncio.gather(*(finish_job(ctx, one, results[name]) for name, one in snapshots.items()))
     return len(ended)
 
 
-def _verdict(m: Machinery, row: OperationRow) -> Verdict:
-    ours = m.clock.now_ms() + CLOCK_MARGIN_MS
-    return Verdict(
+def _result(ctx: Context, row: JobRow) -> JobResult:
+    latest = ctx.clock.now_ms() + CLOCK_MARGIN_MS
+    return JobResult(
         successful=row.status is JobStatus.SUCCESSFUL,
         started_at=None if row.create_time is None else round(row.create_time.timestamp() * 1000),
-        ended_at=ours if row.status_time is None else round(row.status_time.timestamp() * 1000),
+        ended_at=latest if row.status_time is None else round(row.status_time.timestamp() * 1000),
         error_codes=row.error_codes,
         node_ids=row.node_ids,
     )
 
 
-async def _hold_unseen(m: Machinery, running: Running, missing: dict[str, int]) -> dict[str, int]:
-    """Absence is never failure; but a job unseen for longer than its requests' deadlines is held."""
+async def _hold_missing(ctx: Context, running: Running, missing: dict[str, int]) -> dict[str, int]:
+    """Hold operations whose job is missing for longer than its requests' deadlines: absence is no failure.
+
+    Returns the jobs that are still missing.
+    """
     # No deadline is shorter than what the log may lag.
-    seen_after = m.clock.now_ms() - m.settings.log_lag_s * 1000
-    unseen = {running[job_id][0]: job_id for job_id, since in missing.items() if since < seen_after}
-    left, names = dict(missing), list(unseen)
-    for first in range(0, len(names), FINISHED_AT_ONCE):
-        batch = names[first : first + FINISHED_AT_ONCE]
-        scenes = await m.ledger.scenes(batch)
+    shown_after = ctx.clock.now_ms() - ctx.settings.log_lag_s * 1000
+    overdue = {running[job_id][0]: job_id for job_id, since in missing.items() if since < shown_after}
+    left, names = dict(missing), list(overdue)
+    for first in range(0, len(names), FINISH_BATCH):
+        batch = names[first : first + FINISH_BATCH]
+        snapshots = await ctx.ledger.operation_snapshots(batch)
         for name in batch:
-            if await _hold_if_overdue(m, scenes.get(name), missing[unseen[name]]):
-                del left[unseen[name]]
+            if await _hold_if_overdue(ctx, snapshots.get(name), missing[overdue[name]]):
+                del left[overdue[name]]
     return left
 
 
-async def _hold_if_overdue(m: Machinery, scene: Scene | None, since: int) -> bool:
-    if scene is None or scene.operation.state is not State.RUNNING:
+async def _hold_if_overdue(ctx: Context, snapshot: OperationSnapshot | None, since: int) -> bool:
+    if snapshot is None or snapshot.operation.state is not State.RUNNING:
         return True
-    longest = max((request.deadline_at - request.accepted_at for request in scene.served), default=0)
-    now = m.clock.now_ms()
+    longest = max((request.deadline_at - request.accepted_at for request in snapshot.served), default=0)
+    now = ctx.clock.now_ms()
     if now - since <= longest:
         return False
-    because = f"job {scene.operation.job_id} has been in no listing for {round((now - since) / 1000)} s"
-    word = await m.commit(next_step.hold(scene.operation, scene.served, because=because, now=now))
-    return word is Committed.OK
+    missing_s = round((now - since) / 1000)
+    reason = f"job {snapshot.operation.job_id} has been missing from the operation log for {missing_s} s"
+    changes = hold(snapshot.operation, snapshot.served, reason=reason, now=now)
+    return await ctx.ledger.commit(changes) is CommitResult.OK
 
 
-async def _note(m: Machinery, record: Zone, before: Zone) -> None:
+async def _record(ctx: Context, before: Zone, **update: object) -> None:
+    record = before.model_copy(update=update)
     if record != before:
-        changes = Changes()
-        changes.put(record)
-        await m.commit(changes)
+        changes = ChangeSet()
+        changes.write(record)
+        await ctx.ledger.commit(changes)
 
 
-async def _rest(m: Machinery, zone: str, until: int) -> None:
-    if await m.ledger.rest_zone(zone, until):
-        # Its pages are not to slow down the other zones.
-        await m.governor.following(zone, 0)
+async def _schedule(ctx: Context, zone: str, at: int) -> None:
+    if await ctx.ledger.schedule_poll(zone, at):
+        # Its pages must not slow down the polls of other zones.
+        await ctx.rate_limiter.polling_budget(zone, 0)

@@ -1,167 +1,146 @@
-"""Settles operations in doubt: lists the cluster's jobs, has them judged, and writes the judgement."""
+"""Reconciles operations in doubt: lists the cluster's jobs, decides, and writes the decision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from tasks.ehpc.errors import EhpcError, InDoubt, Rejected
-from tasks.ehpc.models import OperationRow
-from tasks.handlers.context import Machinery
+from tasks.ehpc.models import JobRow
+from tasks.handlers.context import Context
 from tasks.handlers.provider_calls import (
-    MustWait,
+    Deferred,
+    defer_after_error,
     list_cluster_jobs,
     list_cluster_nodes,
-    read_refused,
     reserve,
 )
-from tasks.handlers.submit_operation import record_answer
-from tasks.ledger.change_set import Changes
-from tasks.ledger.records import Operation, State
-from tasks.quota.rate_limiter import CallClass
-from tasks.state_machine import next_step
+from tasks.handlers.record_response import record_response
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.record_values import State
+from tasks.ledger.records import Operation
+from tasks.quota.rate_limiter import CallPriority
+from tasks.state_machine.acceptance import accept
 from tasks.state_machine.decision import (
-    Absent,
     Adopt,
-    CountNodes,
     Hold,
-    LookAgain,
-    NotTaken,
-    Timings,
+    NeedsNodeCount,
+    NotExecuted,
+    ProvenNotExecuted,
+    RetryAt,
+    Rules,
     candidates_of,
+    decide,
     evidence,
-    judge,
 )
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS, nodes_made
+from tasks.state_machine.reconciliation import hold, stay_in_doubt
 from tasks.state_machine.refusal import refuse
+from tasks.state_machine.submission import retry_later
 
-PROVED = "the provider's log shows that it was never taken"
-
-
-async def lease_ran_out(m: Machinery, operation: Operation) -> None:
-    """Whoever was sending this has not been heard of: it may have been sent."""
-    await record_answer(
-        m, operation.operation_id, InDoubt("the worker that was sending it died or was stopped")
-    )
+PROOF = "the operation log proves that it was not executed"
 
 
-async def settle(m: Machinery, operation: Operation) -> None:
-    """One look at the log for an operation in doubt. A listing that fails decides nothing."""
-    since = operation.listed_since
-    listed_at = m.clock.now_ms()
+async def expire_lease(ctx: Context, operation: Operation) -> None:
+    """Put an operation in doubt whose sender was not heard of for a lease: it may have been sent."""
+    response = InDoubt("the worker that was sending it died or was stopped")
+    await record_response(ctx, operation.operation_id, response)
+
+
+async def reconcile(ctx: Context, operation: Operation) -> None:
+    """List the cluster's jobs once and decide about an operation; a failed listing decides nothing."""
+    since, listed_at = operation.listed_since, ctx.clock.now_ms()
     try:
-        listing = (
-            await list_cluster_jobs(
-                m,
-                operation.zone,
-                operation.cluster_id,
-                since,
-                CallClass.SETTLE,
-                await reserve(m, CallClass.SETTLE),
+        listing: list[JobRow] = []
+        if since is not None:
+            grant = await reserve(ctx, CallPriority.RECONCILE)
+            listing = await list_cluster_jobs(
+                ctx, operation.zone, operation.cluster_id, since, CallPriority.RECONCILE, grant
             )
-            if since is not None
-            else []
-        )
-    except MustWait as wait:
-        await m.commit(next_step.try_again(operation, at=wait.until, reason=wait.refusal))
+    except Deferred as deferred:
+        await ctx.ledger.commit(retry_later(operation, at=deferred.until, reason=deferred.reason))
         return
     except EhpcError as error:
-        await m.commit_current(partial(_unread, m, operation.operation_id, error))
+        failed = error
+        await ctx.ledger.transact(lambda: _listing_failed(ctx, operation.operation_id, failed))
         return
     counted: dict[str, int] = {}
-    await m.commit_current(lambda: _judged(m, operation.operation_id, listing, listed_at, counted))
+    await ctx.ledger.transact(lambda: _decided(ctx, operation.operation_id, listing, listed_at, counted))
 
 
-async def _judged(
-    m: Machinery,
+async def _decided(
+    ctx: Context,
     operation_id: str,
-    listing: Sequence[OperationRow],
+    listing: Sequence[JobRow],
     listed_at: int,
     counted: dict[str, int],
-) -> Changes | None:
-    # The cluster before its jobs: whoever gives one of them to another operation moves its version.
-    scene = await m.ledger.scene(operation_id)
-    if scene is None or scene.operation.state is not State.IN_DOUBT:
+) -> ChangeSet | None:
+    # The cluster before its jobs: a step that gives one of them to another operation moves its version.
+    snapshot = await ctx.ledger.operation_snapshot(operation_id)
+    if snapshot is None or snapshot.operation.state is not State.IN_DOUBT:
         return None
-    operation, cluster, requests = scene.operation, scene.cluster, scene.served
-    owners = await m.ledger.jobs(operation.cluster_id)
-    taken = [job_id for job_id, owner in owners.items() if owner != operation_id]
-    zone = await m.ledger.zone(operation.zone)
-    candidates = candidates_of(operation, listing, taken)
-    judging = partial(
-        judge,
-        operation,
-        candidates,
-        listed_at=listed_at,
-        timings=timings(m),
-        job_action=m.settings.add_nodes_job_action,
-        action_seen=zone.action_seen,
-    )
-    judgement = judging(nodes_counted=counted.get(candidates[0].job_id) if candidates else None)
+    operation, now = snapshot.operation, ctx.clock.now_ms()
+    owners = await ctx.ledger.jobs(operation.cluster_id)
+    owned_by_others = [job_id for job_id, owner in owners.items() if owner != operation_id]
+    candidates = candidates_of(operation, listing, owned_by_others)
+    nodes_counted = counted.get(candidates[0].job_id) if candidates else None
+    rules = await _rules(ctx, operation.zone)
+    decision = decide(operation, candidates, rules, listed_at=listed_at, nodes_counted=nodes_counted)
     operation = operation.model_copy(update={"candidates": tuple(map(evidence, candidates))})
-    match judgement:
+    match decision:
         case Adopt(job_id):
             found = operation.model_copy(update={"job_id": job_id})
-            told_as = next_step.event("operation_adopted", found, by="the provider's log")
-            return next_step.started(
-                operation, requests, cluster, job_id=job_id, look_at=m.clock.now_ms(), told_as=told_as
+            event = found.event("operation_adopted", by="the operation log")
+            return accept(
+                operation, snapshot.served, snapshot.cluster, job_id=job_id, poll_at=now, event=event
             )
-        case Absent():
-            return refuse(
-                operation,
-                requests,
-                cluster,
-                scene.account,
-                NotTaken(PROVED),
-                now=m.clock.now_ms(),
-                waiting=m.waiting,
-                as_state=State.ABSENT,
-            )
-        case Hold(because):
-            return next_step.hold(operation, requests, because=because, now=m.clock.now_ms())
-        case CountNodes(job):
+        case NotExecuted():
+            proof = ProvenNotExecuted(PROOF)
+            return refuse(snapshot, proof, now=now, backoff=ctx.backoff, state=State.NOT_EXECUTED)
+        case Hold(reason):
+            return hold(operation, snapshot.served, reason=reason, now=now)
+        case NeedsNodeCount(job):
             try:
-                counted[job.job_id] = await _nodes_made(m, operation, job, listed_at)
-            except MustWait as wait:
-                return next_step.try_again(operation, at=wait.until, reason=wait.refusal)
+                counted[job.job_id] = await _nodes_made(ctx, operation, job, listed_at)
+            except Deferred as deferred:
+                return retry_later(operation, at=deferred.until, reason=deferred.reason)
             except EhpcError as error:
-                return await _unread(m, operation_id, error)
-            return await _judged(m, operation_id, listing, listed_at, counted)
-        case LookAgain(at, absent_since):
-            return next_step.keep_in_doubt(
-                operation, at=at, candidates=operation.candidates, absent_since=absent_since
-            )
+                return await _listing_failed(ctx, operation_id, error)
+            return await _decided(ctx, operation_id, listing, listed_at, counted)
+        case RetryAt(at, absent_since):
+            return stay_in_doubt(operation, at=at, candidates=operation.candidates, absent_since=absent_since)
 
 
-async def _nodes_made(m: Machinery, operation: Operation, job: OperationRow, listed_at: int) -> int:
-    """How many nodes of the operation's role were made while `job` ran."""
-    rows = await list_cluster_nodes(m, operation.zone, operation.cluster_id, CallClass.SETTLE)
-    sent_at, shown_at = operation.sent_at or 0, listed_at + CLOCK_MARGIN_MS
-    since = (
-        sent_at - CLOCK_MARGIN_MS if job.create_time is None else round(job.create_time.timestamp() * 1000)
-    )
-    until = shown_at if job.status_time is None else round(job.status_time.timestamp() * 1000)
+async def _nodes_made(ctx: Context, operation: Operation, job: JobRow, listed_at: int) -> int:
+    """Return how many nodes of the operation's role were made while `job` ran."""
+    rows = await list_cluster_nodes(ctx, operation.zone, operation.cluster_id, CallPriority.RECONCILE)
+    since, until = (operation.sent_at or 0) - CLOCK_MARGIN_MS, listed_at + CLOCK_MARGIN_MS
+    if job.create_time is not None:
+        since = round(job.create_time.timestamp() * 1000)
+    if job.status_time is not None:
+        until = round(job.status_time.timestamp() * 1000)
     return len(nodes_made(rows, operation.node_role, since, until))
 
 
-async def _unread(m: Machinery, operation_id: str, error: EhpcError) -> Changes | None:
-    """What could not be listed is tried again; what is refused for good is held, once no request waits."""
-    scene = await m.ledger.scene(operation_id)
-    if scene is None or scene.operation.state is not State.IN_DOUBT:
+async def _listing_failed(ctx: Context, operation_id: str, error: EhpcError) -> ChangeSet | None:
+    """Repeat a listing that failed; once no request waits, hold what is refused permanently."""
+    snapshot = await ctx.ledger.operation_snapshot(operation_id)
+    if snapshot is None or snapshot.operation.state is not State.IN_DOUBT:
         return None
-    operation, now = scene.operation, m.clock.now_ms()
-    if isinstance(error, Rejected) and not scene.is_waited_for(now):
-        because = f"whether it was taken cannot be found out: {error}"
-        return next_step.hold(operation, scene.served, because=because, now=now)
-    later = await read_refused(m, error, operation.tries)
-    return next_step.try_again(operation, at=later.until, reason=later.refusal)
+    operation, now = snapshot.operation, ctx.clock.now_ms()
+    if isinstance(error, Rejected) and not snapshot.has_time_left(now):
+        reason = f"whether it was executed cannot be found out: {error}"
+        return hold(operation, snapshot.served, reason=reason, now=now)
+    deferred = await defer_after_error(ctx, error, operation.attempts)
+    return retry_later(operation, at=deferred.until, reason=deferred.reason)
 
 
-def timings(m: Machinery) -> Timings:
-    settings = m.settings
-    return Timings(
+async def _rules(ctx: Context, zone: str) -> Rules:
+    settings = ctx.settings
+    return Rules(
         signature_ttl_ms=round(settings.signature_ttl_s * 1000),
         http_timeout_ms=round(settings.http_timeout_s * 1000),
         lag_ms=round(settings.log_lag_s * 1000),
         poll_ms=round(settings.poll_interval_s * 1000),
+        job_action=settings.add_nodes_job_action,
+        action_seen=(await ctx.ledger.zone(zone)).action_seen,
     )

@@ -1,9 +1,9 @@
-"""Takes requests in: checked first, then written to the ledger; accepted means written."""
+"""A request comes in: it is checked, then written to the ledger. Accepted means written."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,24 +17,27 @@ from tasks.contract.request import (
     content_fingerprint,
     parse_request,
 )
-from tasks.intake.dry_run import CONFLICT, invalid, rehearse
-from tasks.intake.limit_check import IntakeGuard, turned_away
-from tasks.ledger.change_set import Changes, Committed, Event
+from tasks.intake.dry_run import CONFLICT, dry_run, invalid
+from tasks.intake.limit_check import IntakeLimits, stage_over_limit
+from tasks.ledger.change_entries import Arrive, Index, Listed, Subscribe
+from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
-from tasks.ledger.ledger import Joined, Ledger
-from tasks.ledger.records import Refusal, Request, pool_of
-from tasks.ledger.transactions import tell
+from tasks.ledger.event_log import log_events
+from tasks.ledger.events import Event
+from tasks.ledger.ledger import Ledger, Lookup
+from tasks.ledger.pools import pool_of
+from tasks.ledger.record_values import Reason
+from tasks.ledger.records import Request
 from tasks.limits.violation import Violation
 from tasks.state_machine.request_outcome import end_request
 
 KEY_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
-ATTEMPTS = 5
-NOT_TOLD = {"request_id", "resource_conf", "dry_run"}
+NOT_LOGGED = {"request_id", "resource_conf", "dry_run"}
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request is in the ledger; whoever waits is told when it ends. `new`: written just now."""
+    """The request is in the ledger. `new`: written just now, and not by an earlier message."""
 
     request_id: str
     cluster_id: str
@@ -43,17 +46,19 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The request has ended, or was never taken; this is its outcome, or the answer to a dry run."""
+    """The request has ended, or was never accepted. `outcome`: its outcome, or the answer to a dry run."""
 
     outcome: dict[str, Any]
 
 
-class _Overtaken(Exception):  # noqa: N818 - named by what happened
-    """Others were faster, and left no room in flight for this request."""
-
-
 class Intake:
-    """`coalesce_s`, `deadline_s`: seconds, for requests that do not say otherwise; `policy`: in force now."""
+    """Accepts requests.
+
+    Args:
+        coalesce_s, deadline_s: for requests that have none of their own, in seconds.
+        policy: returns the policy in force.
+        poll_interval_s: of the workers; dry runs estimate their calls by it.
+    """
 
     def __init__(
         self,
@@ -67,102 +72,104 @@ class Intake:
         self._ledger = ledger
         self._policy = policy
         self._poll_interval_s = poll_interval_s
-        self._guard = IntakeGuard(ledger, policy)
+        self._limits = IntakeLimits(ledger, policy)
         self._coalesce_ms = round(coalesce_s * 1000)
         self._deadline_s = deadline_s
 
-    async def receive(
+    async def accept_message(
         self, task_id: str, arguments: tuple[Any, ...], fields: Mapping[str, Any], *, planner_s: float = 0.0
     ) -> Accepted | Ended:
-        """A Celery message: its outcome, or the promise of one to `task_id`. Never raises for bad input.
+        """Accept the content of a Celery message. Never raises for bad input.
 
-        `planner_s`: for so long the caller has the planning of the cluster to itself.
+        Args:
+            task_id: gets the outcome, and is the request's id if `fields` have none.
+            planner_s: for so many seconds no other process plans the cluster.
         """
         given = {"request_id": task_id, **fields} if fields.get("request_id") is None else dict(fields)
         problems = []
         if arguments:
-            problems.append(f"{len(arguments)} positional arguments: give keyword arguments only")
-        request = None
+            problems.append(f"{len(arguments)} positional arguments: use keyword arguments only")
+        spec = None
         try:
-            request = parse_request(given)
+            spec = parse_request(given)
         except InvalidRequest as error:
             problems += error.problems
-        if (request is None or problems) and given.get("dry_run") is True:
+        if spec is not None and not problems:
+            return await self.accept(spec, task_id, planner_s=planner_s)
+        if given.get("dry_run") is True:
             return Ended(invalid(given, problems).model_dump(mode="json"))
-        if request is None or problems:
-            return await self._refuse(task_id, given, InvalidRequest(problems))
-        return await self.accept(request, task_id, planner_s=planner_s)
-
-    async def accept(
-        self, form: ScaleOutRequest, task_id: str | None, *, planner_s: float = 0.0
-    ) -> Accepted | Ended:
-        """Write a valid request, once. The same id with other content gives a `conflict` outcome.
-
-        What the policy refuses for good, or now and without waiting, ends as `rejected`. A dry run is
-        answered, and nothing is written.
-        """
-        if form.dry_run:
-            told = await rehearse(self._ledger, self._policy(), form, poll_interval_s=self._poll_interval_s)
-            return Ended(told.model_dump(mode="json"))
-        changes = Changes()
-        request, accepted = self.enter(changes, form, await self.refused(form), planner_s=planner_s)
-        if task_id is not None and accepted is not None:
-            changes.waiters.append((form.request_id, task_id))
-        try:
-            return await self._write(request, changes, task_id, accepted)
-        except _Overtaken:
-            return await self.accept(form, task_id, planner_s=planner_s)
-
-    async def refused(self, form: ScaleOutRequest) -> list[Violation]:
-        """The rules of the policy that end the request if it comes in now."""
-        return await self._guard.refuses(form)
-
-    def enter(
-        self,
-        changes: Changes,
-        form: ScaleOutRequest,
-        refused: Sequence[Violation] = (),
-        *,
-        planner_s: float = 0.0,
-    ) -> tuple[Request, Accepted | None]:
-        """Put a valid request into `changes`, which may do more in that step; ended if it is `refused`."""
-        now = self._ledger.clock.now_ms()
-        deadline_s = self._deadline_s if form.deadline_s is None else form.deadline_s
-        request = Request(
-            request_id=form.request_id,
-            asked=form,
-            fingerprint=form.fingerprint(),
-            accepted_at=now,
-            deadline_at=now + round(deadline_s * 1000),
-            wanted=form.node_count,
-        )
-        if refused:
-            return turned_away(changes, request, refused, now), None
-        changes.opened[form.request_id] = now
-        changes.put(self._guard.admit(changes, request))
-        changes.arrivals.append((form.cluster_id, pool_of(form), form.request_id, now))
-        plan_at = now + self._coalesce_ms + round(planner_s * 1000)
-        changes.sooner[Due(DueKind.CLUSTER, form.cluster_id)] = plan_at
-        changes.due[Due(DueKind.REQUEST, form.request_id)] = request.deadline_at
-        about = form.model_dump(mode="json", exclude_none=True, exclude=NOT_TOLD)
-        changes.tell(Event("request_accepted", requests=(form.request_id,), fields=about))
-        return request, Accepted(form.request_id, form.cluster_id, True)
-
-    async def _refuse(self, task_id: str, given: Mapping[str, Any], error: InvalidRequest) -> Ended:
-        """An invalid request ends as it comes, under its own id if that can be used, else the task's."""
         given_id = given.get("request_id")
         usable = isinstance(given_id, str) and REQUEST_ID.fullmatch(given_id)
         request_id = str(given_id) if usable else KEY_UNSAFE.sub("_", task_id)[:128]
-        changes = Changes()
-        ended = self.enter_refused(changes, request_id, given, error)
-        answer = await self._write(ended, changes, task_id, None)
-        if isinstance(answer, Ended):
-            return answer
-        raise RuntimeError(f"request {request_id} is waiting, though it was refused")
 
-    def enter_refused(
-        self, changes: Changes, request_id: str, given: Mapping[str, Any], error: InvalidRequest
-    ) -> Request:
+        async def stage(changes: ChangeSet) -> None:
+            self.stage_rejected(changes, request_id, given, InvalidRequest(problems))
+
+        return await self._write(request_id, content_fingerprint(given), None, task_id, stage)
+
+    async def accept(
+        self, spec: ScaleOutRequest, task_id: str | None, *, planner_s: float = 0.0
+    ) -> Accepted | Ended:
+        """Write a valid request, once. The same id with other content gets a `conflict` outcome.
+
+        What the policy forbids permanently, or now and without waiting, ends as `rejected`. A dry run is
+        answered, and nothing is written.
+        """
+        if spec.dry_run:
+            policy = self._policy()
+            answer = await dry_run(self._ledger, policy, spec, poll_interval_s=self._poll_interval_s)
+            return Ended(answer.model_dump(mode="json"))
+
+        async def stage(changes: ChangeSet) -> Accepted | None:
+            accepted = self.stage(changes, spec, await self.violations(spec), planner_s=planner_s)
+            if task_id is not None and accepted is not None:
+                changes.add(Subscribe(spec.request_id, task_id))
+            return accepted
+
+        return await self._write(spec.request_id, spec.fingerprint(), spec, task_id, stage)
+
+    async def violations(self, spec: ScaleOutRequest) -> list[Violation]:
+        """Return the rules of the policy that reject the request if it comes in now."""
+        return await self._limits.violations(spec)
+
+    def stage(
+        self,
+        changes: ChangeSet,
+        spec: ScaleOutRequest,
+        violations: Sequence[Violation] = (),
+        *,
+        planner_s: float = 0.0,
+    ) -> Accepted | None:
+        """Put a valid request into `changes`, which may do more in that step.
+
+        Returns None if the `violations` reject it.
+        """
+        now = self._ledger.clock.now_ms()
+        deadline_s = self._deadline_s if spec.deadline_s is None else spec.deadline_s
+        request = Request(
+            request_id=spec.request_id,
+            spec=spec,
+            fingerprint=spec.fingerprint(),
+            accepted_at=now,
+            deadline_at=now + round(deadline_s * 1000),
+            unassigned_nodes=spec.node_count,
+        )
+        if violations:
+            stage_over_limit(changes, request, violations, now)
+            return None
+        changes.write(self._limits.reserve(changes, request))
+        changes.add(Arrive(spec.cluster_id, pool_of(spec), spec.request_id, now))
+        changes.add(Listed(Index.OPEN, spec.request_id, now))
+        plan_at = now + self._coalesce_ms + round(planner_s * 1000)
+        changes.schedule(Due(DueKind.CLUSTER, spec.cluster_id), plan_at, DueRule.NO_LATER)
+        changes.schedule(Due(DueKind.REQUEST, spec.request_id), request.deadline_at)
+        about = spec.model_dump(mode="json", exclude_none=True, exclude=NOT_LOGGED)
+        changes.record(Event("request_accepted", requests=(spec.request_id,), fields=about))
+        return Accepted(spec.request_id, spec.cluster_id, True)
+
+    def stage_rejected(
+        self, changes: ChangeSet, request_id: str, given: Mapping[str, Any], error: InvalidRequest
+    ) -> None:
         """Put an invalid request into `changes`, ended as `rejected`."""
         now = self._ledger.clock.now_ms()
         request = Request(
@@ -170,54 +177,66 @@ class Intake:
             fingerprint=content_fingerprint(given),
             accepted_at=now,
             deadline_at=now,
-            last_refusal=Refusal(kind="invalid", message=str(error)),
+            last_reason=Reason(kind="invalid", message=str(error)),
         )
-        changes.tell(
-            Event(
-                "request_refused", "warning", (request_id,), {"kind": "invalid", "problems": error.problems}
-            )
-        )
-        return end_request(changes, request, "rejected", now)
+        fields = {"kind": "invalid", "problems": error.problems}
+        changes.record(Event("request_rejected", "warning", (request_id,), fields))
+        end_request(changes, request, "rejected", now)
 
     async def _write(
-        self, request: Request, changes: Changes, task_id: str | None, accepted: Accepted | None
+        self,
+        request_id: str,
+        fingerprint: str,
+        spec: ScaleOutRequest | None,
+        task_id: str | None,
+        stage: Callable[[ChangeSet], Awaitable[Accepted | None]],
     ) -> Accepted | Ended:
-        for _ in range(ATTEMPTS):
-            word = await self._ledger.commit(changes)
-            if word is Committed.OVER:
-                raise _Overtaken
-            if word is Committed.OK:
-                tell(changes)
-                return accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
-            known, outcome = await self._ledger.join(request.request_id, request.fingerprint, task_id)
-            if known is Joined.WAITING and request.asked is not None:
-                return Accepted(request.request_id, request.asked.cluster_id, False)
-            if known is Joined.ENDED and outcome is not None:
-                return Ended(outcome)
-            if known is Joined.CONFLICT:
-                return self._conflict(request)
-        raise RuntimeError(f"request {request.request_id} was neither written nor found")
+        answer: Accepted | Ended | None = None
+        first = True
 
-    def _conflict(self, request: Request) -> Ended:
-        """The first request, its key and the stream stay untouched; only this caller is told."""
-        now = timestamp(self._ledger.clock.now_ms())
-        form = request.asked
-        message = CONFLICT.format(request.request_id)
-        tell(
-            Changes(events=[Event("request_refused", "warning", (request.request_id,), {"kind": "conflict"})])
-        )
+        async def build() -> ChangeSet | None:
+            nonlocal answer, first
+            # Most requests are new: only after a conflict is it worth asking whether this one is.
+            answer = None if first else await self._known(request_id, fingerprint, spec, task_id)
+            first = False
+            if answer is not None:
+                return None
+            changes = ChangeSet()
+            accepted = await stage(changes)
+            answer = accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
+            return changes
+
+        await self._ledger.transact(build)
+        if answer is None:
+            raise RuntimeError(f"request {request_id} was neither written nor found")
+        return answer
+
+    async def _known(
+        self, request_id: str, fingerprint: str, spec: ScaleOutRequest | None, task_id: str | None
+    ) -> Accepted | Ended | None:
+        """Return what the ledger knows of a request with this id; None if it has none."""
+        lookup, outcome = await self._ledger.subscribe(request_id, fingerprint, task_id)
+        if lookup is Lookup.WAITING and spec is not None:
+            return Accepted(request_id, spec.cluster_id, False)
+        if lookup is Lookup.ENDED and outcome is not None:
+            return Ended(outcome)
+        return self._conflict(request_id, spec) if lookup is Lookup.CONFLICT else None
+
+    def _conflict(self, request_id: str, spec: ScaleOutRequest | None) -> Ended:
+        """Answer this caller alone: the first request, its key and the stream stay as they are."""
+        log_events([Event("request_rejected", "warning", (request_id,), {"kind": "conflict"})])
         outcome = Outcome(
-            request_id=request.request_id,
-            cluster_id=form.cluster_id if form else None,
-            zone=form.zone if form else None,
-            node_role=form.node_role if form else None,
+            request_id=request_id,
+            cluster_id=spec.cluster_id if spec else None,
+            zone=spec.zone if spec else None,
+            node_role=spec.node_role if spec else None,
             status="rejected",
-            nodes_requested=form.node_count if form else None,
+            nodes_requested=spec.node_count if spec else None,
             nodes_added=0,
-            error=OutcomeError(code=None, kind="conflict", message=message),
-            requested_by=form.requested_by if form else None,
+            error=OutcomeError(code=None, kind="conflict", message=CONFLICT.format(request_id)),
+            requested_by=spec.requested_by if spec else None,
             accepted_at=None,
-            finished_at=now,
+            finished_at=timestamp(self._ledger.clock.now_ms()),
             duration_s=0.0,
         )
         return Ended(outcome.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Compares a request that comes in with the policy; the plan compares it again before anything is bought."""
+"""Checks a request that comes in against the policy; planning checks it again before anything is bought."""
 
 from __future__ import annotations
 
@@ -6,69 +6,71 @@ from collections.abc import Callable, Sequence
 
 from config.policy.model import Policy, PolicyLimits
 from tasks.contract.request import ScaleOutRequest
-from tasks.intake.limit_usage import figures_of, holds
-from tasks.ledger.change_set import Changes
+from tasks.intake.limit_usage import is_current, request_usage
+from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Meter, Request
-from tasks.ledger.usage_counters import Within
-from tasks.limits.applicable import in_flight, in_flight_meter, per_cluster, restricts, rolling
-from tasks.limits.checks import Figures, against, that_end_it
+from tasks.ledger.records import Request
+from tasks.ledger.usage_entries import LimitCheck
+from tasks.limits.applicable import in_flight, in_flight_counter, per_cluster, restricts, rolling
+from tasks.limits.checks import CurrentUsage, check, fatal
 from tasks.limits.violation import Violation
-from tasks.state_machine.plan_limits import over_limit, refusal_of
+from tasks.state_machine.plan_limits import limit_event, reason_of
 from tasks.state_machine.request_outcome import end_request
 
 
-class IntakeGuard:
-    """Without a policy nothing is read and nothing is written more."""
+class IntakeLimits:
+    """Without a policy nothing is read and nothing more is written."""
 
     def __init__(self, ledger: Ledger, policy: Callable[[], Policy]) -> None:
         self._ledger = ledger
         self._policy = policy
 
-    async def refuses(self, form: ScaleOutRequest) -> list[Violation]:
-        """The rules that end the request here and now; what may wait is taken in."""
+    async def violations(self, spec: ScaleOutRequest) -> list[Violation]:
+        """Return the rules that reject the request now; one that may wait is accepted."""
         policy = self._policy()
         if not restricts(policy):
             return []
-        figures = Figures()
-        if self._ends_by_figures(policy, form):
-            figures = await figures_of(self._ledger, policy, form, await self._present(policy, form))
-        return that_end_it(against(policy, form, figures))
+        usage = CurrentUsage()
+        if _may_reject_by_usage(policy, spec):
+            usage = await request_usage(self._ledger, policy, spec, await self._present(policy, spec))
+        return fatal(check(policy, spec, usage))
 
-    def admit(self, changes: Changes, request: Request) -> Request:
-        """The request as it is counted; `changes` are applied only if limits in flight have room for it."""
-        policy, form = self._policy(), request.form
+    def reserve(self, changes: ChangeSet, request: Request) -> Request:
+        """Return the request as it is counted; `changes` apply only if limits in flight have room for it."""
+        policy, spec = self._policy(), request.valid_spec
         if policy.limits == PolicyLimits():
             return request
-        scope = in_flight_meter(form.cluster_id)
-        changes.within += [
-            Within(scope.scope, scope.window_s, form.node_count, limit.most)
-            for limit in in_flight(policy, form.cluster_id)
-            if not limit.waits
-        ]
-        return request.model_copy(update={"meter": Meter(scope=scope.scope, window_s=scope.window_s)})
+        counter = in_flight_counter(spec.cluster_id)
+        changes.add(
+            *(
+                LimitCheck(counter.scope, counter.window_s, spec.node_count, limit.maximum)
+                for limit in in_flight(policy, spec.cluster_id)
+                if not limit.waits
+            )
+        )
+        return request.model_copy(update={"counter": counter})
 
-    async def _present(self, policy: Policy, form: ScaleOutRequest) -> int | None:
-        """What the last plan has had counted. Intake has no credentials to count by itself."""
-        if not per_cluster(policy, form.cluster_id):
+    async def _present(self, policy: Policy, spec: ScaleOutRequest) -> int | None:
+        """Return the nodes that the last plan had counted; intake has no credentials to count them."""
+        if not per_cluster(policy, spec.cluster_id):
             return None
-        cluster = await self._ledger.cluster(form.cluster_id)
-        valid = holds(cluster.nodes, cluster, self._ledger.clock.now_ms())
+        cluster = await self._ledger.cluster(spec.cluster_id)
+        valid = is_current(cluster.nodes, cluster, self._ledger.clock.now_ms())
         return cluster.nodes.present if valid and cluster.nodes is not None else None
 
-    @staticmethod
-    def _ends_by_figures(policy: Policy, form: ScaleOutRequest) -> bool:
-        limits = [
-            *rolling(policy, form.cluster_id, form.requested_by),
-            *in_flight(policy, form.cluster_id),
-            *per_cluster(policy, form.cluster_id),
-        ]
-        return any(not limit.waits for limit in limits)
+
+def _may_reject_by_usage(policy: Policy, spec: ScaleOutRequest) -> bool:
+    limits = [
+        *rolling(policy, spec.cluster_id, spec.requested_by),
+        *in_flight(policy, spec.cluster_id),
+        *per_cluster(policy, spec.cluster_id),
+    ]
+    return any(not limit.waits for limit in limits)
 
 
-def turned_away(changes: Changes, request: Request, violations: Sequence[Violation], now: int) -> Request:
-    """The request ends as `rejected`, with every rule that it breaks."""
+def stage_over_limit(changes: ChangeSet, request: Request, violations: Sequence[Violation], now: int) -> None:
+    """Put a request into `changes`, ended as `rejected` with every rule that it breaks."""
     for violation in violations:
-        changes.tell(over_limit(request.request_id, violation, ends=True))
-    refused = request.model_copy(update={"wanted": 0, "last_refusal": refusal_of(violations)})
-    return end_request(changes, refused, "rejected", now)
+        changes.record(limit_event(request.request_id, violation, rejects=True))
+    update = {"unassigned_nodes": 0, "last_reason": reason_of(violations)}
+    end_request(changes, request.model_copy(update=update), "rejected", now)

@@ -1,4 +1,4 @@
-"""Reads what the rules of the policy are compared with, from the ledger alone."""
+"""Reads what the limits of the policy are compared with, from the ledger alone."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ from collections.abc import Collection, Iterable
 from config.policy.model import Policy
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Cluster, NodeCount
-from tasks.limits.applicable import Meter, in_flight_meter, rolling
-from tasks.limits.checks import Figures, Usage
+from tasks.ledger.record_values import NodeCount
+from tasks.ledger.records import Cluster
+from tasks.limits.applicable import in_flight_counter, rolling
+from tasks.limits.checks import CurrentUsage
+from tasks.limits.usage import UsageCounter
 
-COUNT_HOLDS_MS = 60_000
-
-
-def holds(count: NodeCount | None, cluster: Cluster, now: int) -> bool:
-    """Whether a count of the cluster's nodes is recent (ms), and no operation of ours has come since."""
-    return count is not None and count.after == cluster.last_operation and now - count.at <= COUNT_HOLDS_MS
+COUNT_VALID_MS = 60_000
 
 
-async def rolling_figures(
-    ledger: Ledger, policy: Policy, forms: Iterable[ScaleOutRequest], present: int | None
-) -> Figures:
-    """For a plan: what is bought by hour and day, where that is limited for any of `forms`."""
-    meters = {limit.meter for form in forms for limit in rolling(policy, form.cluster_id, form.requested_by)}
-    return Figures(await usage(ledger, meters), present)
+def is_current(count: NodeCount | None, cluster: Cluster, now: int) -> bool:
+    """Return whether a count of the cluster's nodes is recent (ms), with no operation of ours since."""
+    return count is not None and count.after == cluster.last_operation and now - count.at <= COUNT_VALID_MS
 
 
-async def figures_of(ledger: Ledger, policy: Policy, form: ScaleOutRequest, present: int | None) -> Figures:
-    """For a request as a whole: also what is asked for on its cluster and not settled."""
-    meters = {limit.meter for limit in rolling(policy, form.cluster_id, form.requested_by)}
-    return Figures(await usage(ledger, {*meters, in_flight_meter(form.cluster_id)}), present)
+async def rolling_usage(
+    ledger: Ledger, policy: Policy, specs: Iterable[ScaleOutRequest], present: int | None
+) -> CurrentUsage:
+    """Return for a plan what was bought by hour and day, where that is limited for any of `specs`."""
+    limits = (limit for spec in specs for limit in rolling(policy, spec.cluster_id, spec.requested_by))
+    return await _usage(ledger, {limit.counter for limit in limits}, present)
 
 
-async def usage(ledger: Ledger, meters: Collection[Meter]) -> dict[Meter, Usage]:
-    if not meters:
-        return {}
-    order = sorted(meters, key=lambda meter: (meter.scope, meter.window_s))
-    readings = await ledger.readings([(meter.scope, meter.window_s) for meter in order])
-    shown = [Usage(reading.used, reading.leaving) for reading in readings]
-    return dict(zip(order, shown, strict=True))
+async def request_usage(
+    ledger: Ledger, policy: Policy, spec: ScaleOutRequest, present: int | None
+) -> CurrentUsage:
+    """Return for a request also what was requested on its cluster and is not settled."""
+    limits = rolling(policy, spec.cluster_id, spec.requested_by)
+    counters = {in_flight_counter(spec.cluster_id), *(limit.counter for limit in limits)}
+    return await _usage(ledger, counters, present)
+
+
+async def _usage(ledger: Ledger, counters: Collection[UsageCounter], present: int | None) -> CurrentUsage:
+    if not counters:
+        return CurrentUsage({}, present)
+    order = sorted(counters, key=lambda counter: (counter.scope, counter.window_s))
+    return CurrentUsage(dict(zip(order, await ledger.usage(order), strict=True)), present)

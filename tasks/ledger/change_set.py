@@ -1,100 +1,106 @@
-"""What one step wants to change, built by pure functions and applied by one script, all or nothing."""
+"""What one step changes: built by pure functions, applied by one script, all or nothing. Times in ms."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from tasks.contract.outcome import Outcome
-from tasks.ledger.due import OUTBOX, Due, Lane
-from tasks.ledger.durations import Duration, Pool
-from tasks.ledger.records import Record
-from tasks.ledger.usage_counters import Entry, Within
-
-Level = Literal["debug", "info", "warning", "error"]
+from tasks.ledger.change_entries import Entry
+from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
+from tasks.ledger.events import Event
+from tasks.ledger.outcome_entries import Publish
+from tasks.ledger.record import Record
 
 R = TypeVar("R", bound=Record)
 
 
-class Committed(Enum):
+class CommitResult(Enum):
     OK = auto()
-    STALE = auto()
-    OVER = auto()
-    LOST = auto()
+    CONFLICT = auto()
+    OVER_LIMIT = auto()
+    DATA_LOST = auto()
+
+
+class DueRule(Enum):
+    """What a due time does to an entry that is there already."""
+
+    AT = "at"  # replaces it
+    NO_LATER = "sooner"  # moves it to this time if it is later
+    IF_ABSENT = "unless"  # leaves it
+    IF_DEMAND = "wake"  # replaces it if requests wait on the cluster, else removes it
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened. Its log line, its count and its lines of history are all made from this.
+class DueTime:
+    """When an entry of the due set is due; None removes it."""
 
-    `noted`: it concerns more than single requests, and is counted and kept in the journal.
-    """
+    at: int | None
+    rule: DueRule = DueRule.AT
 
-    name: str
-    level: Level = "info"
-    requests: tuple[str, ...] = ()
-    fields: dict[str, object] = field(default_factory=dict)
-    noted: bool = False
+
+NOT_DUE = DueTime(None)
 
 
 @dataclass(slots=True)
-class Changes:
-    """Records are written if they are still at the version they were read at. Times in ms.
+class ChangeSet:
+    """A step: applied if its writes and the `expected` records are at the version they were read at.
 
-    `sooner`: due then at the latest. `unless_due`: due then, if not at some time already.
-    `wake`: clusters to be planned from then on, if anybody waits there.
-    `sends`: once this is written something will be sent, so it is not written to a ledger with data missing.
-    `schedules`: names that come into force, or go.
+    Fields:
+        expiring: records that get the time to live of ended requests.
+        sends: a call is sent once this is written, so it is refused by a ledger that has lost data.
     """
 
-    puts: list[Record] = field(default_factory=list)
-    checks: list[Record] = field(default_factory=list)
-    due: dict[Due, int | None] = field(default_factory=dict)
-    sooner: dict[Due, int] = field(default_factory=dict)
-    unless_due: dict[Due, int] = field(default_factory=dict)
-    wake: dict[str, int] = field(default_factory=dict)
-    arrivals: list[tuple[str, str, str, int]] = field(default_factory=list)
-    demand: list[tuple[str, str, str, int | None]] = field(default_factory=list)
-    empty_pools: list[tuple[str, str]] = field(default_factory=list)
-    running: list[tuple[str, str, str, int | None]] = field(default_factory=list)
-    jobs: list[tuple[str, str, str, int]] = field(default_factory=list)
-    forget_jobs: dict[str, int] = field(default_factory=dict)
-    opened: dict[str, int] = field(default_factory=dict)
-    waiters: list[tuple[str, str]] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    late: list[Outcome] = field(default_factory=list)
-    ended_at: dict[str, int] = field(default_factory=dict)
-    expire: list[Record] = field(default_factory=list)
-    held: dict[str, int | None] = field(default_factory=dict)
-    paused: dict[str, int | None] = field(default_factory=dict)
-    broken: dict[str, int | None] = field(default_factory=dict)
-    parked: list[tuple[str, Due]] = field(default_factory=list)
-    unparked: dict[str, int] = field(default_factory=dict)
-    durations: list[tuple[Pool, Duration]] = field(default_factory=list)
-    schedules: dict[str, bool] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    within: list[Within] = field(default_factory=list)
+    writes: list[Record] = field(default_factory=list)
+    expected: list[Record] = field(default_factory=list)
+    expiring: list[Record] = field(default_factory=list)
+    due: dict[Due, DueTime] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     sends: bool = False
 
-    def put(self, *records: Record) -> None:
-        self.puts.extend(records)
+    def write(self, *records: Record) -> None:
+        self.writes.extend(records)
 
-    def tell(self, event: Event) -> None:
+    def add(self, *entries: Entry) -> None:
+        self.entries.extend(entries)
+
+    def record(self, event: Event) -> None:
         self.events.append(event)
 
+    def schedule(self, due: Due, at: int | None, rule: DueRule = DueRule.AT) -> None:
+        """Make `due` due at `at`; the last call for an entry counts."""
+        self.due[due] = DueTime(at, rule)
+
+    def wake_cluster(self, cluster_id: str, at: int) -> None:
+        """Have the cluster planned at `at` if requests wait there."""
+        self.schedule(Due(DueKind.CLUSTER, cluster_id), at, DueRule.IF_DEMAND)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes of the requests that end in this step."""
+        return [entry.outcome for entry in self.entries if isinstance(entry, Publish)]
+
     def written(self, record: R) -> R:
-        """`record` as it stands once this has been written to it, or as it is."""
-        same = [put for put in self.puts if type(put) is type(record) and put.identity == record.identity]
+        """Return `record` as it is once this step is applied."""
+        same = [
+            write
+            for write in self.writes
+            if type(write) is type(record) and write.identity == record.identity
+        ]
         if not same:
             return record
         return same[-1].model_copy(update={"version": record.version + len(same)})
 
     def soonest_due(self) -> dict[Lane, int]:
-        """When (ms) the first of the entries that this writes is due, by lane."""
-        written = (*self.due.items(), *self.sooner.items(), *self.unless_due.items())
-        moments = [(due.lane, at) for due, at in written if at is not None]
-        moments += [(Lane.SUBMISSIONS, at) for at in self.wake.values()]
-        moments += [(OUTBOX.lane, at) for at in self.ended_at.values()]
-        return {lane: min(at for of, at in moments if of is lane) for lane, _ in moments}
+        """Return when the first of the entries that this writes is due, by lane."""
+        soonest: dict[Lane, int] = {}
+        for lane, at in self._due_times():
+            soonest[lane] = min(at, soonest.get(lane, at))
+        return soonest
+
+    def _due_times(self) -> Iterator[tuple[Lane, int]]:
+        yield from ((due.lane, time.at) for due, time in self.due.items() if time.at is not None)
+        yield from ((OUTBOX.lane, entry.at) for entry in self.entries if isinstance(entry, Publish))

@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any
 
-from tasks.ledger.records import Operation, Request
+from tasks.ledger.records import Operation
 
 KEPT = 100
 KEPT_S = 90 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """A pool of one cluster, in words: `name` is what demand is kept by."""
-
-    cluster_id: str
-    name: str
-    zone: str
-    node_role: str
-    resource_conf: dict[str, Any] | None = None
-
-    @classmethod
-    def of(cls, request: Request) -> Pool:
-        form = request.form
-        return cls(form.cluster_id, request.pool, form.zone, form.node_role, form.resource_conf)
-
-    def text(self) -> str:
-        """The same text for the same pool, as JSON."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
-
-
-@dataclass(frozen=True, slots=True)
 class Duration:
-    """One operation from its sending to its end `at` (ms): how many `nodes` came, `ok` if it succeeded."""
+    """One operation, from its sending to its end at `at` (ms). `nodes`: how many it added."""
 
     ms: int
     nodes: int
@@ -45,18 +23,18 @@ class Duration:
     at: int
 
     def text(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}, separators=(",", ":"))
+        return json.dumps(asdict(self), separators=(",", ":"))
 
 
-def took(operation: Operation, now: int) -> Duration:
-    """Of an operation that ends at `now` (ms) by its job."""
+def duration_of(operation: Operation, now: int) -> Duration:
+    """Return how long an operation took whose job ends it at `now` (ms)."""
     began = operation.sent_at or operation.planned_at
-    ok = operation.verdict is not None and operation.verdict.successful
+    ok = operation.job_result is not None and operation.job_result.successful
     return Duration(max(0, now - began), operation.nodes_added, ok, now)
 
 
-def percentile(values: Sequence[int], share: float) -> int | None:
-    """The smallest of `values` that at least `share` of them do not exceed; None if there are none."""
+def percentile(values: Sequence[int], fraction: float) -> int | None:
+    """Return the smallest value that at least `fraction` of them do not exceed; None if there are none."""
     if not values:
         return None
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
+    return sorted(values)[max(0, ceil(fraction * len(values)) - 1)]

@@ -26,11 +26,11 @@ class Epoch:
         if int(lost):
             if not self.lost:
                 log.error(
-                    "ledger_lost",
+                    "ledger_data_loss",
                     detail="data is missing from the ledger: nothing is sent; see scaleout doctor",
                 )
             self.lost = True
             return
         if self.lost:
-            log.info("ledger_accepted")
+            log.info("ledger_data_loss_acknowledged")
         self.id, self.count, self.lost = name, max(int(count), self.count if name == self.id else 0), False

@@ -7,159 +7,170 @@ from dataclasses import dataclass
 from tasks.ledger.due import Lane
 
 
+class Key(str):
+    """The name of a key, told apart from the values that a script is given."""
+
+    __slots__ = ()
+
+
+# A word of commit.lua, its key, its values; values of type Key are keys too.
+Command = tuple[object, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
+    """`prefix`: the first part of every key, `SCALEOUT_KEY_PREFIX`."""
+
     prefix: str
 
-    def outcome(self, request_id: str) -> str:
-        return f"{self.prefix}:outcome:{request_id}"
+    def _key(self, *parts: str) -> Key:
+        return Key(":".join((self.prefix, *parts)))
+
+    # Public.
+
+    def outcome(self, request_id: str) -> Key:
+        return self._key("outcome", request_id)
 
     @property
-    def outcomes(self) -> str:
-        return f"{self.prefix}:outcomes"
+    def outcomes(self) -> Key:
+        """Stream of outcomes."""
+        return self._key("outcomes")
 
-    def request(self, request_id: str) -> str:
-        return f"{self.prefix}:request:{request_id}"
+    # Records: hashes of version and content.
 
-    def operation(self, operation_id: str) -> str:
-        return f"{self.prefix}:operation:{operation_id}"
+    def request(self, request_id: str) -> Key:
+        return self._key("request", request_id)
 
-    def cluster(self, cluster_id: str) -> str:
-        return f"{self.prefix}:cluster:{cluster_id}"
+    def operation(self, operation_id: str) -> Key:
+        return self._key("operation", operation_id)
 
-    def zone(self, zone: str) -> str:
-        return f"{self.prefix}:zone:{zone}"
+    def cluster(self, cluster_id: str) -> Key:
+        return self._key("cluster", cluster_id)
+
+    def zone(self, zone: str) -> Key:
+        return self._key("zone", zone)
 
     @property
-    def account(self) -> str:
-        return f"{self.prefix}:account"
+    def account(self) -> Key:
+        return self._key("account")
 
-    def pools(self, cluster_id: str) -> str:
-        """Set of the pools of a cluster that may have waiting demand."""
-        return f"{self.prefix}:pools:{cluster_id}"
+    def pause(self, scope: str) -> Key:
+        return self._key("pause", scope)
 
-    def demand(self, cluster_id: str, pool: str) -> str:
+    def schedule(self, name: str) -> Key:
+        return self._key("schedule", name)
+
+    # Queues.
+
+    def pools(self, cluster_id: str) -> Key:
+        """Set of the pools of a cluster that may have waiting requests."""
+        return self._key("pools", cluster_id)
+
+    def demand(self, cluster_id: str, pool: str) -> Key:
         """Sorted set of the waiting requests of a pool, by arrival."""
-        return f"{self.prefix}:demand:{cluster_id}:{pool}"
+        return self._key("demand", cluster_id, pool)
 
-    def running(self, zone: str) -> str:
-        """Sorted set of `job_id operation_id`, by the time of sending."""
-        return f"{self.prefix}:running:{zone}"
+    def due(self, lane: Lane) -> Key:
+        """Sorted set of due entries, by when each is due (ms)."""
+        return self._key("due", lane)
 
-    def jobs(self, cluster_id: str) -> str:
-        """Sorted set of `job_id operation_id`: whose each known job of a cluster is, by its sending."""
-        return f"{self.prefix}:jobs:{cluster_id}"
+    def suspended(self, lane: Lane) -> Key:
+        """Until when (ms) nothing of the lane is claimed, e.g. because there are no API calls for it."""
+        return self._key("rest", lane)
 
-    def pause(self, scope: str) -> str:
-        return f"{self.prefix}:pause:{scope}"
-
-    @property
-    def paused(self) -> str:
-        """Sorted set of the scopes that are paused, by since when."""
-        return f"{self.prefix}:paused"
-
-    def parked(self, scope: str) -> str:
+    def parked(self, scope: str) -> Key:
         """Sorted set of the due entries that wait for the end of a pause, by since when."""
-        return f"{self.prefix}:parked:{scope}"
+        return self._key("parked", scope)
 
-    @property
-    def broken(self) -> str:
-        """Sorted set of the clusters with an open breaker, by since when."""
-        return f"{self.prefix}:broken"
-
-    @property
-    def journal(self) -> str:
-        """List of the last things that stopped the sending, or let it go on."""
-        return f"{self.prefix}:journal"
-
-    def schedule(self, name: str) -> str:
-        return f"{self.prefix}:schedule:{name}"
-
-    @property
-    def schedules(self) -> str:
-        """Set of the names of the schedules that are in force."""
-        return f"{self.prefix}:schedules"
-
-    @property
-    def heartbeats(self) -> str:
-        """Sorted set of the workers, by their last tick."""
-        return f"{self.prefix}:heartbeats"
-
-    def durations(self, cluster_id: str, pool: str) -> str:
-        """List of how long the last operations of a pool took, as JSON."""
-        return f"{self.prefix}:durations:{cluster_id}:{pool}"
-
-    @property
-    def pools_seen(self) -> str:
-        """Sorted set of the pools that have had an operation, as JSON, by the end of the last one."""
-        return f"{self.prefix}:pools-seen"
-
-    def meter_times(self, scope: str, window_s: int) -> str:
-        """Sorted set of what counts on a meter, by from when; and beside it how many nodes, and their sum."""
-        return f"{self.prefix}:meter:{window_s}:{scope}:times"
-
-    def meter_nodes(self, scope: str, window_s: int) -> str:
-        return f"{self.prefix}:meter:{window_s}:{scope}:nodes"
-
-    def history(self, request_id: str) -> str:
-        return f"{self.prefix}:history:{request_id}"
-
-    def waiters(self, request_id: str) -> str:
+    def waiters(self, request_id: str) -> Key:
         """Set of the Celery task ids that wait for a request's outcome."""
-        return f"{self.prefix}:waiters:{request_id}"
+        return self._key("waiters", request_id)
 
     @property
-    def outbox(self) -> str:
-        """Sorted set of `task_id request_id`: outcomes that waiting producers have yet to be told."""
-        return f"{self.prefix}:outbox"
+    def outbox(self) -> Key:
+        """Sorted set of `task_id request_id`: outcomes that are not yet published to their task."""
+        return self._key("outbox")
 
-    def due(self, lane: Lane) -> str:
-        """Sorted set of what has to be looked at next, by when."""
-        return f"{self.prefix}:due:{lane}"
+    # Indexes.
 
-    def rest(self, lane: Lane) -> str:
-        """Until when (ms) nothing of the lane is looked at, e.g. because there are no API calls for it."""
-        return f"{self.prefix}:rest:{lane}"
+    def index(self, name: str) -> Key:
+        """Sorted set by since when: `open` requests, `held` operations, `paused` scopes, `broken` pools."""
+        return self._key(name)
 
     @property
-    def open(self) -> str:
-        """Sorted set of the requests that have not ended, by acceptance."""
-        return f"{self.prefix}:open"
-
-    @property
-    def ended(self) -> str:
+    def ended(self) -> Key:
         """Sorted set of the requests whose outcome is kept, by their end."""
-        return f"{self.prefix}:ended"
+        return self._key("ended")
+
+    def running(self, zone: str) -> Key:
+        """Sorted set of `job_id operation_id`: the jobs that are polled, by the time of sending."""
+        return self._key("running", zone)
+
+    def jobs(self, cluster_id: str) -> Key:
+        """Sorted set of `job_id operation_id`: which operation owns each known job, by its sending."""
+        return self._key("jobs", cluster_id)
 
     @property
-    def held(self) -> str:
-        """Sorted set of the operations that wait for a person, by since when."""
-        return f"{self.prefix}:held"
+    def schedules(self) -> Key:
+        """Set of the names of the schedules that are in force."""
+        return self._key("schedules")
+
+    # What is counted, measured and told.
+
+    def usage(self, scope: str, window_s: int) -> tuple[Key, Key]:
+        """Sorted set of what a counter counts, by from when; hash of how many nodes, and their sum."""
+        times = self._key("meter", str(window_s), scope, "times")
+        return times, self._key("meter", str(window_s), scope, "nodes")
+
+    def durations(self, cluster_id: str, pool: str) -> Key:
+        """List of how long the last operations of a pool took, as JSON."""
+        return self._key("durations", cluster_id, pool)
 
     @property
-    def answered(self) -> str:
-        """Sorted set of the last script calls, by time, and beside it what each was answered."""
-        return f"{self.prefix}:answered"
+    def pools_seen(self) -> Key:
+        """Sorted set of the pools that have had an operation, as JSON, by the end of the last one."""
+        return self._key("pools-seen")
+
+    def history(self, request_id: str) -> Key:
+        """List of a request's events, as JSON."""
+        return self._key("history", request_id)
 
     @property
-    def answers(self) -> str:
-        return f"{self.prefix}:answers"
+    def journal(self) -> Key:
+        """List of the last events that stopped submissions, or let them resume."""
+        return self._key("journal")
 
     @property
-    def epoch(self) -> str:
-        """Which ledger this is, how many steps it has seen, and whether data was found missing."""
-        return f"{self.prefix}:epoch"
+    def counters(self) -> Key:
+        return self._key("counters")
 
     @property
-    def doorbell(self) -> str:
-        """Until when a sweep message counts as under way."""
-        return f"{self.prefix}:doorbell"
-
-    @property
-    def set_aside(self) -> str:
+    def dead_letters(self) -> Key:
         """List of the last messages that could not be understood."""
-        return f"{self.prefix}:set-aside"
+        return self._key("dead-letters")
 
     @property
-    def counters(self) -> str:
-        return f"{self.prefix}:counters"
+    def heartbeats(self) -> Key:
+        """Sorted set of the workers, by their last tick."""
+        return self._key("heartbeats")
+
+    # The ledger itself.
+
+    @property
+    def call_times(self) -> Key:
+        """Sorted set of the last script calls, by time; beside it what each returned."""
+        return self._key("answered")
+
+    @property
+    def call_results(self) -> Key:
+        return self._key("answers")
+
+    @property
+    def epoch(self) -> Key:
+        """Which ledger this is, how many steps it has seen, and whether data was found missing."""
+        return self._key("epoch")
+
+    @property
+    def sweep_requested(self) -> Key:
+        """Until when a sweep message counts as under way (ms)."""
+        return self._key("sweep-requested")

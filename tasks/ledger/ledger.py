@@ -4,41 +4,53 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from tasks.ledger.change_set import Changes, Committed
-from tasks.ledger.commit_encoding import StepEncoding
+from tasks.ledger.change_set import ChangeSet, CommitResult
+from tasks.ledger.commit_encoding import CommitEncoding
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
-from tasks.ledger.keys import Keys
+from tasks.ledger.event_log import log_events
+from tasks.ledger.keys import Key, Keys
+from tasks.ledger.outcome_entries import Retention
 from tasks.ledger.overview import Overview
-from tasks.ledger.reads import LATELY_MS, LUA, LedgerReads
-from tasks.ledger.usage_counters import Reading
+from tasks.ledger.reads import LUA, RECENTLY_MS, LedgerReads
+from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime.clock import Clock
 from tasks.runtime.redis_client import Script
 
-REMEMBER_ANSWERS_MS = 600_000
-MOST_LEAVING = 100
+REMEMBER_CALLS_MS = 600_000
+MAX_LEAVING = 100
+MAX_CONFLICTS = 50
 
 
-class Joined(StrEnum):
-    """What is known of a request that somebody wants to wait for."""
+class WriteConflict(RuntimeError):  # noqa: N818 - named by what happened
+    """A step met a conflict again and again; nothing was written, and its due entry brings it up again."""
 
-    ABSENT = "ABSENT"
+
+class DataLost(RuntimeError):  # noqa: N818 - named by what happened
+    """The ledger has lost data and refuses each step that sends a call; nothing was written."""
+
+
+class Lookup(StrEnum):
+    """What the ledger knows of a request."""
+
+    NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"
     WAITING = "WAITING"
     ENDED = "ENDED"
 
 
 class Ledger(LedgerReads):
-    """All writes of the ledger; what it holds is read by way of `LedgerReads` and `Overview`.
+    """All writes of the ledger; `LedgerReads` and `Overview` read what it holds.
 
-    `outcome_ttl_s`: how long ended requests, their operations and outcomes are kept, in seconds;
-    `stream_maxlen`: about how many entries the outcome stream keeps.
+    Args:
+        outcome_ttl_s: how long ended requests, their operations and outcomes are kept, in seconds.
+        stream_maxlen: about how many entries the outcome stream keeps.
     """
 
     def __init__(
@@ -46,12 +58,11 @@ class Ledger(LedgerReads):
     ) -> None:
         super().__init__(redis, keys, clock)
         self.overview = Overview(self)
-        self._outcome_ttl_s = outcome_ttl_s
-        self._stream_maxlen = stream_maxlen
+        self._retention = Retention(outcome_ttl_s, stream_maxlen)
         self._commit = Script(redis, LUA / "commit.lua")
         self._claim = Script(redis, LUA / "claim_due.lua")
-        self._join = Script(redis, LUA / "subscribe.lua")
-        self._ring = Script(redis, LUA / "request_sweep.lua")
+        self._subscribe = Script(redis, LUA / "subscribe.lua")
+        self._request_sweep = Script(redis, LUA / "request_sweep.lua")
         self._idle = Script(redis, LUA / "idle.lua")
         self._usage = Script(redis, LUA / "usage.lua")
         self.epoch = Epoch()
@@ -59,19 +70,20 @@ class Ledger(LedgerReads):
         self.on_due: Callable[[Lane, int], None] | None = None
 
     async def learn_time(self) -> None:
-        """Ask the server for its time; needed once, before anything that uses the clock."""
+        """Read the server's time; needed once, before anything that uses the clock."""
         seconds, micros = await self.redis.time()
         self.clock.observe(seconds * 1000 + micros // 1000)
 
-    async def commit(self, changes: Changes) -> Committed:
-        """Apply `changes` all or nothing.
+    async def commit(self, changes: ChangeSet) -> CommitResult:
+        """Apply `changes`, all or nothing, and log their events once they are written.
 
-        STALE if a record has moved on since it was read; OVER if a meter has no room for what it would add;
-        LOST if `changes` sends and data is missing here.
+        Returns:
+            CONFLICT if a record has moved on since it was read, OVER_LIMIT if a limit check failed, DATA_LOST
+            if `changes` send and data is missing here.
         """
-        encoding = StepEncoding(self.keys, self.clock.now_ms(), self._outcome_ttl_s, self._stream_maxlen)
+        encoding = CommitEncoding(self.keys, self.clock.now_ms(), self._retention)
         keys, step = encoding.encode(changes)
-        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_ANSWERS_MS, step]
+        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_CALLS_MS, step]
         known = [self.epoch.id, self.epoch.count, uuid.uuid4().hex, int(changes.sends)]
         word, now, *seen = await self._commit(keys, [*args, *known])
         self.clock.observe(int(now))
@@ -79,10 +91,37 @@ class Ledger(LedgerReads):
         for lane, at in changes.soonest_due().items():
             self._expect(lane, at)
             self._announce(lane, at)
-        return Committed[word]
+        result = CommitResult[word]
+        if result is CommitResult.OK:
+            log_events(changes.events)
+        return result
 
-    async def accept(self) -> None:
-        """A person takes the ledger as it is, though data that a worker has seen is missing from it."""
+    async def transact(self, build: Callable[[], Awaitable[ChangeSet | None]]) -> ChangeSet | None:
+        """Read, decide and commit, again after each conflict.
+
+        Args:
+            build: reads what it needs and returns the step; None if there is nothing to change.
+
+        Returns:
+            The change set that was written, or None.
+
+        Raises:
+            WriteConflict: after MAX_CONFLICTS conflicts in a row.
+            DataLost: the step sends and the ledger has lost data.
+        """
+        for _ in range(MAX_CONFLICTS):
+            changes = await build()
+            if changes is None:
+                return None
+            match await self.commit(changes):
+                case CommitResult.OK:
+                    return changes
+                case CommitResult.DATA_LOST:
+                    raise DataLost("data is missing from the ledger: see scaleout doctor")
+        raise WriteConflict(f"a step met a conflict {MAX_CONFLICTS} times in a row")
+
+    async def acknowledge_data_loss(self) -> None:
+        """Accept the ledger as it is, though data that a worker has seen is missing from it."""
         name = uuid.uuid4().hex
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
@@ -90,106 +129,116 @@ class Ledger(LedgerReads):
             await pipe.execute()
 
     async def lost_since(self) -> int | None:
-        """Since when (ms) data is known to be missing, or None."""
+        """Return since when (ms) data is known to be missing, or None."""
         since = await cast("Any", self.redis.hget(self.keys.epoch, "lost"))
         return None if since is None else int(since)
 
     async def claim_due(self, lane: Lane, limit: int, lease_s: float) -> list[Due]:
-        """Take at most `limit` due entries, leased to the caller for `lease_s`."""
-        # What is written from now on, while the answer is on its way, has to be looked at all the same.
+        """Claim at most `limit` due entries, leased to the caller for `lease_s` seconds."""
+        # What is written while the answer is on its way has to be claimed all the same.
         self._next_due_ms.pop(lane, None)
-        keys = [self.keys.due(lane), self.keys.answered, self.keys.answers, self.keys.rest(lane)]
-        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_ANSWERS_MS, limit, round(lease_s * 1000)]
-        now, following, *entries = await self._claim(keys, args)
+        names = self.keys
+        keys = [names.due(lane), names.call_times, names.call_results, names.suspended(lane)]
+        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_CALLS_MS, limit, round(lease_s * 1000)]
+        now, next_due, *entries = await self._claim(keys, args)
         self.clock.observe(int(now))
-        if int(following) >= 0:
-            self._expect(lane, int(following))
+        if int(next_due) >= 0:
+            self._expect(lane, int(next_due))
         return [Due.parse(entry) for entry in entries]
 
     def expects_due(self, lane: Lane) -> bool:
-        """Whether anything of the lane is due by now, as far as this process knows without asking."""
+        """Return whether an entry of the lane is due by now, as far as this process knows."""
         at = self._next_due_ms.get(lane)
         return at is not None and at <= self.clock.now_ms()
 
     def _announce(self, lane: Lane, at: int) -> None:
-        """Tell this process, if it wants to know, when something is due that it has itself written."""
+        """Report to this process, if it wants to know, when something is due that it has written."""
         if self.on_due is not None and at > self.clock.now_ms():
             self.on_due(lane, at)
 
     def _expect(self, lane: Lane, at: int) -> None:
         self._next_due_ms[lane] = min(at, self._next_due_ms.get(lane, at))
 
-    async def rest_submissions(self, until_ms: int) -> None:
-        """Nobody plans or sends before `until_ms`: there are no API calls for it."""
-        key = self.keys.rest(Lane.SUBMISSIONS)
-        lasting_ms = max(0, until_ms - self.clock.now_ms()) + LATELY_MS
+    async def suspend_submissions(self, until_ms: int) -> None:
+        """Have no worker plan or send before `until_ms`: there are no API calls for it."""
+        key = self.keys.suspended(Lane.SUBMISSIONS)
+        lasting_ms = max(0, until_ms - self.clock.now_ms()) + RECENTLY_MS
         await self.redis.set(key, until_ms, px=lasting_ms)
         self._announce(Lane.SUBMISSIONS, until_ms)
 
-    async def join(
+    async def subscribe(
         self, request_id: str, fingerprint: str | None, task_id: str | None
-    ) -> tuple[Joined, dict[str, Any] | None]:
-        """Have `task_id` told of the request's outcome, or get the outcome if the request has ended."""
+    ) -> tuple[Lookup, dict[str, Any] | None]:
+        """Have the request's outcome published to the Celery task `task_id`, or return it if there is one.
+
+        Args:
+            fingerprint: of what the caller asks for; another one is a CONFLICT. None fits any request.
+            task_id: None only looks the request up.
+        """
         names = self.keys
         keys = [names.request(request_id), names.waiters(request_id), names.outcome(request_id)]
-        word, now, outcome = await self._join(
+        word, now, outcome = await self._subscribe(
             keys, [self.clock.for_script(), fingerprint or "", task_id or ""]
         )
         self.clock.observe(int(now))
-        return Joined(word), json.loads(outcome) if outcome else None
+        return Lookup(word), json.loads(outcome) if outcome else None
 
-    async def ring(self, under_way_s: float, worker: str = "") -> bool:
-        """Whether the caller has to send a sweep message; it counts as under way for `under_way_s`.
+    async def request_sweep(self, under_way_s: float, worker: str = "") -> bool:
+        """Return whether the caller has to send a sweep message; it counts as under way for `under_way_s`.
 
-        `worker` is noted as alive.
+        `worker` is recorded as alive.
         """
-        lanes = [key for lane in Lane for key in (self.keys.due(lane), self.keys.rest(lane))]
-        keys = [self.keys.doorbell, self.keys.epoch, self.keys.heartbeats, *lanes]
+        names = self.keys
+        lanes = [key for lane in Lane for key in (names.due(lane), names.suspended(lane))]
+        keys = [names.sweep_requested, names.epoch, names.heartbeats, *lanes]
         args = [self.clock.for_script(), round(under_way_s * 1000), worker]
-        answer, now, *seen = await self._ring(keys, args)
+        answer, now, *seen = await self._request_sweep(keys, args)
         self.clock.observe(int(now))
         if not self.epoch.agrees(*seen):
-            # The script that writes is the judge; it also tells all others.
-            await self.commit(Changes())
+            # Only the script that writes marks a loss, and other processes read it from there.
+            await self.commit(ChangeSet())
         return bool(answer)
 
-    async def ring_heard(self) -> None:
-        """The sweep message has arrived: the next one may be sent."""
-        await self.redis.delete(self.keys.doorbell)
+    async def sweep_started(self) -> None:
+        """Record that the sweep message has arrived: the next one may be sent."""
+        await self.redis.delete(self.keys.sweep_requested)
 
-    async def rest_zone(self, zone: str, next_ms: int) -> bool:
-        """Look at the zone again at `next_ms`, or not at all if nothing runs there any more: then True."""
+    async def schedule_poll(self, zone: str, at: int) -> bool:
+        """Have the zone polled at `at` (ms). Returns True if no job runs there, so that it is not polled."""
         due = Due(DueKind.ZONE, zone)
-        at_rest = await self._idle([self.keys.due(due.lane), self.keys.running(zone)], [str(due), next_ms])
-        self._announce(due.lane, next_ms)
-        return bool(at_rest)
+        idle = await self._schedule_unless_empty(due, self.keys.running(zone), at)
+        self._announce(due.lane, at)
+        return idle
 
-    async def rest_outbox(self, next_ms: int) -> None:
-        await self._idle([self.keys.due(OUTBOX.lane), self.keys.outbox], [str(OUTBOX), next_ms])
+    async def schedule_outbox(self, at: int) -> None:
+        """Have the outbox published at `at` (ms) if there is something in it."""
+        await self._schedule_unless_empty(OUTBOX, self.keys.outbox, at)
 
-    async def readings(self, meters: Sequence[tuple[str, int]]) -> list[Reading]:
-        """What meters show, each named by its scope and its window in seconds."""
-        names = self.keys
-        keys = [key(*meter) for meter in meters for key in (names.meter_times, names.meter_nodes)]
-        args = [self.clock.for_script(), MOST_LEAVING, *(window_s * 1000 for _, window_s in meters)]
+    async def _schedule_unless_empty(self, due: Due, key: Key, at: int) -> bool:
+        return bool(await self._idle([self.keys.due(due.lane), key], [str(due), at]))
+
+    async def usage(self, counters: Sequence[UsageCounter]) -> list[Usage]:
+        """Return what each counter shows."""
+        keys = [key for one in counters for key in self.keys.usage(one.scope, one.window_s)]
+        args = [self.clock.for_script(), MAX_LEAVING, *(one.window_s * 1000 for one in counters)]
         now, *rows = await self._usage(keys, args)
         self.clock.observe(int(now))
-        pairs = [[int(value) for value in rest] for _, *rest in rows]
+        leaving = [[int(value) for value in rest] for _, *rest in rows]
         return [
-            Reading(int(row[0]), tuple(zip(rest[::2], rest[1::2], strict=True)))
-            for row, rest in zip(rows, pairs, strict=True)
+            Usage(int(row[0]), tuple(zip(rest[::2], rest[1::2], strict=True)))
+            for row, rest in zip(rows, leaving, strict=True)
         ]
 
-    async def told(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Take out of the outbox who has been told."""
+    async def remove_from_outbox(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Remove pairs of task id and request id whose outcome has been published."""
         if pairs:
             await self.redis.zrem(self.keys.outbox, *(f"{task} {request}" for task, request in pairs))
 
     async def last_outcome_id(self) -> str:
-        """Where the outcome stream ends now."""
+        """Return the id of the newest entry of the outcome stream."""
         newest = await cast("Any", self.redis.xrevrange(self.keys.outcomes, count=1))
         return str(newest[0][0]) if newest else "0-0"
 
     async def next_outcome(self, after: str, block_ms: int) -> None:
-        """Wait until the outcome stream goes on after the entry `after`, at most `block_ms`."""
+        """Wait for an entry of the outcome stream after `after`, at most `block_ms`."""
         await cast("Any", self.redis.xread({self.keys.outcomes: after}, count=1, block=max(block_ms, 1)))

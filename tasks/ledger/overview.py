@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from tasks.ledger.due import Lane
-from tasks.ledger.durations import Duration, Pool
+from tasks.ledger.durations import Duration
+from tasks.ledger.pools import Pool
 from tasks.ledger.reads import LedgerReads
 from tasks.ledger.records import Request
 
@@ -23,25 +24,25 @@ class Overview:
         self._keys = ledger.keys
 
     async def paused_scopes(self) -> list[str]:
-        return [str(member) for member in await self._redis.zrange(self._keys.paused, 0, -1)]
+        return [str(member) for member in await self._redis.zrange(self._keys.index("paused"), 0, -1)]
 
     async def broken_clusters(self) -> list[str]:
         """The clusters with an open breaker."""
-        return [str(member) for member in await self._redis.zrange(self._keys.broken, 0, -1)]
+        return [str(member) for member in await self._redis.zrange(self._keys.index("broken"), 0, -1)]
 
     async def open_requests(self, limit: int) -> list[str]:
-        return [str(member) for member in await self._redis.zrange(self._keys.open, 0, limit - 1)]
+        return [str(member) for member in await self._redis.zrange(self._keys.index("open"), 0, limit - 1)]
 
     async def ended_requests(self, limit: int) -> list[str]:
         """The requests that ended last, latest first."""
         return [str(member) for member in await self._redis.zrange(self._keys.ended, 0, limit - 1, desc=True)]
 
     async def held_operations(self) -> list[str]:
-        return [str(member) for member in await self._redis.zrange(self._keys.held, 0, -1)]
+        return [str(member) for member in await self._redis.zrange(self._keys.index("held"), 0, -1)]
 
     async def held_since(self, operation_id: str) -> int | None:
         """When the operation became held (ms), or None if it is not."""
-        score = await self._redis.zscore(self._keys.held, operation_id)
+        score = await self._redis.zscore(self._keys.index("held"), operation_id)
         return None if score is None else int(score)
 
     async def journal(self) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ class Overview:
         """For how long the oldest due entry has waited, in seconds."""
         now, waited = self._ledger.clock.now_ms(), 0.0
         for lane in Lane:
-            until = int(await self._redis.get(self._keys.rest(lane)) or 0)
+            until = int(await self._redis.get(self._keys.suspended(lane)) or 0)
             first = await self._redis.zrange(self._keys.due(lane), 0, 0, withscores=True)
             for _, score in cast("list[tuple[str, float]]", first):
                 waited = max(waited, (now - max(score, until)) / 1000)

@@ -4,43 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
-
-from tasks.ledger.records import Record
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.record import Record
+from tasks.ledger.record_values import Value
 
 EVERYTHING = "everything"
 
 
-class Act(BaseModel):
-    """A pause that was made or lifted, kept until a worker has put it into its log."""
-
-    model_config = ConfigDict(frozen=True)
+class PauseEvent(Value):
+    """A pause was made or lifted; kept until a worker has logged it."""
 
     event: str
     at: int
     by: str
-    why: str | None = None
+    reason: str | None = None
     until: int | None = None
 
 
 class Pause(Record):
-    """Whether sending is paused. `scope`: EVERYTHING, or a cluster's id.
+    """Whether sending is paused.
 
-    `until`: None if only a person ends it. The record stays when the pause is over: its version, which every
-    sending checks, must only grow.
+    The record stays when the pause is over: its version, which every submission checks, must only grow.
+
+    Fields:
+        scope: EVERYTHING, or a cluster's id.
+        until: when it ends by itself; None if only an operator ends it.
     """
 
     scope: str
     paused: bool = False
     by: str = ""
-    why: str | None = None
+    reason: str | None = None
     since: int = 0
     until: int | None = None
-    untold: tuple[Act, ...] = ()
+    unlogged: tuple[PauseEvent, ...] = ()
 
     @property
     def identity(self) -> str:
         return self.scope
+
+    @property
+    def due(self) -> Due:
+        return Due(DueKind.PAUSE, self.scope)
 
     def in_force(self, now: int) -> bool:
         return self.paused and (self.until is None or self.until > now)
@@ -48,7 +53,7 @@ class Pause(Record):
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """The two pauses that may keep an operation of a cluster from being sent."""
+    """The two pauses that can keep an operation of a cluster from being sent."""
 
     of_everything: Pause
     of_cluster: Pause
@@ -59,7 +64,7 @@ class Pauses:
 
     @property
     def records(self) -> tuple[Pause, Pause]:
-        """To be checked by the commit that relies on there being no pause."""
+        """The records that a commit must expect if it relies on there being no pause."""
         return self.of_everything, self.of_cluster
 
     def in_force(self, now: int) -> Pause | None:

@@ -1,113 +1,59 @@
-"""The ledger's records. Each carries the version it was read at; a commit writes the next one."""
+"""The ledger's records. Each carries the version it was read at; a commit writes the next. Times in ms."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from enum import StrEnum
-from functools import lru_cache
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from tasks.contract.outcome import OutcomeStatus
 from tasks.contract.request import ScaleOutRequest
-from tasks.ledger.breakers import Breaker
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.events import Event, Level
+from tasks.ledger.pools import pool_of
+from tasks.ledger.record import Record
+from tasks.ledger.record_values import (
+    FINAL,
+    Allocation,
+    Assignment,
+    Breaker,
+    Candidate,
+    Doubt,
+    JobResult,
+    NodeCount,
+    Reason,
+    State,
+)
+from tasks.limits.usage import UsageCounter
 
-READ_OF_A_POOL = 128  # requests; an operation serves at most 99
-
-
-class State(StrEnum):
-    """Of an operation; see docs/how-it-works.md for what leads from one to the next."""
-
-    PLANNED = "planned"
-    SUBMITTING = "submitting"
-    IN_DOUBT = "in_doubt"
-    RUNNING = "running"
-    HELD = "held"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    REFUSED = "refused"
-    ABSENT = "absent"
-    ABANDONED = "abandoned"
-
-
-ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.REFUSED, State.ABSENT, State.ABANDONED})
-WITH_JOB = frozenset({State.RUNNING, State.SUCCEEDED, State.FAILED})
-
-
-class Record(BaseModel):
-    """What all records share. `version` is not stored with the content but beside it, as a field."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    version: int = 0
-
-    @property
-    def identity(self) -> str:
-        """What tells it from other records of its kind."""
-        raise NotImplementedError
-
-    def content(self) -> str:
-        return self.model_dump_json(exclude={"version"}, exclude_defaults=True)
-
-
-class Refusal(BaseModel):
-    """What was last said against a request or an operation."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: str
-    message: str
-    code: int | None = None
-
-
-class Share(BaseModel):
-    """One operation as seen by one request it serves."""
-
-    model_config = ConfigDict(frozen=True)
-
-    operation_id: str
-    node_count: int
-    state: State
-    job_id: str | None = None
-    error_codes: str = ""
-    submitted_at: int | None = None
-    finished_at: int | None = None
-    nodes_added: int = 0
-    node_ids: tuple[str, ...] = ()
-
-
-class Meter(BaseModel):
-    """Where nodes are counted for a limit: a running sum over the last `window_s` seconds, or, with 0, until
-    they are settled. With a `producer`, only what that one asked for.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    scope: str
-    window_s: int
-    producer: str | None = None
+MAX_READ_OF_A_POOL = 128  # requests; an operation serves at most 99
 
 
 class Request(Record):
-    """A request and how far it has come. `wanted` nodes are in no operation yet. Times in ms."""
+    """A request and its progress. `unassigned_nodes` are in no operation yet.
+
+    Fields:
+        not_before: the request takes no nodes until then, after a shortage or over a limit.
+        max_nodes_per_call: after a shortage with `partial`, the most nodes that one call asks for.
+        exclusive: after a shortage of a shared operation, it shares none any more.
+        counter: where its nodes count for `nodes_in_flight_per_cluster`.
+    """
 
     request_id: str
-    asked: ScaleOutRequest | None = None
+    spec: ScaleOutRequest | None = None
     fingerprint: str
     accepted_at: int
     deadline_at: int
-    wanted: int = 0
-    shares: tuple[Share, ...] = ()
+    unassigned_nodes: int = 0
+    assignments: tuple[Assignment, ...] = ()
     refusals: int = 0
     not_before: int = 0
-    streak: int = 0
-    most_at_once: int | None = None
-    alone: bool = False
+    consecutive_failures: int = 0
+    max_nodes_per_call: int | None = None
+    exclusive: bool = False
     cancelled: bool = False
-    last_refusal: Refusal | None = None
-    meter: Meter | None = None
+    last_reason: Reason | None = None
+    counter: UsageCounter | None = None
     status: OutcomeStatus | None = None
     finished_at: int | None = None
 
@@ -116,112 +62,78 @@ class Request(Record):
         return self.request_id
 
     @property
-    def form(self) -> ScaleOutRequest:
-        """What was asked for; only a request that was refused as invalid has none."""
-        if self.asked is None:
-            raise ValueError(f"request {self.request_id} was refused as invalid and has no valid content")
-        return self.asked
+    def valid_spec(self) -> ScaleOutRequest:
+        """What was asked for. Raises ValueError for a request that was rejected as invalid: it has none."""
+        if self.spec is None:
+            raise ValueError(f"request {self.request_id} was rejected as invalid and has no valid content")
+        return self.spec
 
     @property
     def ended(self) -> bool:
         return self.status is not None
 
     @property
-    def live_shares(self) -> tuple[Share, ...]:
-        return tuple(share for share in self.shares if share.state not in ENDED)
+    def live_assignments(self) -> tuple[Assignment, ...]:
+        return tuple(part for part in self.assignments if part.state not in FINAL)
 
     @property
     def nodes_added(self) -> int:
-        return sum(share.nodes_added for share in self.shares)
+        return sum(part.nodes_added for part in self.assignments)
 
     @property
     def pool(self) -> str:
-        return pool_of(self.form)
+        return pool_of(self.valid_spec)
 
+    def assignment_in(self, operation_id: str) -> Assignment:
+        """Return its part of an operation that serves it."""
+        return next(part for part in self.assignments if part.operation_id == operation_id)
 
-def pool_of(form: ScaleOutRequest) -> str:
-    """Name of the pool: requests of one pool can be bought in one call, if they do not go alone."""
-    return _pool_name(_json(form.zone), _json(form.node_role), _json(form.resource_conf))
+    def with_assignment(self, operation: Operation, **update: object) -> Self:
+        """Return the request with its part of `operation` changed; state and job are the operation's."""
+        update = {"state": operation.state, "job_id": operation.job_id, **update}
+        parts = tuple(
+            part.model_copy(update=update) if part.operation_id == operation.operation_id else part
+            for part in self.assignments
+        )
+        return self.model_copy(update={"assignments": parts})
 
-
-@lru_cache(maxsize=1_000)
-def _pool_name(zone: str, node_role: str, resource_conf: str) -> str:
-    return hashlib.sha256(f"[{zone},{node_role},{resource_conf}]".encode()).hexdigest()[:16]
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-class Allocation(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    request_id: str
-    node_count: int
-    requested_by: str | None = None
-
-
-class Doubt(BaseModel):
-    """Why nobody knows whether a sending was carried out."""
-
-    model_config = ConfigDict(frozen=True)
-
-    since: int
-    reason: str
-    http_status: int | None = None
-    ret_code: int | None = None
-
-
-class Candidate(BaseModel):
-    """A job that a settlement could not rule out, as the log showed it: evidence for whoever decides."""
-
-    model_config = ConfigDict(frozen=True)
-
-    job_id: str
-    job_action: str
-    status: str
-    created_at: int | None = None
-    node_ids: tuple[str, ...] = ()
-
-
-class Verdict(BaseModel):
-    """How the operation log says a job ended, kept until it is known which nodes came.
-
-    `started_at` and `ended_at` are the provider's times, as far as the log gives them.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    successful: bool
-    ended_at: int
-    started_at: int | None = None
-    error_codes: str = ""
-    node_ids: tuple[str, ...] = ()
+    def without_assignment(self, operation: Operation) -> Self:
+        """Return the request without its part of an operation that started no job."""
+        parts = tuple(part for part in self.assignments if part.operation_id != operation.operation_id)
+        return self.model_copy(update={"assignments": parts})
 
 
 class Operation(Record):
-    """One addNodes call and the job it starts. Sent at most once, ever. Times in ms."""
+    """One addNodes call and the job it starts. It is sent at most once, ever.
+
+    Fields:
+        baseline: ids of the jobs that the cluster's log showed just before the call.
+        listed_since: how far back that listing reached.
+        sent_at: the time that the call was signed with.
+        body: the body that was sent.
+        absent_since: when a complete listing first showed no job of it, once silence counts.
+    """
 
     operation_id: str
     cluster_id: str
     zone: str
     node_role: str
-    state: State
+    state: State = State.PLANNED
     allocations: tuple[Allocation, ...]
     planned_at: int
-    meters: tuple[Meter, ...] = ()
-    tries: int = 0
+    counters: tuple[UsageCounter, ...] = ()
+    attempts: int = 0
     baseline: tuple[str, ...] | None = None
     listed_since: int | None = None
     sent_at: int | None = None
     body: str | None = None
     job_id: str | None = None
-    verdict: Verdict | None = None
+    job_result: JobResult | None = None
     doubt: Doubt | None = None
     candidates: tuple[Candidate, ...] = ()
     absent_since: int | None = None
-    held_because: str | None = None
-    refusal: Refusal | None = None
+    held_reason: str | None = None
+    reason: Reason | None = None
     nodes_added: int = 0
     node_ids: tuple[str, ...] = ()
     error_codes: str = ""
@@ -241,35 +153,45 @@ class Operation(Record):
 
     @property
     def ended(self) -> bool:
-        return self.state in ENDED
+        return self.state in FINAL
 
+    @property
+    def due(self) -> Due:
+        """The entry of the due set that brings the operation up."""
+        kind = DueKind.SUBMISSION if self.state is State.PLANNED else DueKind.OPERATION
+        return Due(kind, self.operation_id)
 
-class NodeCount(BaseModel):
-    """How many nodes a cluster had at `at` (ms), by listNodes, when `after` was its last operation."""
-
-    model_config = ConfigDict(frozen=True)
-
-    present: int
-    at: int
-    after: str | None = None
+    def event(self, name: str, level: Level = "info", **fields: object) -> Event:
+        """Return an event about the operation, with the fields that every such event has."""
+        about: dict[str, object] = {
+            "operation_id": self.operation_id,
+            "job_id": self.job_id,
+            "cluster_id": self.cluster_id,
+            "zone": self.zone,
+            "node_count": self.node_count,
+        }
+        return Event(name, level, requests=self.request_ids, fields={**about, **fields})
 
 
 class Cluster(Record):
-    """A cluster's gate, and what is known of the cluster. Its version also moves when demand arrives.
+    """A cluster's lock, and what is known of the cluster. Its version also moves when demand arrives.
 
-    `doubt_since`: when the first operation that was ever in doubt here was sent, in ms. `breakers`: by pool.
-    `changed_at`: when an operation last ended here that may have brought nodes, in ms.
+    Fields:
+        locked_by: the operation that may change the cluster; no other is planned until it ends.
+        doubt_since: when the first operation that was ever in doubt here was sent.
+        changed_at: when an operation last ended here that may have added nodes.
+        breakers: circuit breakers by pool.
     """
 
     cluster_id: str
     zone: str | None = None
-    gate: str | None = None
+    locked_by: str | None = None
     doubt_since: int | None = None
     changed_at: int = 0
     not_before: int = 0
-    streak: int = 0
-    waits_for: Refusal | None = None
-    breakers: dict[str, Breaker] = {}
+    consecutive_failures: int = 0
+    wait_reason: Reason | None = None
+    breakers: dict[str, Breaker] = Field(default_factory=dict)
     last_operation: str | None = None
     nodes: NodeCount | None = None
 
@@ -277,14 +199,18 @@ class Cluster(Record):
     def identity(self) -> str:
         return self.cluster_id
 
+    @property
+    def due(self) -> Due:
+        return Due(DueKind.CLUSTER, self.cluster_id)
+
 
 class Account(Record):
-    """Whether the provider refuses the account, and when that is tried again."""
+    """Whether the provider blocks the account, and when the next call may try."""
 
-    refused_since: int | None = None
+    blocked_since: int | None = None
     not_before: int = 0
-    streak: int = 0
-    refusal: Refusal | None = None
+    consecutive_failures: int = 0
+    reason: Reason | None = None
 
     @property
     def identity(self) -> str:
@@ -292,11 +218,14 @@ class Account(Record):
 
 
 class Zone(Record):
-    """What following has learnt of a zone: `missing` jobs by since when, in ms; `pages` of the last look,
-    `rows` of the log that it was to read, and how many a page has; `broken_off_at`: the row from which the
-    next look has to go on, for the jobs that were `unseen` till then.
+    """What polling has learned of a zone.
 
-    `action_seen`: the zone's log has shown a job of ours under the name that the settings give its action.
+    Fields:
+        action_seen: its log has shown a job of ours under the action name of the settings.
+        failures: polls that failed in a row.
+        pages, rows, page_rows: calls of the last poll, rows that it had to read, and rows of a page.
+        resume_offset: where the next poll resumes, for the jobs `unseen` until then.
+        missing: jobs that the log does not show, by since when.
     """
 
     zone: str
@@ -305,20 +234,10 @@ class Zone(Record):
     pages: int = 0
     rows: int = 0
     page_rows: int = 100
-    broken_off_at: int = 0
+    resume_offset: int = 0
     unseen: tuple[str, ...] = ()
-    missing: dict[str, int] = {}
+    missing: dict[str, int] = Field(default_factory=dict)
 
     @property
     def identity(self) -> str:
         return self.zone
-
-
-def give(allocations: Sequence[Allocation], nodes: int) -> list[int]:
-    """Give `nodes` to the allocations in their order, none more than it asked for."""
-    given = []
-    for allocation in allocations:
-        part = min(allocation.node_count, nodes)
-        given.append(part)
-        nodes -= part
-    return given

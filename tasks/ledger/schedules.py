@@ -1,24 +1,27 @@
-"""What the ledger knows of a schedule. All workers go by this, whatever file each of them has read."""
+"""What the ledger knows of a schedule. All workers go by this, whichever policy file each has read."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from config.policy.model import Schedule
-from tasks.ledger.records import Record, Refusal
+from tasks.ledger.record import Record
+from tasks.ledger.record_values import Reason, Value
 
-What = Literal["asked", "enough", "missed"]
+Result = Literal["requested", "enough", "missed"]
 
 
-class Done(BaseModel):
-    """What was last done: `asked` by a request, `enough` without one, or `missed`. Times in ms."""
+class LastRun(Value):
+    """How the last occurrence was handled. Times in ms.
 
-    model_config = ConfigDict(frozen=True)
+    Fields:
+        result: `requested` (by `request_id`), `enough` (nothing to request) or `missed`.
+        missed: with `missed`, how many occurrences in a row.
+        present, on_its_way: nodes of the role that mode `ensure` counted.
+    """
 
-    what: What
-    moment: int
+    result: Result
+    occurrence: int
     at: int
     request_id: str | None = None
     node_count: int = 0
@@ -30,17 +33,19 @@ class Done(BaseModel):
 class ScheduleRecord(Record):
     """A schedule as it was last read from a policy file.
 
-    `through`: the last moment that was dealt with, in ms; it only grows. `epoch`: the ledger that this was
-    written to. `gone`: it is in the file no more; what it has dealt with is kept.
+    Fields:
+        epoch: id of the ledger that this was written to.
+        last_handled: the last occurrence that was handled, in ms; it only grows.
+        gone: the file has it no more; the record stays, so that nothing fires twice if it comes back.
     """
 
     name: str
     schedule: Schedule
     epoch: str
-    through: int
-    last: Done | None = None
-    tries: int = 0
-    waits_for: Refusal | None = None
+    last_handled: int
+    last: LastRun | None = None
+    attempts: int = 0
+    wait_reason: Reason | None = None
     gone: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""Pure: which limits of the policy hold for a request, and what each of them is measured by."""
+"""PURE: which limits of the policy hold for a request, and which counter each is measured by."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from config.policy.model import Allow, Limits, Policy, PolicyLimits, ProducerLimits
+from tasks.limits.usage import UsageCounter
 
 HOUR_S = 3_600
 DAY_S = 86_400
@@ -13,102 +14,92 @@ UNTIL_SETTLED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
-    """A running sum of nodes: over the last `window_s` seconds, or UNTIL_SETTLED.
+class Limit:
+    """At most `maximum` nodes.
 
-    `scope` is its name; with a `producer`, only what that one asked for is counted.
+    Fields:
+        rule: its key path in the policy.
+        waits: whether what is over it waits; otherwise it is rejected.
     """
 
-    scope: str
-    window_s: int
-    producer: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """At most `most` nodes. `rule`: its key path in the policy; `waits`: what is over it may wait."""
-
     rule: str
-    most: int
+    maximum: int
     waits: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Metered(Ceiling):
-    """A ceiling over a meter."""
+class RollingLimit(Limit):
+    """A limit by hour or day, measured by `counter`."""
 
-    meter: Meter
+    counter: UsageCounter
 
 
 def restricts(policy: Policy) -> bool:
-    """Whether the policy says anything about what may be bought."""
+    """Return whether the policy restricts what may be bought."""
     return policy.limits != PolicyLimits() or policy.allow != Allow()
 
 
-def meters_of(policy: Policy, cluster_id: str, producers: Iterable[str | None]) -> list[Meter]:
-    """What is counted of an operation: by hour and day, for the account, its cluster, and its producers.
+def counters_of(policy: Policy, cluster_id: str, producers: Iterable[str | None]) -> list[UsageCounter]:
+    """Return the counters of an operation: by hour and day, for the account, its cluster and its producers.
 
     Account and cluster are counted as soon as the policy has any limit, so that a limit by hour or day that
-    is added later finds what was bought before it; producers only if the policy has a table for them.
+    is added later knows what was bought before; producers only if the policy has a table for them.
     """
     if policy.limits == PolicyLimits():
         return []
-    scopes = [Meter("account", 0), _of_cluster(cluster_id)]
+    scopes = [UsageCounter("account", 0), in_flight_counter(cluster_id)]
     known = {name for name in producers if name is not None and name in policy.limits.producers}
     scopes += [_of_producer(name) for name in sorted(known)]
     return [replace(scope, window_s=window_s) for scope in scopes for window_s in (HOUR_S, DAY_S)]
 
 
-def in_flight_meter(cluster_id: str) -> Meter:
-    """What requests of a cluster have asked for and what is not settled yet."""
-    return _of_cluster(cluster_id)
+def in_flight_counter(cluster_id: str) -> UsageCounter:
+    """Return the counter of nodes that were requested on a cluster and are not settled yet."""
+    return UsageCounter(f"cluster:{cluster_id}", UNTIL_SETTLED)
 
 
-def rolling(policy: Policy, cluster_id: str, requested_by: str | None) -> list[Metered]:
-    """The limits by hour and day that a request has to keep to."""
+def rolling(policy: Policy, cluster_id: str, requested_by: str | None) -> list[RollingLimit]:
+    """Return the limits by hour and day that a request has to keep to."""
     found = []
     for path, table in policy.limits.tables(cluster_id, requested_by):
         scope = _scope(table, cluster_id, requested_by)
         for name, window_s in (("nodes_per_hour", HOUR_S), ("nodes_per_day", DAY_S)):
-            if (most := getattr(table, name)) is not None:
-                meter = replace(scope, window_s=window_s)
-                found.append(Metered(f"{path}.{name}", most, table.wait, meter))
+            if (maximum := getattr(table, name)) is not None:
+                counter = replace(scope, window_s=window_s)
+                found.append(RollingLimit(f"{path}.{name}", maximum, table.wait, counter))
     return found
 
 
-def per_cluster(policy: Policy, cluster_id: str) -> list[Ceiling]:
-    """The limits of what a cluster may have in total."""
+def per_cluster(policy: Policy, cluster_id: str) -> list[Limit]:
+    """Return the limits of a cluster's total."""
     return _named(policy, "nodes_per_cluster", cluster_id, None)
 
 
-def in_flight(policy: Policy, cluster_id: str) -> list[Ceiling]:
-    """The limits of what may be asked for on a cluster and not be settled."""
+def in_flight(policy: Policy, cluster_id: str) -> list[Limit]:
+    """Return the limits of what may be requested on a cluster and not be settled."""
     return _named(policy, "nodes_in_flight_per_cluster", cluster_id, None)
 
 
-def per_request(policy: Policy, cluster_id: str, requested_by: str | None) -> list[Ceiling]:
+def per_request(policy: Policy, cluster_id: str, requested_by: str | None) -> list[Limit]:
+    """Return the limits of a single request."""
     return _named(policy, "nodes_per_request", cluster_id, requested_by)
 
 
-def _named(policy: Policy, name: str, cluster_id: str, requested_by: str | None) -> list[Ceiling]:
+def _named(policy: Policy, name: str, cluster_id: str, requested_by: str | None) -> list[Limit]:
     return [
-        Ceiling(f"{path}.{name}", most, table.wait)
+        Limit(f"{path}.{name}", maximum, table.wait)
         for path, table in policy.limits.tables(cluster_id, requested_by)
-        if (most := getattr(table, name)) is not None
+        if (maximum := getattr(table, name)) is not None
     ]
 
 
-def _scope(table: Limits, cluster_id: str, requested_by: str | None) -> Meter:
+def _scope(table: Limits, cluster_id: str, requested_by: str | None) -> UsageCounter:
     if isinstance(table, PolicyLimits):
-        return Meter("account", 0)
+        return UsageCounter("account", 0)
     if isinstance(table, ProducerLimits) and requested_by is not None:
         return _of_producer(requested_by)
-    return _of_cluster(cluster_id)
+    return in_flight_counter(cluster_id)
 
 
-def _of_cluster(cluster_id: str) -> Meter:
-    return Meter(f"cluster:{cluster_id}", UNTIL_SETTLED)
-
-
-def _of_producer(name: str) -> Meter:
-    return Meter(f"producer:{name}", 0, name)
+def _of_producer(name: str) -> UsageCounter:
+    return UsageCounter(f"producer:{name}", 0, name)

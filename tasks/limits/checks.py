@@ -1,4 +1,4 @@
-"""Pure: what the policy says against a request as a whole, before anything is planned for it. Times in ms."""
+"""PURE: what the policy says against a request as a whole, before anything is planned for it. Times in ms."""
 
 from __future__ import annotations
 
@@ -8,118 +8,101 @@ from dataclasses import dataclass, field
 from config.policy.model import Policy
 from tasks.contract.request import ScaleOutRequest
 from tasks.limits.applicable import (
-    Ceiling,
-    Meter,
-    Metered,
+    HOUR_S,
+    Limit,
+    RollingLimit,
     in_flight,
-    in_flight_meter,
+    in_flight_counter,
     per_cluster,
     per_request,
     rolling,
 )
+from tasks.limits.usage import Usage, UsageCounter
 from tasks.limits.violation import Violation
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What a meter shows. `leaving`: nodes by when (ms) their window ends, soonest first, as far as asked."""
+class CurrentUsage:
+    """What limits are compared with. `present`: nodes of the cluster, None if they were not counted."""
 
-    used: int = 0
-    leaving: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the rules are compared with. `present`: the nodes of the cluster, None if nobody has counted."""
-
-    usage: Mapping[Meter, Usage] = field(default_factory=dict)
+    counters: Mapping[UsageCounter, Usage] = field(default_factory=dict)
     present: int | None = None
 
-    def of(self, meter: Meter) -> Usage:
-        return self.usage.get(meter, Usage())
+    def of(self, counter: UsageCounter) -> Usage:
+        return self.counters.get(counter, Usage())
 
 
-def allowed_by(policy: Policy, request: ScaleOutRequest) -> list[Violation]:
-    """What the request can never get by this policy, however long it waits."""
+def permanent_violations(policy: Policy, request: ScaleOutRequest) -> list[Violation]:
+    """Return what the request can never get by this policy, however long it waits."""
     cluster_id, nodes = request.cluster_id, request.node_count
+    refused = policy.allow.refused(cluster_id=cluster_id, zone=request.zone, role=request.node_role)
     found = [
         Violation(rule, globs, value, nodes, f"{rule.removeprefix('allow.')[:-1]} {value} is not among them")
-        for rule, value, globs in policy.allow.refused(
-            cluster_id=cluster_id, zone=request.zone, role=request.node_role
-        )
+        for rule, value, globs in refused
     ]
-    found += [
-        Violation(limit.rule, limit.most, 0, nodes, f"the request asks for {nodes} nodes")
-        for limit in per_request(policy, cluster_id, request.requested_by)
-        if nodes > limit.most
-    ]
-    found += [
-        Violation(limit.rule, limit.most, 0, nodes, f"the request alone asks for {nodes} nodes")
-        for limit in per_cluster(policy, cluster_id)
-        if nodes > limit.most
-    ]
-    if request.goes_alone:
-        # Its nodes are named, so that they are bought in one call or not at all.
-        found += [
-            Violation(limit.rule, limit.most, 0, nodes, f"{nodes} named nodes are asked for in one call")
-            for limit in (
-                *in_flight(policy, cluster_id),
-                *rolling(policy, cluster_id, request.requested_by),
-            )
-            if nodes > limit.most
-        ]
+    of_request = per_request(policy, cluster_id, request.requested_by)
+    found += _alone_over(of_request, nodes, f"the request is for {nodes} nodes")
+    found += _alone_over(per_cluster(policy, cluster_id), nodes, f"the request alone is for {nodes} nodes")
+    if request.exclusive:
+        # Its nodes are named, so they are bought in one call or not at all.
+        limits = (*in_flight(policy, cluster_id), *rolling(policy, cluster_id, request.requested_by))
+        found += _alone_over(limits, nodes, f"{nodes} named nodes need one call")
     return found
 
 
-def against(policy: Policy, request: ScaleOutRequest, figures: Figures) -> list[Violation]:
-    """All that the policy says against taking `request` in now, what may wait as well."""
-    never = allowed_by(policy, request)
-    said = {violation.rule for violation in never}
+def _alone_over(limits: Sequence[Limit], nodes: int, what: str) -> list[Violation]:
+    return [Violation(limit.rule, limit.maximum, 0, nodes, what) for limit in limits if nodes > limit.maximum]
+
+
+def check(policy: Policy, request: ScaleOutRequest, usage: CurrentUsage) -> list[Violation]:
+    """Return all violations if `request` were accepted now, those included that only make it wait."""
+    never = permanent_violations(policy, request)
+    reported = {violation.rule for violation in never}
     cluster_id, nodes = request.cluster_id, request.node_count
-    under_way = figures.of(in_flight_meter(cluster_id)).used
+    under_way = usage.of(in_flight_counter(cluster_id)).used
     found = [
-        over(limit, figures.of(limit.meter), nodes)
+        over(limit, usage.of(limit.counter), nodes)
         for limit in rolling(policy, cluster_id, request.requested_by)
-        if figures.of(limit.meter).used + nodes > limit.most
+        if usage.of(limit.counter).used + nodes > limit.maximum
     ]
     found += [
         over_in_flight(limit, under_way, nodes)
         for limit in in_flight(policy, cluster_id)
-        # One that waits bounds the operations, which go one after the other in any case.
-        if not limit.waits and under_way + nodes > limit.most
+        # One that waits bounds the operations, which run one after the other in any case.
+        if not limit.waits and under_way + nodes > limit.maximum
     ]
-    if figures.present is not None:
-        there = figures.present + under_way
+    if usage.present is not None:
+        total = usage.present + under_way
         found += [
-            over_in_cluster(limit, there, nodes)
+            over_in_cluster(limit, total, nodes)
             for limit in per_cluster(policy, cluster_id)
-            if there + nodes > limit.most
+            if total + nodes > limit.maximum
         ]
-    return never + [violation for violation in found if violation.rule not in said]
+    return never + [violation for violation in found if violation.rule not in reported]
 
 
-def over(limit: Metered, usage: Usage, nodes: int) -> Violation:
-    span = "hour" if limit.meter.window_s == 3600 else "day"
+def over(limit: RollingLimit, usage: Usage, nodes: int) -> Violation:
+    window = "hour" if limit.counter.window_s == HOUR_S else "day"
     what = (
-        f"{usage.used} nodes were bought in the last {span} or are on their way, "
+        f"{usage.used} nodes were bought in the last {window} or are on their way, "
         f"{nodes} more would be {usage.used + nodes}"
     )
-    until = room_at(usage, limit.most - nodes) if limit.waits else None
-    return Violation(limit.rule, limit.most, usage.used, nodes, what, limit.waits, until)
+    until = room_at(usage, limit.maximum - nodes) if limit.waits else None
+    return Violation(limit.rule, limit.maximum, usage.used, nodes, what, limit.waits, until)
 
 
-def over_in_flight(limit: Ceiling, under_way: int, nodes: int) -> Violation:
-    what = f"{under_way} nodes are asked for and not settled yet, {nodes} more would be {under_way + nodes}"
-    return Violation(limit.rule, limit.most, under_way, nodes, what, limit.waits)
+def over_in_flight(limit: Limit, under_way: int, nodes: int) -> Violation:
+    what = f"{under_way} nodes are requested and not settled yet, {nodes} more would be {under_way + nodes}"
+    return Violation(limit.rule, limit.maximum, under_way, nodes, what, limit.waits)
 
 
-def over_in_cluster(limit: Ceiling, present: int, nodes: int) -> Violation:
+def over_in_cluster(limit: Limit, present: int, nodes: int) -> Violation:
     what = f"{present} nodes are there or on their way, {nodes} more would be {present + nodes}"
-    return Violation(limit.rule, limit.most, present, nodes, what, limit.waits)
+    return Violation(limit.rule, limit.maximum, present, nodes, what, limit.waits)
 
 
 def room_at(usage: Usage, at_most: int) -> int | None:
-    """When the meter shows no more than `at_most`, if nothing else is bought; None if that is not known."""
+    """Return when the counter shows at most `at_most` if nothing else is bought; None if that is unknown."""
     used = usage.used
     for at, nodes in usage.leaving:
         used -= nodes
@@ -128,5 +111,6 @@ def room_at(usage: Usage, at_most: int) -> int | None:
     return None
 
 
-def that_end_it(violations: Sequence[Violation]) -> list[Violation]:
+def fatal(violations: Sequence[Violation]) -> list[Violation]:
+    """Return the violations that reject a request instead of making it wait."""
     return [violation for violation in violations if not violation.waits]

@@ -1,4 +1,4 @@
-"""What a rule of the policy says against a request, for people and programs."""
+"""PURE: a rule of the policy that a request breaks, for people and programs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from config.timestamps import timestamp
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One rule that is broken. `rule`: its key path in the policy; `text`: all of it in a sentence.
+    """One rule that is broken.
 
-    `present`: what the rule is compared with, without the `asked` nodes. `waits`: waiting is allowed and may
-    help; `until`: from when on (ms), if that is known.
+    Fields:
+        rule: its key path in the policy.
+        present: what the limit is compared with, without the `requested` nodes.
+        what: the comparison in words.
+        waits: waiting is allowed and may help; `until`: from when on (ms), if that is known.
     """
 
     rule: str
     limit: int | tuple[str, ...]
     present: int | str
-    asked: int
+    requested: int
     what: str
     waits: bool = False
     until: int | None = None
 
     @property
     def text(self) -> str:
+        """The violation in a sentence."""
         limit = self.limit if isinstance(self.limit, int) else ", ".join(self.limit)
         later = f"; there is room from {timestamp(self.until)} on" if self.until is not None else ""
         return f"{self.rule} = {limit}: {self.what}{later}"
@@ -35,7 +39,7 @@ class Violation:
             "rule": self.rule,
             "limit": self.limit if isinstance(self.limit, int) else list(self.limit),
             "present": self.present,
-            "asked": self.asked,
+            "requested": self.requested,
             "waits": self.waits,
             "until": None if self.until is None else timestamp(self.until),
             "message": self.text,

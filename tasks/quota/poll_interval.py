@@ -1,42 +1,40 @@
-"""When to look at a zone's jobs again. Knows nothing of retries."""
+"""The interval between polls of a zone. Knows nothing of retries."""
 
 from __future__ import annotations
 
 import math
 
-from tasks.quota.rate_limiter import CallClass, Following
+from tasks.quota.rate_limiter import CallPriority, PollingBudget
 
 GUARANTEED = 0.40
-OF_ONE_SUBMISSION = 2  # calls: a look at the cluster's jobs, and the sending
-LONGEST = 0.5
+CALLS_PER_SUBMISSION = 2  # the listing of the cluster's jobs, and addNodes
+MAX_WINDOWS = 0.5
 
 
-def interval_s(poll_interval_s: float, following: Following, *, submissions_wait: bool = False) -> float:
-    """Seconds between two looks at a zone, the same for all zones.
+def interval_s(poll_interval_s: float, budget: PollingBudget, *, submissions_wait: bool = False) -> float:
+    """Return the seconds between two polls of a zone, the same for all zones.
 
-    Never below `poll_interval_s`. If looks so frequent would take more than following's calls, they are
-    spread evenly over the window: that is the soonest that a job's end can be seen on average. After half a
-    window at the latest what others have used is worth another look, which waits for its calls if need be;
-    but not while submissions wait, which would get none if many zones had so many looks.
+    It is at least `poll_interval_s`. If polls that frequent would take more calls than the budget has, they
+    are spread evenly over the window: no other spacing sees a job's end sooner on average. After half a
+    window the calls of others are read again, unless submissions wait: with many zones they would get none.
     """
-    if not math.isfinite(following.window_s):
+    if not math.isfinite(budget.window_s):
         return poll_interval_s
-    calls = calls_of_a_window(following, submissions_wait=submissions_wait)
-    windows = max(following.calls_of_a_look, 1) / calls
+    calls = calls_per_window(budget, submissions_wait=submissions_wait)
+    windows = max(budget.calls_per_poll, 1) / calls
     if not submissions_wait:
-        windows = min(windows, LONGEST)
-    return max(poll_interval_s, following.window_s * windows)
+        windows = min(windows, MAX_WINDOWS)
+    return max(poll_interval_s, budget.window_s * windows)
 
 
-def calls_of_a_window(following: Following, *, submissions_wait: bool = False) -> float:
-    """How many calls a window following may take.
+def calls_per_window(budget: PollingBudget, *, submissions_wait: bool = False) -> float:
+    """Return how many calls a window polls may take.
 
-    It stays so far below what submissions are granted up to that the first new ones find room at once, even
-    just after a look, and gives way as they take more. If some wait for calls all the same, it gives way
-    further: what it has used is in the window for a whole period, and would keep them waiting as long. It
-    always keeps its guaranteed share as long as the window has that.
+    They stay below the limit of submissions, so that the first new ones find room even just after a poll, and
+    yield as submissions take more. If some wait all the same, polls yield further: a call counts for a whole
+    window, and submissions would wait as long. The guaranteed fraction is never given up.
     """
-    limit, others = following.limit, following.others
-    shared = CallClass.SUBMIT.value * limit - following.calls_of_a_look - OF_ONE_SUBMISSION - others
-    guaranteed = min(GUARANTEED * limit, CallClass.FOLLOW.value * limit - others)
+    limit, others = budget.limit, budget.others
+    shared = CallPriority.SUBMIT.value * limit - budget.calls_per_poll - CALLS_PER_SUBMISSION - others
+    guaranteed = min(GUARANTEED * limit, CallPriority.POLL.value * limit - others)
     return max(guaranteed if submissions_wait else max(shared, guaranteed), 1.0)

@@ -3,101 +3,207 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import ConnectionError  # noqa: A004 - not the built-in one
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tasks.runtime.pipelined_connection import Command, RedisLine
-
-LINES = 2  # pipelines on their way at a time; what is asked for meanwhile goes with the next
-MOST_COMMANDS = 64  # of one pipeline: all their answers are there only with the last
+CONNECTIONS = 2  # pipelines on their way at a time; later commands go with the next
+MAX_COMMANDS = 64  # of one pipeline: all their replies are there only with the last
 BLOCKING = frozenset({"XREAD"})  # others would wait behind them
-READ_IN_THEIR_OWN_WAY = {EMPTY_RESPONSE, NEVER_DECODE}
+SPECIAL_REPLIES = {EMPTY_RESPONSE, NEVER_DECODE}
 TIMEOUT_S = 5.0
 CLOSED = "the Redis client has been closed"
 
 
-class GatheringRedis(Redis):
-    """Dozens of steps at once each want a command sent: alone, it costs a worker a multiple of what it costs
-    in a pipeline, and the server, which writes to disk before it answers, a write of its own.
+@dataclass(slots=True, eq=False)
+class Command:
+    """A command as redis-py's clients get it, and the future of its reply."""
 
-    A command that is cancelled may be carried out all the same, and what a broken connection leaves without
-    an answer is carried out again: only what may be done twice is asked for here.
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+    reply: asyncio.Future[Any]
+
+    def succeed(self, reply: Any) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(error)
+
+
+class AutoPipelineRedis(Redis):
+    """Sends the commands of dozens of concurrent steps in pipelines.
+
+    Sent alone, a command costs a worker a multiple, and the server, which writes to disk before it replies, a
+    write of its own. A command that is cancelled may be executed all the same, and one that a broken
+    connection leaves without a reply is sent again: use it only for what may be done twice.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._commands: deque[Command] = deque()
-        self._lines: list[RedisLine] = []
-        self._free: deque[RedisLine] = deque()
+        self._connections: list[PipelinedConnection] = []
+        self._free: deque[PipelinedConnection] = deque()
         self._pipelines: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        """Raises what redis-py raises for this command; a broken connection, for all that went with it."""
+        """Raise what redis-py raises for this command; a broken connection, for all that went with it."""
         if self._closed:
             raise ConnectionError(CLOSED)
-        if arguments[0] in BLOCKING or not READ_IN_THEIR_OWN_WAY.isdisjoint(options):
+        if arguments[0] in BLOCKING or not SPECIAL_REPLIES.isdisjoint(options):
             return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
         options.pop("keys", None)  # redis-py's note to its own cache
         loop = asyncio.get_running_loop()
         command = Command(arguments, options, loop.create_future())
         self._commands.append(command)
         if len(self._commands) == 1:
-            # Whoever else runs in this turn of the loop comes along.
+            # Commands of other coroutines in this turn of the loop go along.
             loop.call_soon(self._send)
-        return await command.answer
+        return await command.reply
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """Ends its own connections too. Whoever still waits for an answer gets a ConnectionError."""
+        """Close our own connections too. Commands without a reply fail with a ConnectionError."""
         self._closed = True
         self._fail_all(ConnectionError(CLOSED))
         for pipeline in self._pipelines:
             pipeline.cancel()
         await asyncio.gather(*self._pipelines, return_exceptions=True)
-        await asyncio.gather(*(line.disconnect() for line in self._lines))
+        await asyncio.gather(*(connection.disconnect() for connection in self._connections))
         await super().aclose(close_connection_pool)
 
     def _send(self) -> None:
         while self._commands:
             try:
-                line = self._free_line()
-            except Exception as error:  # noqa: BLE001 - a URL with options that no connection takes
+                connection = self._free_connection()
+            except Exception as error:  # noqa: BLE001 - a URL with options that no connection accepts
                 self._fail_all(error)
                 return
-            if line is None:
+            if connection is None:
                 return
-            number = min(len(self._commands), MOST_COMMANDS)
+            number = min(len(self._commands), MAX_COMMANDS)
             commands = [self._commands.popleft() for _ in range(number)]
-            pipeline = asyncio.create_task(line.carry_out(commands))
+            pipeline = asyncio.create_task(connection.execute(commands))
             self._pipelines.add(pipeline)
-            pipeline.add_done_callback(partial(self._sent, line, commands))
+            pipeline.add_done_callback(partial(self._sent, connection, commands))
 
-    def _free_line(self) -> RedisLine | None:
+    def _free_connection(self) -> PipelinedConnection | None:
         if self._free:
             return self._free.popleft()
-        if len(self._lines) == LINES:
+        if len(self._connections) == CONNECTIONS:
             return None
         connection = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        self._lines.append(RedisLine(connection, self.response_callbacks, TIMEOUT_S))
-        return self._lines[-1]
+        self._connections.append(PipelinedConnection(connection, self.response_callbacks, TIMEOUT_S))
+        return self._connections[-1]
 
-    def _sent(self, line: RedisLine, commands: Sequence[Command], pipeline: asyncio.Task[None]) -> None:
+    def _sent(
+        self, connection: PipelinedConnection, commands: Sequence[Command], pipeline: asyncio.Task[None]
+    ) -> None:
         self._pipelines.discard(pipeline)
-        self._free.append(line)
+        self._free.append(connection)
         for command in commands:
-            # Without an answer if the pipeline was cancelled: nobody is to wait for ever.
+            # Without a reply if the pipeline was cancelled: no caller may wait for ever.
             if self._closed:
                 command.fail(ConnectionError(CLOSED))
             else:
-                command.answer.cancel()
+                command.reply.cancel()
         self._send()
 
     def _fail_all(self, error: Exception) -> None:
         while self._commands:
             self._commands.popleft().fail(error)
+
+
+class PipelinedConnection:
+    """One connection that executes commands together, in one round trip.
+
+    redis-py's own pipeline has a timer for each reply and takes a connection out of its pool each time, which
+    costs a worker as much again.
+
+    Args:
+        callbacks: by command, what turns a raw reply into the final one.
+        timeout_s: for all replies of a pipeline.
+    """
+
+    def __init__(
+        self, connection: AbstractConnection, callbacks: Mapping[Any, Callable[..., Any]], timeout_s: float
+    ) -> None:
+        self._connection = connection
+        self._callbacks = callbacks
+        self._timeout_s = timeout_s
+
+    async def execute(self, commands: Sequence[Command]) -> None:
+        """Execute all commands, one pipeline at a time.
+
+        A command that a broken connection leaves without a reply is sent again, as often as redis-py is set
+        to, and fails with the connection's error in the end. Any other error is that of its own command.
+        """
+        left = deque(command for command in commands if not command.reply.done())
+        if not left:
+            return
+        try:
+            if not self._connection.is_connected:
+                await self._connection.connect()  # type: ignore[no-untyped-call]
+            while left:
+                exchange = partial(self._exchange, left)
+                await self._connection.retry.call_with_retry(exchange, self._broken)
+        except Exception as error:  # noqa: BLE001 - all callers get it
+            for command in left:
+                command.fail(error)
+        except BaseException:
+            # Cancelled: a reply that is on its way must not be taken for that of a later command.
+            await self._connection.disconnect(nowait=True)
+            raise
+
+    async def disconnect(self) -> None:
+        await self._connection.disconnect()
+
+    async def _broken(self, _: Exception) -> None:
+        await self._connection.disconnect(nowait=True)
+
+    async def _exchange(self, left: deque[Command]) -> None:
+        """Send all that are left, and remove each when its reply comes."""
+        packed = self._packed(left)
+        if not left:
+            return
+        await self._connection.send_packed_command(packed)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while left and self._connection.is_connected:
+                    await self._read(left)
+        except TimeoutError:
+            raise RedisTimeoutError(f"no reply from Redis within {self._timeout_s:g} s") from None
+
+    def _packed(self, left: deque[Command]) -> list[bytes]:
+        """Encode the commands; those that cannot be encoded fail and are removed."""
+        packed: list[bytes] = []
+        for command in list(left):
+            try:
+                packed += self._connection.pack_command(*command.arguments)
+            except Exception as error:  # noqa: BLE001 - whatever redis-py's encoder raises
+                command.fail(error)
+                left.remove(command)
+        return packed
+
+    async def _read(self, left: deque[Command]) -> None:
+        command = left[0]
+        try:
+            reply = await self._connection.read_response(timeout=math.inf)
+            callback = self._callbacks.get(command.arguments[0])
+            command.succeed(reply if callback is None else callback(reply, **command.options))
+        except (ConnectionError, RedisTimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an error for a reply, or a reply that cannot be read
+            # The latter costs the connection: commands without a reply are sent again over a new one.
+            command.fail(error)
+        left.popleft()

@@ -6,9 +6,10 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
@@ -84,3 +85,32 @@ async def _end(timeout_s: float) -> None:
     if others:
         await asyncio.wait(others, timeout=timeout_s)
     asyncio.get_running_loop().stop()
+
+
+class Process(Generic[P]):
+    """A worker process: its event loop thread, and parts that are built in that loop when first needed."""
+
+    def __init__(self) -> None:
+        self.loop = EventLoopThread()
+        self._lock = threading.Lock()
+        self._parts: P | None = None
+
+    def parts(self, build: Callable[[], Awaitable[P]], *, timeout_s: float = 30.0) -> P:
+        """Return the process's parts, built by the first call. A call after a failed one builds again."""
+        with self._lock:
+            if self._parts is None:
+                self._parts = self.loop.run(_call(build), timeout_s=timeout_s)
+            return self._parts
+
+    def close(self, close: Callable[[P], Awaitable[None]], *, timeout_s: float) -> None:
+        with self._lock:
+            parts, self._parts = self._parts, None
+            try:
+                if parts is not None:
+                    self.loop.run(_call(lambda: close(parts)), timeout_s=timeout_s)
+            finally:
+                self.loop.stop()
+
+
+async def _call(function: Callable[[], Awaitable[P]]) -> P:
+    return await function()

@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError
 
-from tasks.runtime.auto_pipeline import GatheringRedis
+from tasks.runtime.auto_pipeline import AutoPipelineRedis
 
 CONNECTIONS = 32
 POOL_WAIT_S = 30.0
@@ -38,7 +38,7 @@ def open_redis(url: str) -> Redis:
         max_connections=CONNECTIONS,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
     )
-    return GatheringRedis.from_pool(pool)
+    return AutoPipelineRedis.from_pool(pool)
 
 
 class Script:

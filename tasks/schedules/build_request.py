@@ -1,4 +1,4 @@
-"""What a schedule asks for, put into one step together with the note that it was asked for."""
+"""The request of a schedule, staged in one step together with the record that it was made."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from dataclasses import dataclass
 from config.policy.model import Schedule
 from tasks.contract.request import InvalidRequest, parse_request
 from tasks.intake.accept import Intake
-from tasks.ledger.change_set import Changes
+from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.durations import percentile
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import pool_of
-from tasks.schedules.lead_time import SHARE, lead_time_s, learns
+from tasks.ledger.pools import pool_of
+from tasks.schedules.lead_time import PERCENTILE, is_adaptive, lead_time_s
 from tasks.schedules.node_count import Count, Listing, count_role
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """`changes` holds the request for `node_count` nodes, none if that is 0; `count` is of mode ensure."""
+class ScheduledRequest:
+    """`changes` hold the request for `node_count` nodes, none if that is 0; `count` is for mode ensure."""
 
-    changes: Changes
+    changes: ChangeSet
     request_id: str | None
     node_count: int
     count: Count | None = None
 
     @property
     def rejected(self) -> str | None:
-        """Why the request ends as it comes, if it does."""
+        """Why the request is rejected as it comes in, if it is."""
         errors = [outcome.error.message for outcome in self.changes.outcomes if outcome.error is not None]
         return errors[0] if errors else None
 
 
-async def ask(
+async def build_request(
     ledger: Ledger, intake: Intake, schedule: Schedule, request_id: str, listing: Listing | None
-) -> Asking | None:
-    """None if `listing`, which mode ensure needs, is too old to go by.
+) -> ScheduledRequest | None:
+    """Stage what the schedule needs. Returns None if `listing`, which mode ensure needs, is outdated.
 
-    The cluster's version is part of the step: demand that comes while it is counted makes the step stale.
+    The step expects the cluster's version: demand that arrives while nodes are counted makes it conflict.
     """
-    # Not from a ledger that has lost data: it may have forgotten that this moment was asked for.
-    changes = Changes(sends=True)
+    # A ledger that has lost data may have forgotten that this occurrence was handled.
+    changes = ChangeSet(sends=True)
     node_count, count = schedule.node_count, None
     if schedule.mode == "ensure":
         cluster = await ledger.cluster(schedule.cluster_id)
@@ -47,34 +47,34 @@ async def ask(
             return None
         count = await count_role(ledger, cluster, listing, schedule.role)
         node_count = max(0, schedule.node_count - count.present - count.on_its_way)
-        changes.checks.append(cluster)
+        changes.expected.append(cluster)
     if node_count == 0:
-        return Asking(changes, None, 0, count)
+        return ScheduledRequest(changes, None, 0, count)
     if await ledger.request(request_id) is None:
-        await enter(changes, intake, schedule, request_id, node_count)
-    return Asking(changes, request_id, node_count, count)
+        await _stage(changes, intake, schedule, request_id, node_count)
+    return ScheduledRequest(changes, request_id, node_count, count)
 
 
-async def enter(
-    changes: Changes, intake: Intake, schedule: Schedule, request_id: str, node_count: int
+async def _stage(
+    changes: ChangeSet, intake: Intake, schedule: Schedule, request_id: str, node_count: int
 ) -> None:
-    """The schedule's request, ended as rejected if it breaks the policy or the contract of requests."""
+    """Stage the request, ended as rejected if it breaks the policy or the contract."""
     fields = schedule.request(request_id, node_count)
     try:
-        form = parse_request(fields)
+        spec = parse_request(fields)
     except InvalidRequest as error:
-        intake.enter_refused(changes, request_id, fields, error)
+        intake.stage_rejected(changes, request_id, fields, error)
     else:
-        intake.enter(changes, form, await intake.refused(form))
+        intake.stage(changes, spec, await intake.violations(spec))
 
 
 async def lead_time_of(ledger: Ledger, schedule: Schedule) -> int:
-    """How long before its moments the schedule asks, in seconds, by what its pool has needed lately."""
-    if not learns(schedule):
+    """Return how many seconds before its occurrences the schedule makes its request."""
+    if not is_adaptive(schedule):
         return lead_time_s(schedule, None)
     try:
-        form = parse_request(schedule.request("some"))
+        spec = parse_request(schedule.request("some"))
     except InvalidRequest:
         return lead_time_s(schedule, None)
-    durations = await ledger.overview.durations(form.cluster_id, pool_of(form))
-    return lead_time_s(schedule, percentile([known.ms for known in durations if known.ok], SHARE))
+    durations = await ledger.overview.durations(spec.cluster_id, pool_of(spec))
+    return lead_time_s(schedule, percentile([known.ms for known in durations if known.ok], PERCENTILE))

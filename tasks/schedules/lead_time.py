@@ -1,4 +1,4 @@
-"""Pure: how long before its moment a schedule asks for nodes that have to be there by then."""
+"""PURE: how long before its occurrence a schedule makes a request whose nodes must be there by then."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ from math import ceil
 from config.policy.model import Schedule
 from tasks.contract.request import MAX_NODES_PER_OPERATION
 
-# A few operations that took for ever must not have nodes bought, and paid for, many hours too early.
-MOST_LEARNT_S = 6 * 3600
-SHARE = 0.9
+# A few operations that took very long must not have nodes bought, and paid for, many hours too early.
+MAX_ADAPTIVE_S = 6 * 3600
+PERCENTILE = 0.9
 
 
 def rounds(schedule: Schedule) -> int:
-    """Operations that its nodes take, one after the other, for a cluster is changed by one at a time."""
+    """Return how many operations its nodes take, one after the other."""
     return ceil(schedule.node_count / MAX_NODES_PER_OPERATION)
 
 
-def learns(schedule: Schedule) -> bool:
-    return schedule.ready_by and schedule.lead_time == "learnt"
+def is_adaptive(schedule: Schedule) -> bool:
+    return schedule.ready_by and schedule.lead_time == "adaptive"
 
 
 def lead_time_s(schedule: Schedule, p90_ms: int | None) -> int:
-    """`p90_ms`: what nine of ten recent operations of the pool did not exceed, None if there were none."""
+    """Return the lead time in seconds.
+
+    Args:
+        p90_ms: what nine of ten recent operations of the pool did not exceed; None if there were none.
+    """
     if not schedule.ready_by:
         return 0
-    if not learns(schedule) or p90_ms is None:
+    if not is_adaptive(schedule) or p90_ms is None:
         return schedule.floor_s
-    learnt = min(ceil(rounds(schedule) * p90_ms / 1000), MOST_LEARNT_S)
-    return max(schedule.floor_s, learnt)
+    return max(schedule.floor_s, min(ceil(rounds(schedule) * p90_ms / 1000), MAX_ADAPTIVE_S))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.ehpc.models import NodeRow
-from tasks.handlers.context import Machinery
-from tasks.handlers.provider_calls import MustWait, account_is_accepted, list_cluster_nodes
+from tasks.handlers.context import Context
+from tasks.handlers.provider_calls import Deferred, list_cluster_nodes, restore_account
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Cluster, Operation, Refusal, Request
-from tasks.quota.rate_limiter import CallClass
+from tasks.ledger.record_values import Reason
+from tasks.ledger.records import Cluster, Operation, Request
+from tasks.quota.rate_limiter import CallPriority
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS
 
 ACTIVE = "active"
@@ -22,67 +23,73 @@ class Listing:
     """A cluster's nodes, and what the ledger knew of the cluster just before they were listed."""
 
     rows: Sequence[NodeRow]
-    gate: str | None
+    locked_by: str | None
     changed_at: int
 
     def fits(self, cluster: Cluster) -> bool:
-        """Whether no operation has begun or ended on the cluster since."""
-        return (cluster.gate, cluster.changed_at) == (self.gate, self.changed_at)
+        """Return whether no operation has begun or ended on the cluster since."""
+        return (cluster.locked_by, cluster.changed_at) == (self.locked_by, self.changed_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
+    """Nodes of one role."""
+
     present: int
     on_its_way: int
 
 
-async def list_nodes_of(m: Machinery, zone: str, cluster_id: str) -> Listing:
-    """Raises EhpcError, or MustWait if the quota has no room or nodes have come too lately to be listed."""
-    cluster = await m.ledger.cluster(cluster_id)
-    shown_at = cluster.changed_at + round(m.settings.log_lag_s * 1000)
-    if cluster.changed_at and m.clock.now_ms() < shown_at:
+async def list_nodes_of(ctx: Context, zone: str, cluster_id: str) -> Listing:
+    """List a cluster's nodes.
+
+    Raises:
+        Deferred: the quota has no room, or nodes have come too recently to be listed reliably.
+        EhpcError: the listing has no usable reply.
+    """
+    cluster = await ctx.ledger.cluster(cluster_id)
+    shown_at = cluster.changed_at + round(ctx.settings.log_lag_s * 1000)
+    if cluster.changed_at and ctx.clock.now_ms() < shown_at:
         message = f"an operation has just ended on cluster {cluster_id}: its nodes may not be listed yet"
-        raise MustWait(shown_at, Refusal(kind=SETTLING, message=message))
-    rows = await list_cluster_nodes(m, zone, cluster_id, CallClass.SUBMIT)
-    await account_is_accepted(m, await m.ledger.account())
-    return Listing(rows, cluster.gate, cluster.changed_at)
+        raise Deferred(shown_at, Reason(kind=SETTLING, message=message))
+    rows = await list_cluster_nodes(ctx, zone, cluster_id, CallPriority.SUBMIT)
+    await restore_account(ctx, await ctx.ledger.account())
+    return Listing(rows, cluster.locked_by, cluster.changed_at)
 
 
 async def count_role(ledger: Ledger, cluster: Cluster, listing: Listing, role: str) -> Count:
-    """`listing` has to fit `cluster`."""
+    """Count the nodes of `role` by a listing that fits the cluster."""
     now = ledger.clock.now_ms()
-    operation = None if cluster.gate is None else await ledger.operation(cluster.gate)
-    wanted = 0
+    operation = None if cluster.locked_by is None else await ledger.operation(cluster.locked_by)
+    on_its_way = 0
+    if operation is not None and _is_under_way(operation, role):
+        on_its_way = operation.node_count
     async for request in ledger.overview.waiting(cluster.cluster_id):
-        wanted += wanted_of(request, role, now)
-    return Count(
-        present_of(listing.rows, role, operation),
-        wanted + (operation.node_count if operation is not None and _is_under_way(operation, role) else 0),
-    )
+        on_its_way += unassigned_of(request, role, now)
+    return Count(present_of(listing.rows, role, operation), on_its_way)
 
 
 def present_of(rows: Sequence[NodeRow], role: str, operation: Operation | None) -> int:
-    """Active nodes of `role`, without those that `operation`, which is under way, has brought already.
+    """Count the active nodes of `role`, without those that `operation`, which runs, has added already.
 
-    As clocks differ, only what was made some seconds after the sending is surely its own. Where that is not
-    so a node counts twice, and fewer are asked for: the other mistake would buy too many.
+    As clocks differ, only a node made some seconds after the call was sent is certainly its own. Another one
+    counts twice, and fewer are requested: the opposite error would buy too many.
     """
     active = [row for row in rows if row.role == role and row.status == ACTIVE]
     if operation is None or not _is_under_way(operation, role) or operation.sent_at is None:
         return len(active)
     since = operation.sent_at + CLOCK_MARGIN_MS
-    brought = [
+    added = [
         row for row in active if row.create_time is not None and row.create_time.timestamp() * 1000 > since
     ]
-    return len(active) - min(len(brought), operation.node_count)
+    return len(active) - min(len(added), operation.node_count)
 
 
-def wanted_of(request: Request, role: str, now: int) -> int:
-    """Nodes of `role` that the request still wants and may still get."""
-    form = request.asked
-    if form is None or form.node_role != role or request.ended or request.deadline_at <= now:
+def unassigned_of(request: Request, role: str, now: int) -> int:
+    """Return the nodes of `role` that the request still wants and may still get."""
+    spec = request.spec
+    if spec is None or spec.node_role != role or request.ended or request.deadline_at <= now:
         return 0
-    return request.wanted
+    return request.unassigned_nodes
 
 
 def _is_under_way(operation: Operation, role: str) -> bool:

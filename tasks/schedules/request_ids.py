@@ -1,21 +1,17 @@
-"""Pure: the ids of a schedule's requests. A moment has one id, so nobody can ask for it twice."""
+"""PURE: the ids of a schedule's requests. An occurrence has one id, so it cannot be requested twice."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from config.timestamps import utc_second
 
 PREFIX = "schedule:"
 
 
-def request_id(name: str, moment_ms: int) -> str:
-    """Of the request for one moment; a moment is a whole second, ms since 1970."""
-    return f"{PREFIX}{name}:{_utc(moment_ms):%Y%m%dT%H%M%SZ}"
+def request_id(name: str, occurrence: int) -> str:
+    """Return the id of the request of one occurrence, which is a whole second (ms since 1970)."""
+    return f"{PREFIX}{name}:{utc_second(occurrence):%Y%m%dT%H%M%SZ}"
 
 
-def run_id(name: str, now_ms: int) -> str:
-    """Of a request that a person makes by hand, beside the moments."""
-    return f"{PREFIX}{name}:run-{_utc(now_ms):%Y%m%dT%H%M%S}.{now_ms % 1000:03d}Z"
-
-
-def _utc(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms // 1000, UTC)
+def trigger_id(name: str, now_ms: int) -> str:
+    """Return the id of a request that an operator triggers beside the occurrences."""
+    return f"{PREFIX}{name}:run-{utc_second(now_ms):%Y%m%dT%H%M%S}.{now_ms % 1000:03d}Z"

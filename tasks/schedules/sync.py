@@ -1,100 +1,98 @@
-"""Puts the schedules of the policy file into the ledger, and takes out what the file has no more."""
+"""Puts the schedules of the policy file into the ledger, and removes those that the file has no more."""
 
 from __future__ import annotations
 
 from config.policy.file import PolicyFile
 from config.policy.model import Schedule
-from tasks.handlers.context import Machinery
-from tasks.ledger.change_set import Changes, Event
+from tasks.handlers.context import Context
+from tasks.ledger.change_entries import ScheduleInForce
+from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
+from tasks.ledger.events import Event
 from tasks.ledger.schedules import ScheduleRecord
-from tasks.schedules.last_handled import through_of
+from tasks.schedules.timetable import last_handled_after
 
 
-class ScheduleKeeper:
-    """Does so once for each content that this process has read, so the file that was read last holds.
+class ScheduleSync:
+    """Runs once for each content that this process has read, so the file that was read last counts.
 
-    A worker without a policy file leaves the schedules alone: it neither takes them out nor fires them.
+    A worker without a policy file leaves the schedules alone: it neither removes nor fires them.
     """
 
-    def __init__(self, machinery: Machinery, policy: PolicyFile) -> None:
-        self._m = machinery
+    def __init__(self, ctx: Context, policy: PolicyFile) -> None:
+        self._ctx = ctx
         self._policy = policy
-        self._kept: tuple[str, str] | None = None
+        self._synced: tuple[str, str] | None = None
 
-    async def keep(self) -> None:
-        """Costs nothing while file and ledger are the same as before."""
-        policy, ledger = self._policy(), self._m.ledger
+    async def sync(self) -> None:
+        """Sync if the file or the ledger has changed; otherwise this costs nothing."""
+        policy, ledger = self._policy(), self._ctx.ledger
         if self._policy.path is None:
             return
         if not ledger.epoch.id:
-            await ledger.commit(Changes())
+            await ledger.commit(ChangeSet())
         read = (self._policy.digest, ledger.epoch.id)
-        if read == self._kept or ledger.epoch.lost:
+        if read == self._synced or ledger.epoch.lost:
             return
-        await keep_schedules(self._m, policy.schedules, ledger.epoch.id)
-        self._kept = read
+        await sync_schedules(self._ctx, policy.schedules, ledger.epoch.id)
+        self._synced = read
 
 
-async def keep_schedules(m: Machinery, schedules: tuple[Schedule, ...], epoch: str) -> None:
+async def sync_schedules(ctx: Context, schedules: tuple[Schedule, ...], epoch: str) -> None:
     for schedule in schedules:
-        await _keep(m, schedule, epoch)
+        await _put(ctx, schedule, epoch)
     names = {schedule.name for schedule in schedules}
-    for name in sorted(await m.ledger.schedule_names() - names):
-        await _remove(m, name)
+    for name in sorted(await ctx.ledger.schedule_names() - names):
+        await _remove(ctx, name)
 
 
-async def _keep(m: Machinery, schedule: Schedule, epoch: str) -> None:
-    due = Due(DueKind.SCHEDULE, schedule.name)
-
-    async def build() -> Changes:
-        record = await m.ledger.schedule(schedule.name)
-        now = m.clock.now_ms()
-        changes = Changes(sooner={due: now}, schedules={schedule.name: True})
-        kept = kept_record(record, schedule, epoch, now)
-        if kept == record:
-            changes.checks.append(record)
+async def _put(ctx: Context, schedule: Schedule, epoch: str) -> None:
+    async def build() -> ChangeSet:
+        record = await ctx.ledger.schedule(schedule.name)
+        now = ctx.clock.now_ms()
+        changes = ChangeSet()
+        changes.schedule(Due(DueKind.SCHEDULE, schedule.name), now, DueRule.NO_LATER)
+        changes.add(ScheduleInForce(schedule.name, True))
+        updated = updated_record(record, schedule, epoch, now)
+        if updated == record:
+            changes.expected.append(record)
             return changes
-        changes.put(kept)
+        changes.write(updated)
         new = record is None or record.gone
         if record is None or new or record.schedule != schedule:
-            changes.tell(_event("schedule_added" if new else "schedule_changed", schedule))
+            changes.record(_event("schedule_added" if new else "schedule_changed", schedule))
         return changes
 
-    await m.commit_current(build)
+    await ctx.ledger.transact(build)
 
 
-def kept_record(record: ScheduleRecord | None, schedule: Schedule, epoch: str, now: int) -> ScheduleRecord:
-    """Pure: the record of a schedule that a file has; `record` is what the ledger has of it."""
+def updated_record(record: ScheduleRecord | None, schedule: Schedule, epoch: str, now: int) -> ScheduleRecord:
+    """Return the record of a schedule that a file has; `record` is what the ledger has of it."""
     if record is None:
-        through = through_of(None, 0, schedule, now)
-        return ScheduleRecord(name=schedule.name, schedule=schedule, epoch=epoch, through=through)
-    # What a ledger of before had not dealt with may have been dealt with by the one that was lost.
+        last_handled = last_handled_after(None, 0, schedule, now)
+        return ScheduleRecord(name=schedule.name, schedule=schedule, epoch=epoch, last_handled=last_handled)
+    # What an earlier ledger had not handled may have been handled in what it lost.
     before = None if record.gone or record.epoch != epoch else record.schedule
-    through = through_of(before, record.through, schedule, now)
-    return record.model_copy(update={"schedule": schedule, "epoch": epoch, "through": through, "gone": False})
+    last_handled = last_handled_after(before, record.last_handled, schedule, now)
+    update = {"schedule": schedule, "epoch": epoch, "last_handled": last_handled, "gone": False}
+    return record.model_copy(update=update)
 
 
-async def _remove(m: Machinery, name: str) -> None:
-    async def build() -> Changes | None:
-        record = await m.ledger.schedule(name)
-        changes = Changes(due={Due(DueKind.SCHEDULE, name): None}, schedules={name: False})
-        if record is None or record.gone:
-            return changes
-        changes.put(record.model_copy(update={"gone": True}))
-        changes.tell(_event("schedule_removed", record.schedule))
+async def _remove(ctx: Context, name: str) -> None:
+    async def build() -> ChangeSet:
+        record = await ctx.ledger.schedule(name)
+        changes = ChangeSet()
+        changes.schedule(Due(DueKind.SCHEDULE, name), None)
+        changes.add(ScheduleInForce(name, False))
+        if record is not None and not record.gone:
+            changes.write(record.model_copy(update={"gone": True}))
+            changes.record(_event("schedule_removed", record.schedule))
         return changes
 
-    await m.commit_current(build)
+    await ctx.ledger.transact(build)
 
 
 def _event(name: str, schedule: Schedule) -> Event:
-    fields = {
-        "schedule": schedule.name,
-        "cron": schedule.cron,
-        "timezone": schedule.timezone,
-        "mode": schedule.mode,
-        "cluster_id": schedule.cluster_id,
-        "node_count": schedule.node_count,
-    }
-    return Event(name, fields=fields)
+    fields = ("cron", "timezone", "mode", "cluster_id", "node_count")
+    about = {field: getattr(schedule, field) for field in fields}
+    return Event(name, fields={"schedule": schedule.name, **about})

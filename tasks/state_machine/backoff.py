@@ -1,16 +1,24 @@
-"""How long to wait after a refusal. Knows nothing of polling."""
+"""PURE: how long to wait after a refusal. Knows nothing of polling."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
-MOST_S = 300.0
+MAX_S = 300.0
 
 
-def backoff_ms(streak: int, first_s: float, rng: random.Random, *, most_s: float = MOST_S) -> int:
-    """Full jitter over a bound that doubles with each refusal in a row, from `first_s` to `most_s`.
+@dataclass(frozen=True, slots=True)
+class BackoffPolicy:
+    """`first_s`: the bound after the first failure, in seconds."""
 
-    At least a tenth of the bound is waited, so that a refusal is never answered by an immediate retry.
-    """
-    bound = min(most_s, first_s * 2 ** min(max(streak, 1) - 1, 30))
-    return round(1000 * rng.uniform(bound / 10, bound))
+    first_s: float
+    rng: random.Random
+
+    def wait_ms(self, consecutive_failures: int, *, max_s: float = MAX_S) -> int:
+        """Return how long to wait: full jitter over a bound that doubles with each failure, up to `max_s`.
+
+        At least a tenth of the bound is waited, so that a refusal is never answered by an immediate retry.
+        """
+        bound = min(max_s, self.first_s * 2 ** min(max(consecutive_failures, 1) - 1, 30))
+        return round(1000 * self.rng.uniform(bound / 10, bound))

@@ -1,109 +1,103 @@
-"""Pure: pausing and resuming. Nothing new is sent meanwhile; what runs is followed, intake goes on.
+"""PURE: pausing and resuming. Nothing new is sent in between; polling and intake continue. Times in ms.
 
-A plan, and the step that writes an operation as `submitting`, check both pauses' records: a pause that is
-committed before either of them wins. What waits for a pause's end is parked beside the due set, and goes
-back there in the step that ends the pause. Times in ms.
+A plan, and the step that writes an operation as `submitting`, expect both pauses' records: a pause that is
+committed before either of them wins. Entries that wait for a pause's end are parked beside the due set and
+return there in the step that ends the pause.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from config.timestamps import timestamp
-from tasks.ledger.change_set import Changes, Event
-from tasks.ledger.due import Due, DueKind
-from tasks.ledger.pauses import EVERYTHING, Act, Pause, Pauses
-from tasks.ledger.records import Cluster, Record
+from tasks.ledger.change_entries import Index, Listed, Park, Unpark
+from tasks.ledger.change_set import ChangeSet, DueRule
+from tasks.ledger.due import Due
+from tasks.ledger.events import Event, Level
+from tasks.ledger.pauses import EVERYTHING, Pause, PauseEvent, Pauses
+from tasks.ledger.record import Record
+from tasks.ledger.records import Cluster
 from tasks.state_machine import circuit_breaker
 
 BY_TIME = "its end time"
-MOST_UNTOLD = 50
+MAX_UNLOGGED = 50
 
 
-def pause(record: Pause, *, by: str, why: str | None, until: int | None, now: int) -> Changes:
-    """From this commit on nothing new is sent in the record's scope. Replaces a pause that is there."""
-    act = Act(event="paused", at=now, by=by, why=why, until=until)
-    changes = Changes(paused={record.scope: now})
-    update = {"paused": True, "by": by, "why": why, "since": now, "until": until}
-    changes.put(_with_act(record.model_copy(update=update), act))
-    changes.due[_due(record)] = now
-    changes.tell(_event(record, act, noted=True))
+def pause(record: Pause, *, by: str, reason: str | None, until: int | None, now: int) -> ChangeSet:
+    """Pause the record's scope from this commit on. Replaces a pause that is in force."""
+    made = PauseEvent(event="paused", at=now, by=by, reason=reason, until=until)
+    update = {"paused": True, "by": by, "reason": reason, "since": now, "until": until}
+    changes = ChangeSet()
+    changes.write(_with_unlogged(record.model_copy(update=update), made))
+    changes.add(Listed(Index.PAUSED, record.scope, now))
+    changes.schedule(record.due, now)
+    changes.record(_event(record, made, in_journal=True))
     return changes
 
 
-def resume(record: Pause, cluster: Cluster | None, *, by: str, now: int) -> Changes | None:
-    """Lift the pause, and close the open breakers of `cluster` if that is what is resumed.
+def resume(record: Pause, cluster: Cluster | None, *, by: str, now: int) -> ChangeSet | None:
+    """Lift the pause, and close the open breakers of `cluster` if it is the one that is resumed.
 
-    None if there is nothing to lift.
+    Returns None if there is nothing to lift.
     """
     broken = cluster is not None and circuit_breaker.is_open(cluster)
     if not record.paused and not broken:
         return None
-    changes = _lifted(record, by=by, now=now) if record.paused else Changes()
-    if cluster is not None and broken:
-        changes.put(circuit_breaker.closed_by_hand(changes, cluster, by=by))
-        changes.sooner[Due(DueKind.CLUSTER, cluster.cluster_id)] = now
+    changes = ChangeSet()
     if record.paused:
-        # Not told yet: a worker's log is to have it.
-        changes.due[_due(record)] = now
+        changes.write(_lift(changes, record, by=by, now=now))
+        # A worker's log is to have it too.
+        changes.schedule(record.due, now)
+    if cluster is not None and broken:
+        changes.write(circuit_breaker.close_by_hand(changes, cluster, by=by))
+        changes.schedule(cluster.due, now, DueRule.NO_LATER)
     return changes
 
 
-def look_at(record: Pause, now: int) -> Changes:
-    """For a worker: lift the pause when its time is over, and put into the log what only the ledger knows."""
-    untold = record.untold
+def apply_due(record: Pause, now: int) -> ChangeSet:
+    """Lift the pause if its time is over, and log what only the ledger knows; for a worker."""
+    changes, current, unlogged = ChangeSet(), record, record.unlogged
     if record.paused and not record.in_force(now):
-        changes = _lifted(record, by=BY_TIME, now=now)
-        (lifted,) = changes.puts
-        changes.puts = [lifted.model_copy(update={"untold": ()})]
-        changes.due[_due(record)] = None
-    else:
-        changes = Changes()
-        changes.put(record.model_copy(update={"untold": ()}))
-        changes.due[_due(record)] = record.until if record.paused else None
-    changes.events[:0] = [_event(record, act, noted=False) for act in untold]
+        current = _lift(changes, record, by=BY_TIME, now=now)
+    changes.write(current.model_copy(update={"unlogged": ()}))
+    changes.schedule(record.due, current.until if current.paused else None)
+    changes.events[:0] = [_event(record, one, in_journal=False) for one in unlogged]
     return changes
 
 
-def park(due: Due, pauses: Pauses, by: Pause, *checks: Record) -> Changes:
-    """Let `due` rest until the pause `by` ends."""
-    changes = Changes(checks=[*checks, *pauses.records], parked=[(by.scope, due)])
-    changes.due[due] = None
+def park(due: Due, pauses: Pauses, by: Pause, now: int, *expected: Record) -> ChangeSet:
+    """Take `due` out of the due set until the pause `by` ends."""
+    changes = ChangeSet(expected=[*expected, *pauses.records])
+    changes.add(Park(by.scope, due, now))
+    changes.schedule(due, None)
     return changes
 
 
-def text_of(pause: Pause) -> str:
-    """For people: what is paused, by whom, since when, until when and why."""
+def describe(pause: Pause) -> str:
+    """Return for people what is paused, by whom, since when, until when and why."""
     what = "everything" if pause.scope == EVERYTHING else f"cluster {pause.scope}"
-    since = timestamp(pause.since)
     until = "until it is resumed" if pause.until is None else f"until {timestamp(pause.until)}"
-    because = "" if pause.why is None else f": {pause.why}"
-    return f"pause: {what} is paused by {pause.by} since {since}, {until}{because}"
+    reason = "" if pause.reason is None else f": {pause.reason}"
+    return f"pause: {what} is paused by {pause.by} since {timestamp(pause.since)}, {until}{reason}"
 
 
-def _lifted(record: Pause, *, by: str, now: int) -> Changes:
-    act = Act(event="resumed", at=now, by=by)
-    changes = Changes(paused={record.scope: None}, unparked={record.scope: now})
-    changes.put(_with_act(record.model_copy(update={"paused": False, "until": None}), act))
-    changes.tell(_event(record, act, noted=True))
-    return changes
+def _lift(changes: ChangeSet, record: Pause, *, by: str, now: int) -> Pause:
+    lifted = PauseEvent(event="resumed", at=now, by=by)
+    changes.add(Listed(Index.PAUSED, record.scope, None), Unpark(record.scope, now))
+    changes.record(_event(record, lifted, in_journal=True))
+    return _with_unlogged(record.model_copy(update={"paused": False, "until": None}), lifted)
 
 
-def _with_act(record: Pause, act: Act) -> Pause:
-    return record.model_copy(update={"untold": (*record.untold, act)[-MOST_UNTOLD:]})
+def _with_unlogged(record: Pause, event: PauseEvent) -> Pause:
+    return record.model_copy(update={"unlogged": (*record.unlogged, event)[-MAX_UNLOGGED:]})
 
 
-def _event(record: Pause, act: Act, *, noted: bool) -> Event:
-    fields: dict[str, Any] = {
+def _event(record: Pause, event: PauseEvent, *, in_journal: bool) -> Event:
+    fields: dict[str, object] = {
         "scope": record.scope,
         "cluster_id": None if record.scope == EVERYTHING else record.scope,
-        "by": act.by,
-        "why": act.why,
-        "since": timestamp(act.at),
-        "until": None if act.until is None else timestamp(act.until),
+        "by": event.by,
+        "reason": event.reason,
+        "since": timestamp(event.at),
+        "until": None if event.until is None else timestamp(event.until),
     }
-    return Event(act.event, "warning" if act.event == "paused" else "info", fields=fields, noted=noted)
-
-
-def _due(record: Pause) -> Due:
-    return Due(DueKind.PAUSE, record.scope)
+    level: Level = "warning" if event.event == "paused" else "info"
+    return Event(event.event, level, fields=fields, in_journal=in_journal)

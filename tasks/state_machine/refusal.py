@@ -1,10 +1,6 @@
-"""Pure: what an operation that started no job means for its requests, its cluster and the account."""
+"""PURE: an operation started no job: what that means for its requests, cluster and account. Times in ms."""
 
 from __future__ import annotations
-
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tasks.ehpc.errors import (
     AccountRefused,
@@ -15,159 +11,134 @@ from tasks.ehpc.errors import (
     Rejected,
     Shortage,
 )
-from tasks.ledger.change_set import Changes, Event
-from tasks.ledger.due import Due, DueKind
-from tasks.ledger.records import Account, Cluster, Operation, Refusal, Request, State
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.events import Event
+from tasks.ledger.record_values import Reason, State
+from tasks.ledger.records import Account, Operation, Request
+from tasks.ledger.snapshots import OperationSnapshot
 from tasks.state_machine import circuit_breaker
-from tasks.state_machine.backoff import backoff_ms
-from tasks.state_machine.next_step import stop_following, without_share
-from tasks.state_machine.request_outcome import enter_demand, write_request
+from tasks.state_machine.backoff import BackoffPolicy
+from tasks.state_machine.cluster_lock import release_cluster
+from tasks.state_machine.reconciliation import stop_polling
+from tasks.state_machine.request_outcome import enter_demand, leave_demand, write_request
+from tasks.state_machine.states import move
 
-WAITS_BY_CLUSTER = (Busy, NotAccepted, NotSent)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How the waiting after a refusal is drawn."""
-
-    first_s: float
-    rng: random.Random
+CLUSTER_WAITS = (Busy, NotAccepted, NotSent)
 
 
 def refuse(
-    operation: Operation,
-    requests: Sequence[Request],
-    cluster: Cluster,
-    account: Account,
+    snapshot: OperationSnapshot,
     error: EhpcError,
     *,
     now: int,
-    waiting: Waiting,
-    as_state: State = State.REFUSED,
-) -> Changes:
-    """The provider, or the way to it, has refused `operation`: nothing was made. The gate opens.
+    backoff: BackoffPolicy,
+    state: State = State.REFUSED,
+) -> ChangeSet:
+    """End an operation of which nothing was made, and release its cluster.
 
-    Its nodes go back to demand or end their request, by the class of `error` and by what each request
-    wishes for a shortage. `as_state` is ABSENT if it was not refused but proved not to have been taken.
+    Its nodes return to demand or end their request, by the class of `error` and by what each request wants
+    done about a shortage.
+
+    Args:
+        state: NOT_EXECUTED if it was not refused, but proven never to have been executed.
     """
-    changes = Changes()
-    refusal = Refusal(kind=error.kind, message=str(error), code=error.ret_code)
-    refused = operation.model_copy(update={"state": as_state, "refusal": refusal, "finished_at": now})
-    changes.put(refused)
-    changes.expire.append(refused)
-    changes.due[Due(DueKind.OPERATION, operation.operation_id)] = None
-    changes.held[operation.operation_id] = None
-    stop_following(changes, operation)
-    shared = len(operation.allocations) > 1
-    for request in requests:
-        _refuse_request(changes, request, operation, error, refusal, shared, now, waiting)
+    operation, cluster = snapshot.operation, snapshot.cluster
+    reason = reason_of(error)
+    refused = move(operation, state, reason=reason, finished_at=now)
+    changes = ChangeSet()
+    changes.write(refused)
+    changes.expiring.append(refused)
+    stop_polling(changes, operation)
+    for request in snapshot.served:
+        _refuse_request(changes, request, operation, error, reason, now, backoff)
     if isinstance(error, Rejected):
-        cluster = circuit_breaker.failed(changes, cluster, operation, requests, str(error), now)
-    _open_gate(changes, cluster, error, refusal, now, waiting)
+        cluster = circuit_breaker.failed(changes, cluster, operation, snapshot.served, str(error), now)
+    update: dict[str, object] = {"wait_reason": None, "consecutive_failures": 0}
+    if isinstance(error, CLUSTER_WAITS):
+        failures = cluster.consecutive_failures + 1
+        not_before = now + backoff.wait_ms(failures)
+        update = {"wait_reason": reason, "consecutive_failures": failures, "not_before": not_before}
+    release_cluster(changes, operation, cluster, now, **update)
     if isinstance(error, AccountRefused):
-        changes.put(pause_account(account, refusal, now, waiting))
-        changes.tell(account_refused(account, refusal))
+        changes.write(block_account(snapshot.account, reason, now, backoff))
+        changes.record(account_blocked(snapshot.account, reason))
     alert = isinstance(error, AccountRefused) or (isinstance(error, Rejected) and error.alert)
-    changes.tell(
-        Event(
-            f"operation_{as_state.value}",
-            "error" if alert else "warning",
-            requests=operation.request_ids,
-            fields={
-                "operation_id": operation.operation_id,
-                "cluster_id": operation.cluster_id,
-                "zone": operation.zone,
-                "node_count": operation.node_count,
-                "kind": error.kind,
-                "ret_code": error.ret_code,
-                "message": str(error),
-            },
-        )
-    )
+    fields = {"kind": error.kind, "ret_code": error.ret_code, "message": str(error)}
+    changes.record(refused.event(f"operation_{state.value}", "error" if alert else "warning", **fields))
     return changes
 
 
+def reason_of(error: EhpcError) -> Reason:
+    return Reason(kind=error.kind, message=str(error), code=error.ret_code)
+
+
 def _refuse_request(
-    changes: Changes,
+    changes: ChangeSet,
     request: Request,
     operation: Operation,
     error: EhpcError,
-    refusal: Refusal,
-    shared: bool,
+    reason: Reason,
     now: int,
-    waiting: Waiting,
+    backoff: BackoffPolicy,
 ) -> None:
-    share = next(share for share in request.shares if share.operation_id == operation.operation_id)
-    back = without_share(request, operation).model_copy(
-        update={"refusals": request.refusals + 1, "last_refusal": refusal}
-    )
+    nodes = request.assignment_in(operation.operation_id).node_count
+    update = {"refusals": request.refusals + 1, "last_reason": reason}
+    back = request.without_assignment(operation).model_copy(update=update)
     if back.ended or back.cancelled:
         write_request(changes, back, now)
         return
-    back = _by_class(back, share.node_count, error, shared, now, waiting)
-    if back.wanted:
+    unassigned = request.unassigned_nodes + nodes
+    if isinstance(error, Rejected):
+        back = back.model_copy(update={"unassigned_nodes": 0})
+    elif isinstance(error, Shortage):
+        shared = len(operation.allocations) > 1
+        back = back.model_copy(update=_after_shortage(back, nodes, unassigned, shared, now, backoff))
+    else:
+        back = back.model_copy(update={"unassigned_nodes": unassigned})
+    if back.unassigned_nodes:
         enter_demand(changes, back)
-    elif request.wanted:
-        changes.demand.append((operation.cluster_id, request.pool, request.request_id, None))
+    elif request.unassigned_nodes:
+        leave_demand(changes, request)
     write_request(changes, back, now)
 
 
-def _by_class(
-    request: Request, nodes: int, error: EhpcError, shared: bool, now: int, waiting: Waiting
-) -> Request:
-    if isinstance(error, Rejected):
-        return request.model_copy(update={"wanted": 0})
-    if isinstance(error, Shortage):
-        return _by_shortage(request, nodes, shared, now, waiting)
-    return request.model_copy(update={"wanted": request.wanted + nodes})
-
-
-def _by_shortage(request: Request, nodes: int, shared: bool, now: int, waiting: Waiting) -> Request:
-    wanted = request.wanted + nodes
+def _after_shortage(
+    request: Request, nodes: int, unassigned: int, shared: bool, now: int, backoff: BackoffPolicy
+) -> dict[str, object]:
+    """Return the fields of a request that change when the provider had too few nodes for `nodes` of it."""
     if shared:
         # Too few for all of them together says nothing about each.
-        return request.model_copy(update={"wanted": wanted, "alone": True})
-    match request.form.on_shortage:
+        return {"unassigned_nodes": unassigned, "exclusive": True}
+    match request.valid_spec.on_shortage:
         case "fail":
-            return request.model_copy(update={"wanted": 0})
-        # Nodes that are named are bought in one call or not at all.
-        case "partial" if nodes == 1 or request.form.goes_alone:
-            return request.model_copy(update={"wanted": 0})
+            return {"unassigned_nodes": 0}
+        # Named nodes are bought in one call or not at all.
+        case "partial" if nodes == 1 or request.valid_spec.exclusive:
+            return {"unassigned_nodes": 0}
         case "partial":
-            return request.model_copy(update={"wanted": wanted, "most_at_once": nodes // 2})
+            return {"unassigned_nodes": unassigned, "max_nodes_per_call": nodes // 2}
         case _:
-            streak = request.streak + 1
-            not_before = now + backoff_ms(streak, waiting.first_s, waiting.rng)
-            return request.model_copy(update={"wanted": wanted, "streak": streak, "not_before": not_before})
+            failures = request.consecutive_failures + 1
+            return {
+                "unassigned_nodes": unassigned,
+                "consecutive_failures": failures,
+                "not_before": now + backoff.wait_ms(failures),
+            }
 
 
-def _open_gate(
-    changes: Changes, cluster: Cluster, error: EhpcError, refusal: Refusal, now: int, waiting: Waiting
-) -> None:
-    at = now
-    update: dict[str, object] = {"gate": None, "waits_for": None, "streak": 0}
-    if isinstance(error, WAITS_BY_CLUSTER):
-        streak = cluster.streak + 1
-        at = now + backoff_ms(streak, waiting.first_s, waiting.rng)
-        update = {"gate": None, "waits_for": refusal, "streak": streak, "not_before": at}
-    changes.put(cluster.model_copy(update=update))
-    changes.due[Due(DueKind.CLUSTER, cluster.cluster_id)] = at
+def account_blocked(account: Account, reason: Reason) -> Event:
+    """Return the event that the provider blocks the account; only the first goes to the journal."""
+    fields: dict[str, object] = {"ret_code": reason.code, "message": reason.message}
+    return Event("account_blocked", "error", fields=fields, in_journal=account.blocked_since is None)
 
 
-def account_refused(account: Account, refusal: Refusal) -> Event:
-    """That the account is refused: noted once, and logged with every try."""
-    fields: dict[str, object] = {"ret_code": refusal.code, "message": refusal.message}
-    return Event("account_refused", "error", fields=fields, noted=account.refused_since is None)
-
-
-def pause_account(account: Account, refusal: Refusal, now: int, waiting: Waiting) -> Account:
-    """The provider refuses the account as a whole: nothing is sent until one more try is let through."""
-    streak = account.streak + 1
-    return account.model_copy(
-        update={
-            "refused_since": account.refused_since or now,
-            "not_before": now + backoff_ms(streak, waiting.first_s, waiting.rng),
-            "streak": streak,
-            "refusal": refusal,
-        }
-    )
+def block_account(account: Account, reason: Reason, now: int, backoff: BackoffPolicy) -> Account:
+    """Return the account blocked: nothing is sent until one more attempt is let through."""
+    failures = account.consecutive_failures + 1
+    update = {
+        "blocked_since": account.blocked_since or now,
+        "not_before": now + backoff.wait_ms(failures),
+        "consecutive_failures": failures,
+        "reason": reason,
+    }
+    return account.model_copy(update=update)

@@ -1,157 +1,147 @@
-"""Pure: when a request has ended, and what is written back."""
+"""PURE: when a request has ended, and the outcome that is written back. Times in ms."""
 
 from __future__ import annotations
 
 from config.timestamps import timestamp
 from tasks.contract.outcome import Outcome, OutcomeError, OutcomeOperation, OutcomeStatus
-from tasks.ledger.change_set import Changes, Event
-from tasks.ledger.due import Due, DueKind
-from tasks.ledger.records import WITH_JOB, Refusal, Request, Share, State
+from tasks.ledger.change_entries import Dequeue, Enqueue
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.events import Event, Level
+from tasks.ledger.outcome_entries import Publish, PublishLateNodes
+from tasks.ledger.record_values import WITH_JOB, Assignment, Reason, State
+from tasks.ledger.records import Request
 
-FOR_GOOD = frozenset({"invalid", "rejected", "wrong_zone", "conflict", "guardrail"})
-DEADLINE = Refusal(
-    kind="deadline", message="the request's deadline passed before all of its nodes were there"
-)
-CANCELLED = Refusal(kind="cancelled", message="the request was cancelled")
+PERMANENT = frozenset({"invalid", "rejected", "wrong_zone", "conflict", "limit"})
+DEADLINE = Reason(kind="deadline", message="the request's deadline passed before all of its nodes were there")
+CANCELLED = Reason(kind="cancelled", message="the request was cancelled")
 
 
-def write_request(changes: Changes, request: Request, now: int) -> Request:
-    """Put `request` into `changes`, ended if there is nothing left to wait for, and give it back."""
-    if not request.ended and request.wanted == 0 and not request.live_shares:
+def write_request(changes: ChangeSet, request: Request, now: int) -> Request:
+    """Write `request`, ended if nothing is left to wait for, and return it."""
+    if not request.ended and request.unassigned_nodes == 0 and not request.live_assignments:
         return end_request(changes, request, _status(request), now)
-    changes.put(request)
-    if request.ended and not request.live_shares:
-        changes.expire.append(request)
+    changes.write(request)
+    if request.ended and not request.live_assignments:
+        changes.expiring.append(request)
     return request
 
 
-def end_request(changes: Changes, request: Request, status: OutcomeStatus, now: int) -> Request:
-    """End `request` as `status`: outcome, waiting producers, history. Its running jobs go on."""
-    waiting = request.wanted > 0
-    ended = request.model_copy(update={"status": status, "finished_at": now, "wanted": 0})
+def end_request(changes: ChangeSet, request: Request, status: OutcomeStatus, now: int) -> Request:
+    """End `request` as `status`, with outcome, subscribers and history. Its running jobs continue."""
+    ended = request.model_copy(update={"status": status, "finished_at": now, "unassigned_nodes": 0})
     outcome = outcome_of(ended)
-    changes.put(ended)
-    changes.outcomes.append(outcome)
-    changes.ended_at[ended.request_id] = now
-    if waiting:
+    changes.write(ended)
+    changes.add(Publish(outcome, now))
+    if request.unassigned_nodes > 0:
         leave_demand(changes, request)
-    if not ended.live_shares:
-        changes.expire.append(ended)
-    changes.tell(
-        Event(
-            "request_finished",
-            "info" if status == "succeeded" else "warning",
-            requests=(ended.request_id,),
-            fields={
-                "status": status,
-                "nodes_requested": outcome.nodes_requested,
-                "nodes_added": outcome.nodes_added,
-                "duration_s": outcome.duration_s,
-                "error": ended.last_refusal.model_dump() if outcome.error and ended.last_refusal else None,
-            },
-        )
-    )
+    if not ended.live_assignments:
+        changes.expiring.append(ended)
+    fields = {
+        "status": status,
+        "nodes_requested": outcome.nodes_requested,
+        "nodes_added": outcome.nodes_added,
+        "duration_s": outcome.duration_s,
+        "error": ended.last_reason.model_dump() if outcome.error and ended.last_reason else None,
+    }
+    level: Level = "info" if status == "succeeded" else "warning"
+    changes.record(Event("request_finished", level, (ended.request_id,), fields))
     return ended
 
 
-def expire_request(changes: Changes, request: Request, now: int) -> None:
-    """At the deadline: the request takes no further nodes and ends; what runs is followed all the same."""
-    timed_out = request.model_copy(update={"last_refusal": request.last_refusal or DEADLINE})
+def reject(changes: ChangeSet, request: Request, reason: Reason, now: int) -> Request:
+    """Take from a request that waits what it still wants, for a permanent reason; it may end with that."""
+    leave_demand(changes, request)
+    return write_request(
+        changes, request.model_copy(update={"unassigned_nodes": 0, "last_reason": reason}), now
+    )
+
+
+def expire_request(changes: ChangeSet, request: Request, now: int) -> None:
+    """End a request at its deadline; its running jobs are polled all the same."""
+    timed_out = request.model_copy(update={"last_reason": request.last_reason or DEADLINE})
     end_request(changes, timed_out, "timed_out", now)
 
 
-def cancel_request(changes: Changes, request: Request, now: int, *, by: str) -> None:
-    """Take no further nodes. Ends at once if nothing has been sent; the provider has no way to cancel."""
-    changes.tell(Event("request_cancelled", requests=(request.request_id,), fields={"by": by}))
-    if request.wanted:
+def cancel_request(changes: ChangeSet, request: Request, now: int, *, by: str) -> None:
+    """Assign no further nodes. The request ends now if nothing was sent: the provider cannot cancel."""
+    changes.record(Event("request_cancelled", requests=(request.request_id,), fields={"by": by}))
+    if request.unassigned_nodes:
         leave_demand(changes, request)
-    refusal = request.last_refusal or CANCELLED
-    cancelled = request.model_copy(update={"cancelled": True, "wanted": 0, "last_refusal": refusal})
-    if any(share.state is not State.PLANNED for share in cancelled.live_shares):
-        changes.put(cancelled)
+    reason = request.last_reason or CANCELLED
+    update = {"cancelled": True, "unassigned_nodes": 0, "last_reason": reason}
+    cancelled = request.model_copy(update=update)
+    if any(part.state is not State.PLANNED for part in cancelled.live_assignments):
+        changes.write(cancelled)
         return
     end_request(changes, cancelled, "cancelled", now)
 
 
-def report_late_nodes(changes: Changes, request: Request, share: Share) -> None:
-    """Nodes came for a request that had ended at its deadline: nobody else would hear of them."""
-    changes.late.append(outcome_of(request))
-    changes.tell(
-        Event(
-            "late_nodes",
-            "warning",
-            requests=(request.request_id,),
-            fields={
-                "operation_id": share.operation_id,
-                "job_id": share.job_id,
-                "nodes_added": share.nodes_added,
-            },
-        )
-    )
+def report_late_nodes(changes: ChangeSet, request: Request, assignment: Assignment) -> None:
+    """Publish nodes that came after the request had ended at its deadline."""
+    changes.add(PublishLateNodes(outcome_of(request)))
+    names = ("operation_id", "job_id", "nodes_added")
+    fields = {name: getattr(assignment, name) for name in names}
+    changes.record(Event("late_nodes", "warning", (request.request_id,), fields))
 
 
-def leave_demand(changes: Changes, request: Request) -> None:
-    form = request.form
-    changes.demand.append((form.cluster_id, request.pool, request.request_id, None))
+def leave_demand(changes: ChangeSet, request: Request) -> None:
+    changes.add(Dequeue(request.valid_spec.cluster_id, request.pool, request.request_id))
 
 
-def enter_demand(changes: Changes, request: Request) -> None:
-    """Wait again, at the place of the first arrival."""
-    form = request.form
-    changes.demand.append((form.cluster_id, request.pool, request.request_id, request.accepted_at))
+def enter_demand(changes: ChangeSet, request: Request, position: int | None = None) -> None:
+    """Have the request wait, at the place of its first arrival unless `position` says otherwise."""
+    at = request.accepted_at if position is None else position
+    changes.add(Enqueue(request.valid_spec.cluster_id, request.pool, request.request_id, at))
 
 
 def _status(request: Request) -> OutcomeStatus:
     added = request.nodes_added
-    if added >= request.form.node_count:
+    if added >= request.valid_spec.node_count:
         return "succeeded"
     if request.cancelled:
         return "cancelled"
     if added:
         return "partially_succeeded"
-    refusal = request.last_refusal
-    return "rejected" if refusal is not None and refusal.kind in FOR_GOOD else "failed"
+    reason = request.last_reason
+    return "rejected" if reason is not None and reason.kind in PERMANENT else "failed"
 
 
 def outcome_of(request: Request) -> Outcome:
-    """The outcome of an ended request, as it stands."""
+    """Return the outcome of an ended request. Raises ValueError for one that has not ended."""
     if request.status is None or request.finished_at is None:
         raise ValueError(f"request {request.request_id} has not ended and has no outcome")
-    form = request.asked
-    refusal = None if request.status == "succeeded" else request.last_refusal
+    spec = request.spec
+    reason = None if request.status == "succeeded" else request.last_reason
     return Outcome(
         request_id=request.request_id,
-        cluster_id=form.cluster_id if form else None,
-        zone=form.zone if form else None,
-        node_role=form.node_role if form else None,
+        cluster_id=spec.cluster_id if spec else None,
+        zone=spec.zone if spec else None,
+        node_role=spec.node_role if spec else None,
         status=request.status,
-        nodes_requested=form.node_count if form else None,
+        nodes_requested=spec.node_count if spec else None,
         nodes_added=request.nodes_added,
-        node_ids=[node_id for share in request.shares for node_id in share.node_ids],
-        operations=[_operation(share) for share in request.shares if share.job_id is not None],
+        node_ids=[node_id for part in request.assignments for node_id in part.node_ids],
+        operations=[_operation(part) for part in request.assignments if part.job_id is not None],
         refusals=request.refusals,
-        error=refusal and OutcomeError(code=refusal.code, kind=refusal.kind, message=refusal.message),
-        requested_by=form.requested_by if form else None,
+        error=reason and OutcomeError(code=reason.code, kind=reason.kind, message=reason.message),
+        requested_by=spec.requested_by if spec else None,
         accepted_at=timestamp(request.accepted_at),
         finished_at=timestamp(request.finished_at),
         duration_s=max(0, request.finished_at - request.accepted_at) / 1000,
     )
 
 
-def _operation(share: Share) -> OutcomeOperation:
-    status = share.state if share.state in WITH_JOB else State.HELD
+def _operation(assignment: Assignment) -> OutcomeOperation:
+    status = assignment.state if assignment.state in WITH_JOB else State.HELD
+    submitted_at, finished_at = assignment.submitted_at, assignment.finished_at
     return OutcomeOperation.model_validate(
         {
-            "operation_id": share.operation_id,
-            "job_id": share.job_id,
-            "node_count": share.node_count,
+            "operation_id": assignment.operation_id,
+            "job_id": assignment.job_id,
+            "node_count": assignment.node_count,
             "status": status.value,
-            "error_codes": share.error_codes,
-            "submitted_at": None if share.submitted_at is None else timestamp(share.submitted_at),
-            "finished_at": None if share.finished_at is None else timestamp(share.finished_at),
+            "error_codes": assignment.error_codes,
+            "submitted_at": None if submitted_at is None else timestamp(submitted_at),
+            "finished_at": None if finished_at is None else timestamp(finished_at),
         }
     )
-
-
-def deadline_of(request: Request) -> Due:
-    return Due(DueKind.REQUEST, request.request_id)

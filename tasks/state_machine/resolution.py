@@ -1,20 +1,20 @@
-"""Pure: what a person decides about a held operation, and what it is decided by."""
+"""PURE: an operator decides about a held operation. Times in ms."""
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from config.timestamps import timestamp
-from tasks.ledger.change_set import Changes
-from tasks.ledger.records import Account, Cluster, Operation, Request, State
-from tasks.state_machine import next_step
-from tasks.state_machine.decision import NotTaken
-from tasks.state_machine.refusal import Waiting, refuse
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.record_values import State
+from tasks.ledger.records import Operation
+from tasks.ledger.snapshots import OperationSnapshot
+from tasks.state_machine.acceptance import accept
+from tasks.state_machine.backoff import BackoffPolicy
+from tasks.state_machine.decision import ProvenNotExecuted
+from tasks.state_machine.refusal import refuse
 
-AT_ONCE = Waiting(first_s=0.0, rng=random.Random(0))
+NO_WAIT = BackoffPolicy(first_s=0.0, rng=random.Random(0))
 
 
 class CannotResolve(ValueError):  # noqa: N818 - says what cannot be done
@@ -22,20 +22,23 @@ class CannotResolve(ValueError):  # noqa: N818 - says what cannot be done
 
 
 def adopt(
-    operation: Operation,
-    requests: Sequence[Request],
-    cluster: Cluster,
+    snapshot: OperationSnapshot,
     owners: Mapping[str, str],
     *,
     job_id: str,
     by: str,
-    why: str | None,
+    reason: str | None,
     now: int,
-) -> Changes:
-    """The job is this operation's; it is followed from now on. `owners`: operations by known job.
+) -> ChangeSet:
+    """Give the job to the held operation; it is polled from now on.
 
-    Raises CannotResolve if the operation is not held, or the job is another's.
+    Args:
+        owners: the operation that owns each known job of the cluster.
+
+    Raises:
+        CannotResolve: the operation is not held, or the job is another's.
     """
+    operation = snapshot.operation
     _check_held(operation)
     owner = owners.get(job_id)
     if owner is not None and owner != operation.operation_id:
@@ -43,62 +46,23 @@ def adopt(
             f"job {job_id} belongs to operation {owner}, and a job has one operation for good"
         )
     found = operation.model_copy(update={"job_id": job_id})
-    told_as = next_step.event("operation_adopted", found, by=by, why=why)
-    return next_step.started(operation, requests, cluster, job_id=job_id, look_at=now, told_as=told_as)
+    event = found.event("operation_adopted", by=by, reason=reason)
+    return accept(operation, snapshot.served, snapshot.cluster, job_id=job_id, poll_at=now, event=event)
 
 
-def never_happened(
-    operation: Operation,
-    requests: Sequence[Request],
-    cluster: Cluster,
-    account: Account,
-    *,
-    by: str,
-    why: str | None,
-    now: int,
-) -> Changes:
-    """The provider never took it: its nodes are asked for again. Raises CannotResolve if it is not held."""
+def not_executed(snapshot: OperationSnapshot, *, by: str, reason: str | None, now: int) -> ChangeSet:
+    """Return the nodes of a held operation to demand: the provider never executed it.
+
+    Raises:
+        CannotResolve: the operation is not held.
+    """
+    operation = snapshot.operation
     _check_held(operation)
-    decided = NotTaken(f"{by} has decided that it never happened" + (f": {why}" if why else ""))
-    changes = refuse(
-        operation,
-        requests,
-        cluster,
-        account,
-        decided,
-        now=now,
-        waiting=AT_ONCE,
-        as_state=State.ABSENT,
-    )
-    changes.tell(next_step.event("operation_resolved", operation, by=by, why=why, decision="never happened"))
+    why = f": {reason}" if reason else ""
+    decided = ProvenNotExecuted(f"{by} has decided that it was not executed{why}")
+    changes = refuse(snapshot, decided, now=now, backoff=NO_WAIT, state=State.NOT_EXECUTED)
+    changes.record(operation.event("operation_resolved", by=by, reason=reason, decision="not_executed"))
     return changes
-
-
-def evidence_of(operation: Operation, held_since: int | None) -> dict[str, Any]:
-    """What was sent and when, what was there before, and what may have come of it."""
-    return {
-        "operation_id": operation.operation_id,
-        "state": operation.state.value,
-        "held_since": None if held_since is None else timestamp(held_since),
-        "because": operation.held_because,
-        "cluster_id": operation.cluster_id,
-        "zone": operation.zone,
-        "sent_at": None if operation.sent_at is None else timestamp(operation.sent_at),
-        "sent": None if operation.body is None else json.loads(operation.body),
-        "node_count": operation.node_count,
-        "answer": None if operation.doubt is None else operation.doubt.reason,
-        "job_id": operation.job_id,
-        "baseline": None if operation.baseline is None else list(operation.baseline),
-        "candidates": [
-            {
-                **candidate.model_dump(exclude={"created_at"}),
-                "created_at": None if candidate.created_at is None else timestamp(candidate.created_at),
-                "nodes": len(candidate.node_ids),
-            }
-            for candidate in operation.candidates
-        ],
-        "requests": {part.request_id: part.node_count for part in operation.allocations},
-    }
 
 
 def _check_held(operation: Operation) -> None:

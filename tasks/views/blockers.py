@@ -1,4 +1,4 @@
-"""All that keeps new operations from being sent: people's pauses, open breakers, a refused account."""
+"""What blocks new operations: pauses, open circuit breakers, a blocked account."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ Kind = Literal["pause", "breaker", "account"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """One of them. `scope`: EVERYTHING or a cluster's id; `text`: the whole of it as a sentence.
+class Blocker:
+    """One of them.
 
-    `until`: when it lifts by itself, or when it is tried again; None if only a person ends it.
+    Fields:
+        scope: EVERYTHING or a cluster's id.
+        until: when it ends, or the next attempt is made; None if only an operator ends it.
+        text: all of it in a sentence.
     """
 
     kind: Kind
     scope: str
     by: str
-    why: str | None
+    reason: str | None
     since: str
     until: str | None
     text: str
@@ -34,56 +37,58 @@ class Stop:
         return asdict(self)
 
 
-async def read_stops(ledger: Ledger) -> list[Stop]:
-    """All that are in force, those of everything first."""
-    pauses = [await ledger.pause(scope) for scope in await ledger.overview.paused_scopes()]
-    clusters = [await ledger.cluster(cluster_id) for cluster_id in await ledger.overview.broken_clusters()]
-    return stops_of(pauses, clusters, await ledger.account(), ledger.clock.now_ms())
+async def read_blockers(ledger: Ledger) -> list[Blocker]:
+    """Return all that are in force, those of everything first."""
+    paused = [await ledger.pause(scope) for scope in await ledger.overview.paused_scopes()]
+    broken = [await ledger.cluster(cluster_id) for cluster_id in await ledger.overview.broken_clusters()]
+    return blockers_of(paused, broken, await ledger.account(), ledger.clock.now_ms())
 
 
-def stops_of(pauses: Sequence[Pause], clusters: Iterable[Cluster], account: Account, now: int) -> list[Stop]:
-    found = [_pause(pause) for pause in pauses if pause.in_force(now)]
-    if account.refused_since is not None:
+def blockers_of(
+    paused: Sequence[Pause], clusters: Iterable[Cluster], account: Account, now: int
+) -> list[Blocker]:
+    found = [_pause(pause) for pause in paused if pause.in_force(now)]
+    if account.blocked_since is not None:
         found.append(_account(account))
     for cluster in clusters:
         found += _breakers(cluster)
-    return sorted(found, key=lambda stop: (stop.scope != EVERYTHING, stop.scope))
+    return sorted(found, key=lambda blocker: (blocker.scope != EVERYTHING, blocker.scope))
 
 
 def account_text(account: Account) -> str:
-    said = "" if account.refusal is None else f": {account.refusal.message}"
-    return f"the account is refused, tried again {timestamp(account.not_before)}{said}"
+    detail = "" if account.reason is None else f": {account.reason.message}"
+    return f"the provider blocks the account, next attempt at {timestamp(account.not_before)}{detail}"
 
 
-def _pause(pause: Pause) -> Stop:
+def _pause(pause: Pause) -> Blocker:
     until = None if pause.until is None else timestamp(pause.until)
-    text = pauses.text_of(pause)
-    return Stop("pause", pause.scope, pause.by, pause.why, timestamp(pause.since), until, text)
+    since = timestamp(pause.since)
+    return Blocker("pause", pause.scope, pause.by, pause.reason, since, until, pauses.describe(pause))
 
 
-def _account(account: Account) -> Stop:
-    return Stop(
+def _account(account: Account) -> Blocker:
+    return Blocker(
         "account",
         EVERYTHING,
         "the provider",
-        None if account.refusal is None else account.refusal.message,
-        timestamp(account.refused_since or 0),
+        None if account.reason is None else account.reason.message,
+        timestamp(account.blocked_since or 0),
         timestamp(account.not_before),
         account_text(account),
     )
 
 
-def _breakers(cluster: Cluster) -> list[Stop]:
+def _breakers(cluster: Cluster) -> list[Blocker]:
     return [
-        Stop(
+        Blocker(
             "breaker",
             cluster.cluster_id,
-            "the breaker",
-            broken.said,
-            timestamp(broken.since),
-            timestamp(broken.until),
-            circuit_breaker.text_of(broken),
+            "the circuit breaker",
+            breaker.last_error,
+            timestamp(breaker.since),
+            timestamp(breaker.until),
+            circuit_breaker.describe(breaker),
         )
-        for broken in cluster.breakers.values()
-        if broken.is_open
+        for breaker in cluster.breakers.values()
+        if breaker.is_open
     ]

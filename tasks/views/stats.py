@@ -1,4 +1,4 @@
-"""Pure: how long a pool's operations take, and how many of them fail."""
+"""How long a pool's operations take, and how many of them fail."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from config.timestamps import timestamp
-from tasks.ledger.durations import Duration, Pool, percentile
+from tasks.ledger.durations import Duration, percentile
+from tasks.ledger.pools import Pool
 
 
-def figures(pool: Pool, durations: Sequence[Duration]) -> dict[str, Any]:
-    """Of the operations that are kept, at most the last hundred: only those that succeeded tell how long."""
-    took = [one.ms for one in durations if one.ok]
+def pool_stats(pool: Pool, durations: Sequence[Duration]) -> dict[str, Any]:
+    """Return statistics of at most the last hundred operations; durations are of those that succeeded."""
+    succeeded = [one.ms for one in durations if one.ok]
     failed = sum(not one.ok for one in durations)
     return {
         "cluster_id": pool.cluster_id,
@@ -21,8 +22,8 @@ def figures(pool: Pool, durations: Sequence[Duration]) -> dict[str, Any]:
         "operations": len(durations),
         "failed": failed,
         "failure_rate": round(failed / len(durations), 4) if durations else None,
-        "p50_s": _seconds(percentile(took, 0.5)),
-        "p90_s": _seconds(percentile(took, 0.9)),
+        "p50_s": _seconds(percentile(succeeded, 0.5)),
+        "p90_s": _seconds(percentile(succeeded, 0.9)),
         "nodes_added": sum(one.nodes for one in durations),
         "since": timestamp(durations[0].at) if durations else None,
         "until": timestamp(durations[-1].at) if durations else None,

@@ -1,139 +1,173 @@
-"""Pure: where a request stands, and what it waits for, for people and programs that ask."""
+"""The state of a request, what it waits for, and the status document, for people and programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf, isinf
 from typing import Any
 
 from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import Pauses
-from tasks.ledger.records import Account, Cluster, Operation, Request, State
-from tasks.quota.rate_limiter import USED_UP
-from tasks.state_machine import circuit_breaker
-from tasks.state_machine.pauses import text_of as pause_text
+from tasks.ledger.record_values import State
+from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.quota.rate_limiter import EXHAUSTED
+from tasks.state_machine import circuit_breaker, pauses
 from tasks.views.blockers import account_text
 
 SILENT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """`state`: waiting, in_progress, held, or the outcome's status; `why` says what is waited for."""
+class StatusReason:
+    """What a request waits for; `until`: its end, or the next attempt; `remedy`: a command that helps."""
+
+    kind: str
+    message: str
+    until: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatus:
+    """`state`: waiting, in_progress, held, or the outcome's status."""
 
     state: str
-    why: str | None
+    reason: StatusReason | None = None
 
 
-def standing_of(
-    request: Request,
-    cluster: Cluster,
-    account: Account,
-    operations: Mapping[str, Operation],
-    now: int,
-    pauses: Pauses | None = None,
-    *,
-    resting_until: int | None = None,
-    silent_s: float = 0.0,
-) -> Standing:
-    """`resting_until`: when (ms) there are API calls for new operations again, None if there are now.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What else the status of a request depends on.
 
-    `silent_s`: for how long no worker has ticked.
+    Fields:
+        operations: those that serve the request, by id.
+        suspended_until: when there are API calls for new operations again (ms); None if there are now.
+        silent_s: for how many seconds no worker has ticked.
     """
+
+    cluster: Cluster
+    account: Account
+    pauses: Pauses
+    operations: Mapping[str, Operation]
+    suspended_until: int | None = None
+    silent_s: float = 0.0
+
+
+def state_of(request: Request) -> str:
+    """Return the outcome's status; `waiting`, `in_progress` or `held` for a request that has not ended."""
     if request.status is not None:
-        return Standing(request.status, None)
+        return request.status
+    states = {part.state for part in request.live_assignments}
+    if State.HELD in states:
+        return "held"
+    return "in_progress" if states - {State.PLANNED} else "waiting"
+
+
+def status_of(request: Request, around: Surroundings, now: int) -> RequestStatus:
+    """Return the state of a request and the reason for it; `now` in ms."""
+    if request.status is not None:
+        return RequestStatus(request.status)
     live = [
-        operations[share.operation_id] for share in request.live_shares if share.operation_id in operations
+        around.operations[part.operation_id]
+        for part in request.live_assignments
+        if part.operation_id in around.operations
     ]
     held = [operation for operation in live if operation.state is State.HELD]
     if held:
-        return Standing("held", f"operation {held[0].operation_id}: {held[0].held_because}")
+        operation_id = held[0].operation_id
+        message = f"operation {operation_id} is held: {held[0].held_reason}"
+        return RequestStatus("held", StatusReason("held", message, remedy=f"scaleout resolve {operation_id}"))
     sent = [operation for operation in live if operation.state is not State.PLANNED]
     if sent:
-        return Standing("in_progress", _progress(sent[0]))
-    if pauses is not None and (pause := pauses.in_force(now)) is not None:
-        return Standing("waiting", pause_text(pause))
+        return RequestStatus("in_progress", _progress(sent[0]))
+    if (pause := around.pauses.in_force(now)) is not None:
+        until = None if pause.until is None else timestamp(pause.until)
+        return RequestStatus("waiting", StatusReason("pause", pauses.describe(pause), until))
+    if live and live[0].reason is not None:
+        return RequestStatus("waiting", StatusReason(live[0].reason.kind, live[0].reason.message))
     if live:
-        waits_for = live[0].refusal
-        why = "its cluster's operations are being listed" if waits_for is None else waits_for.message
-        return Standing("waiting", why)
-    return Standing("waiting", _waiting(request, cluster, account, now, resting_until, silent_s))
+        return RequestStatus("waiting", StatusReason("submission", "its cluster's jobs are being listed"))
+    return RequestStatus("waiting", _waiting(request, around, now))
 
 
-def _progress(operation: Operation) -> str:
+def _progress(operation: Operation) -> StatusReason:
+    name = operation.operation_id
     if operation.state is State.IN_DOUBT:
-        reason = operation.doubt.reason if operation.doubt else "unknown"
-        return f"operation {operation.operation_id} is in doubt: {reason}"
+        detail = operation.doubt.reason if operation.doubt else "unknown"
+        return StatusReason("in_doubt", f"operation {name} is in doubt: {detail}")
     if operation.job_id is None:
-        return f"operation {operation.operation_id} is being sent"
-    return f"job {operation.job_id} is running"
+        return StatusReason("submission", f"operation {name} is being sent")
+    return StatusReason("job", f"job {operation.job_id} is running")
 
 
-def _waiting(
-    request: Request,
-    cluster: Cluster,
-    account: Account,
-    now: int,
-    resting_until: int | None,
-    silent_s: float,
-) -> str:
-    if account.refused_since is not None and account.refusal is not None:
-        return account_text(account)
-    if cluster.gate is not None:
-        return f"gate: cluster {cluster.cluster_id} is being changed by operation {cluster.gate}"
-    broken = cluster.breakers.get(request.pool)
-    if broken is not None and broken.is_open:
-        return circuit_breaker.text_of(broken)
-    for refusal, until in (
-        (cluster.waits_for, cluster.not_before),
-        (request.last_refusal, request.not_before),
+def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
+    cluster, account = around.cluster, around.account
+    if account.blocked_since is not None and account.reason is not None:
+        return StatusReason("account", account_text(account), timestamp(account.not_before))
+    if cluster.locked_by is not None:
+        message = f"operation {cluster.locked_by} is changing cluster {cluster.cluster_id}"
+        return StatusReason("cluster_lock", message)
+    breaker = cluster.breakers.get(request.pool)
+    if breaker is not None and breaker.is_open:
+        remedy = f"scaleout resume --cluster {cluster.cluster_id}"
+        return StatusReason("breaker", circuit_breaker.describe(breaker), timestamp(breaker.until), remedy)
+    for reason, until in (
+        (cluster.wait_reason, cluster.not_before),
+        (request.last_reason, request.not_before),
     ):
-        if until > now and refusal is not None:
-            return f"{refusal.kind}, until {timestamp(until)}: {refusal.message}"
-    if resting_until is not None:
-        return f"quota, until {timestamp(resting_until)}: {USED_UP}"
-    if silent_s > SILENT_S:
-        return f"a worker: none has ticked {'yet' if isinf(silent_s) else f'for {silent_s:.0f} s'}"
-    return "the next operation of its pool"
+        if until > now and reason is not None:
+            return StatusReason(reason.kind, reason.message, timestamp(until))
+    if around.suspended_until is not None:
+        return StatusReason("quota", EXHAUSTED, timestamp(around.suspended_until))
+    if around.silent_s > SILENT_S:
+        since = "yet" if isinf(around.silent_s) else f"for {around.silent_s:.0f} s"
+        return StatusReason("worker", f"no worker has ticked {since}", remedy="scaleout doctor")
+    return StatusReason("planning", "the next operation of its pool is about to be planned")
 
 
-async def read_standing(ledger: Ledger, request: Request) -> Standing:
-    """Read what `standing_of` needs."""
-    if request.asked is None or request.ended:
-        return Standing(request.status or "rejected", None)
-    cluster = await ledger.cluster(request.form.cluster_id)
-    account = await ledger.account()
-    operations = await ledger.operations(share.operation_id for share in request.live_shares)
-    pauses = await ledger.pauses(request.form.cluster_id)
-    resting = await ledger.submissions_rest_until()
+async def read_status(ledger: Ledger, request: Request) -> RequestStatus:
+    """Read what `status_of` needs, and return the status."""
+    if request.spec is None or request.ended:
+        return RequestStatus(request.status or "rejected")
+    cluster_id = request.spec.cluster_id
     beats, now = await ledger.overview.heartbeats(), ledger.clock.now_ms()
-    silent_s = (now - max(beats.values())) / 1000 if beats else inf
-    return standing_of(
-        request, cluster, account, operations, now, pauses, resting_until=resting, silent_s=silent_s
+    around = Surroundings(
+        cluster=await ledger.cluster(cluster_id),
+        account=await ledger.account(),
+        pauses=await ledger.pauses(cluster_id),
+        operations=await ledger.operations(part.operation_id for part in request.live_assignments),
+        suspended_until=await ledger.submissions_suspended_until(),
+        silent_s=(now - max(beats.values())) / 1000 if beats else inf,
     )
+    return status_of(request, around, now)
 
 
-def summary(request: Request, standing: Standing, outcome: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What `scaleout status --json` prints of a request."""
-    form = request.asked
+def status_document(
+    request: Request, status: RequestStatus, outcome: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the status document, version 1: one shape for the command line and other surfaces."""
+    spec = request.spec
+    sent = [part for part in request.live_assignments if part.state is not State.PLANNED]
     return {
+        "version": 1,
         "request_id": request.request_id,
-        "state": standing.state,
-        "why": standing.why,
-        "outcome": outcome,
-        "cluster_id": form.cluster_id if form else None,
-        "zone": form.zone if form else None,
-        "nodes_requested": form.node_count if form else None,
+        "state": status.state,
+        "cluster_id": spec.cluster_id if spec else None,
+        "zone": spec.zone if spec else None,
+        "node_role": spec.node_role if spec else None,
+        "nodes_requested": spec.node_count if spec else None,
         "nodes_added": request.nodes_added,
-        "nodes_in_progress": sum(share.node_count for share in request.live_shares),
-        "refusals": request.refusals,
-        "requested_by": form.requested_by if form else None,
+        "nodes_in_progress": sum(part.node_count for part in sent),
+        "requested_by": spec.requested_by if spec else None,
         "accepted_at": timestamp(request.accepted_at),
         "deadline_at": timestamp(request.deadline_at),
+        "cancelled": request.cancelled,
+        "reason": None if status.reason is None else asdict(status.reason),
         "operations": [
-            {"operation_id": share.operation_id, "state": share.state.value, "job_id": share.job_id}
-            for share in request.shares
+            {"operation_id": part.operation_id, "state": part.state.value, "job_id": part.job_id}
+            for part in request.assignments
         ],
+        "outcome": outcome,
     }

@@ -12,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.processes import ROOT, Simulator, environment, eventually, worker
+from tests.support.processes import ROOT, Simulator, environment, eventually, worker
 
 
 def doctor(env: dict[str, str], *arguments: str) -> list[dict[str, Any]]:
@@ -51,17 +51,17 @@ def test_nothing_is_sent_from_a_ledger_that_lost_data_until_a_person_accepts_it(
             server.delete(*list(server.scan_iter("scaleout:*")))
         else:
             server.hincrby("scaleout:epoch", "count", -5)
-        eventually(lambda: bool(running.events("ledger_lost")), "the loss is noticed while idle")
+        eventually(lambda: bool(running.events("ledger_data_loss")), "the loss is noticed while idle")
 
         provider.post("options", {"job_duration_s": "1"})
         result = send("after", "ehpc-c")
         eventually(lambda: server.exists("scaleout:request:after") == 1, "it is accepted all the same")
-        findings = {finding["what"]: finding for finding in doctor(env)}
-        assert findings["ledger lost"]["verdict"] == "wrong"
+        findings = {finding["check"]: finding for finding in doctor(env)}
+        assert findings["data loss"]["status"] == "error"
         assert sum(name.startswith("running j-") for name in findings) == 1
         assert len(provider.get("truth")["add_nodes_calls"]) == 2
 
-        assert "ledger lost" not in {finding["what"] for finding in doctor(env, "--accept-ledger")}
+        assert "data loss" not in {finding["check"] for finding in doctor(env, "--acknowledge-data-loss")}
 
         assert result.get(timeout=60)["status"] == "succeeded"
-        assert running.events("ledger_accepted")
+        assert running.events("ledger_data_loss_acknowledged")

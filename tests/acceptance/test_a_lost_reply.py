@@ -13,7 +13,7 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.processes import ROOT, Simulator, environment, eventually, simulator, worker
+from tests.support.processes import ROOT, Simulator, environment, eventually, simulator, worker
 
 WAYS: dict[str, dict[str, Any]] = {
     "hang": {"kind": "hang"},
@@ -124,17 +124,17 @@ def test_two_jobs_that_may_be_it_are_held_for_a_person_who_adopts_one(
 
         status = scaleout(env, "status", "mine")
         assert status["state"] == "held"
-        assert own in status["why"]
+        assert own in status["reason"]["message"]
         (evidence,) = scaleout(env, "resolve", "mine")
         assert {row["job_id"] for row in evidence["candidates"]} == {own, strange}
         assert evidence["sent"]["node_count"] == "2"
         scaleout(
-            env, "resolve", "mine", "--adopt", own, "--why", "the other is Li's", "--by", "Wang", "--yes"
+            env, "resolve", "mine", "--adopt", own, "--reason", "the other is Li's", "--by", "Wang", "--yes"
         )
         outcome = result.get(timeout=30)
     assert (outcome["status"], outcome["nodes_added"]) == ("succeeded", 2)
     (decided,) = [line for line in scaleout(env, "history", "mine") if line["event"] == "operation_adopted"]
-    assert (decided["by"], decided["why"]) == ("Wang", "the other is Li's")
+    assert (decided["by"], decided["reason"]) == ("Wang", "the other is Li's")
 
 
 def test_a_log_that_never_showed_a_job_of_ours_proves_nothing_and_a_person_lets_it_be_sent_again(
@@ -144,9 +144,9 @@ def test_a_log_that_never_showed_a_job_of_ours_proves_nothing_and_a_person_lets_
         provider.post("faults", {"kind": "drop", "made": False, "cluster_id": "ehpc-a"})
         result = send(producer, "ehpc-a", 2, request_id="mine")
         eventually(lambda: bool(running.events("operation_held")), "it is held")
-        assert "proves nothing" in scaleout(env, "status", "mine")["why"]
+        assert "proves nothing" in scaleout(env, "status", "mine")["reason"]["message"]
 
-        scaleout(env, "resolve", "mine", "--never-happened", "--yes")
+        scaleout(env, "resolve", "mine", "--not-executed", "--yes")
 
         assert result.get(timeout=30)["status"] == "succeeded"
     assert provider.nodes() == 2

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tests.chaos.durable_server import DurableServer, durable_server
 from tests.chaos.tcp_proxy import TcpProxy, tcp_proxy
-from tests.processes import Process, Simulator, environment, eventually, simulator, worker
+from tests.support.durable_server import DurableServer, durable_server
+from tests.support.processes import Process, Simulator, environment, eventually, simulator, worker
 
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "6"))
 THOROUGH = "OUTAGE_S" in os.environ

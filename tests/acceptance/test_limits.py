@@ -14,13 +14,13 @@ import pytest
 import redis
 from celery import Celery
 
-from tasks.ledger.change_set import Changes, Committed
+from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.usage_counters import Entry
+from tasks.ledger.usage_entries import UsageEntry
 from tasks.runtime.clock import ServerClock
 from tasks.runtime.redis_client import open_redis
-from tests.processes import ROOT, Process, Simulator, environment, eventually
+from tests.support.processes import ROOT, Process, Simulator, environment, eventually
 
 POLICY = """
 [limits]
@@ -71,13 +71,13 @@ def test_a_request_over_a_limit_is_rejected_and_nothing_is_sent_for_it(
     assert outcome["status"] == "rejected"
     assert outcome["error"] == {
         "code": None,
-        "kind": "guardrail",
-        "message": "limits.nodes_per_request = 50: the request asks for 51 nodes",
+        "kind": "limit",
+        "message": "limits.nodes_per_request = 50: the request is for 51 nodes",
     }
-    assert send(producer, "far", 1, zone="gd2a").get(timeout=30)["error"]["kind"] == "guardrail"
+    assert send(producer, "far", 1, zone="gd2a").get(timeout=30)["error"]["kind"] == "limit"
     assert json.loads(server.get("scaleout:outcome:large") or "") == outcome
     assert provider.get("truth")["add_nodes_calls"] == []
-    assert [line["rule"] for line in running.events("request_refused")] == [
+    assert [line["rule"] for line in running.events("request_rejected")] == [
         "limits.nodes_per_request",
         "allow.zones",
     ]
@@ -105,10 +105,10 @@ def test_a_request_that_waits_for_room_on_its_cluster_says_so_until_it_is_cancel
 
     _, status = scaleout(env, "status", "second")
     assert status["state"] == "waiting"
-    assert status["why"].startswith("guardrail, until ")
+    assert (status["reason"]["kind"], status["reason"]["until"] is None) == ("limit", False)
     assert (
         'limits.clusters."ehpc-wait".nodes_per_cluster = 10: '
-        "8 nodes are there or on their way, 8 more would be 16" in status["why"]
+        "8 nodes are there or on their way, 8 more would be 16" in status["reason"]["message"]
     )
     code, expected = scaleout(
         env, "submit", "--cluster", "ehpc-wait", "--zone", "jn1a", "--nodes", "3", "--dry-run"
@@ -129,8 +129,8 @@ async def bought_an_hour_ago(redis_url: str, nodes: int, but_s: float) -> None:
     )
     await ledger.learn_time()
     at = ledger.clock.now_ms() - 3_600_000 + round(but_s * 1_000)
-    entry = Entry("cluster:ehpc-hour", 3_600, "op-before", nodes, at, enters=True)
-    assert await ledger.commit(Changes(entries=[entry])) is Committed.OK
+    entry = UsageEntry("cluster:ehpc-hour", 3_600, "op-before", nodes, at, enters=True)
+    assert await ledger.commit(ChangeSet(entries=[entry])) is CommitResult.OK
     await ledger.redis.aclose()
 
 
@@ -143,7 +143,9 @@ def test_a_request_that_waits_for_the_hour_is_bought_when_it_has_passed(
 
     eventually(lambda: bool(running.events("request_over_limit")), "it has to wait")
     _, status = scaleout(env, "status", "later")
-    assert 'limits.clusters."ehpc-hour".nodes_per_hour = 10: 8 nodes were bought' in status["why"]
+    assert (
+        'limits.clusters."ehpc-hour".nodes_per_hour = 10: 8 nodes were bought' in status["reason"]["message"]
+    )
     assert provider.nodes("ehpc-hour") == 0
     assert result.get(timeout=30)["status"] == "succeeded"
     assert provider.nodes("ehpc-hour") == 8
@@ -158,7 +160,7 @@ def test_a_dry_run_resolves_at_once_and_leaves_nothing(
     assert server.keys("scaleout:request:*") == server.keys("scaleout:outcome*") == []
     assert provider.get("truth")["add_nodes_calls"] == []
 
-    asked = ("submit", "--cluster", "ehpc-a", "--zone", "jn1a", "--request-id", "perhaps")
-    code, told = scaleout(env, *asked, "--nodes", "51", "--dry-run")
-    assert (code, told["status"], told["error"]["kind"]) == (1, "rejected", "guardrail")
+    spec = ("submit", "--cluster", "ehpc-a", "--zone", "jn1a", "--request-id", "perhaps")
+    code, told = scaleout(env, *spec, "--nodes", "51", "--dry-run")
+    assert (code, told["status"], told["error"]["kind"]) == (1, "rejected", "limit")
     assert server.keys("scaleout:request:*") == []

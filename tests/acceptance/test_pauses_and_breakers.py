@@ -7,8 +7,8 @@ from typing import Any
 
 import redis
 
-from tests.commands import scaleout
-from tests.processes import Process, Simulator, eventually, worker
+from tests.support.command_line import scaleout
+from tests.support.processes import Process, Simulator, eventually, worker
 
 
 def submit(env: dict[str, str], request_id: str, cluster_id: str, nodes: int = 1) -> None:
@@ -40,9 +40,9 @@ def test_nothing_new_is_sent_while_everything_is_paused_and_all_is_sent_when_it_
     # What runs is followed to its end meanwhile.
     assert outcome(env, "before")["status"] == "succeeded"
     assert len(calls(provider)) == 1
-    assert "paused by ann" in scaleout(env, "status", "after", "--json").json()["why"]
+    assert "paused by ann" in scaleout(env, "status", "after", "--json").json()["reason"]["message"]
     (paused,) = running.events("paused")
-    assert (paused["by"], paused["why"]) == ("ann", "audit")
+    assert (paused["by"], paused["reason"]) == ("ann", "audit")
 
     assert scaleout(env, "resume", "--by", "bob").code == 0
 
@@ -82,9 +82,10 @@ def test_a_pool_whose_jobs_fail_is_left_alone_after_five_and_a_person_may_close_
 
     eventually(lambda: bool(running.events("breaker_opened")), "the breaker opens")
     assert len(calls(provider)) == 5
-    shown = {finding["what"]: finding for finding in scaleout(env, "doctor", "--json").json()}
-    assert shown["breaker ehpc-a"]["verdict"] == "wrong"
-    assert scaleout(env, "status", "r-6", "--json").json()["why"].startswith("breaker: 5 operations in a row")
+    shown = {finding["check"]: finding for finding in scaleout(env, "doctor", "--json").json()}
+    assert shown["breaker ehpc-a"]["status"] == "error"
+    reason = scaleout(env, "status", "r-6", "--json").json()["reason"]
+    assert (reason["kind"], "5 operations in a row" in reason["message"]) == ("breaker", True)
 
     assert scaleout(env, "resume", "--cluster", "ehpc-a").code == 0
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_command_line import scaleout
-from tests.processes import ROOT, Simulator, environment, eventually, simulator, worker
+from tests.support.processes import ROOT, Simulator, environment, eventually, simulator, worker
 
 SOON_S = 4
 
@@ -73,7 +73,7 @@ def test_a_schedule_brings_a_cluster_up_to_its_nodes_before_the_moment(
 
     assert provider.nodes("ehpc-a") == 5
     assert shown["note"] is None
-    assert (shown["last"]["what"], shown["last"]["state"]) == ("asked", "succeeded")
+    assert (shown["last"]["result"], shown["last"]["state"]) == ("requested", "succeeded")
     assert fired["request_id"] == shown["last"]["request_id"]
     assert fired["late_s"] == 0
 
@@ -87,11 +87,11 @@ def test_a_file_that_changes_is_taken_without_a_restart_and_a_broken_one_is_not(
         policy.write_text(soon("late", node_count=1))
         eventually(lambda: bool(running.events("schedule_added")), "the schedule is put into the ledger")
         policy.write_text("[[schedule]")
-        eventually(lambda: bool(running.events("policy_refused")), "the broken file is refused")
+        eventually(lambda: bool(running.events("policy_invalid")), "the broken file is refused")
         eventually(lambda: bool(running.events("schedule_fired")), "the schedule fires all the same")
         policy.write_text("# nothing any more\n")
         eventually(lambda: bool(running.events("schedule_removed")), "the schedule is taken out")
-        (refused,) = running.events("policy_refused")
+        (refused,) = running.events("policy_invalid")
 
     assert refused["level"] == "error"
     assert refused["problems"][0].startswith("is no TOML")
@@ -120,14 +120,14 @@ def test_a_run_by_hand_counts_what_is_there(
 ) -> None:
     policy.write_text(soon("ensured", mode="ensure", node_count=3).replace("* * *", "1 1 *"))
     with worker(env, tmp_path / "worker.log"):
-        planned = scaleout(env, "schedules", "run", "ensured", "--dry-run", "--json").json()
+        planned = scaleout(env, "schedules", "trigger", "ensured", "--dry-run", "--json").json()
         assert (planned["node_count"], planned["present"], planned["on_its_way"]) == (3, 0, 0)
-        first = scaleout(env, "schedules", "run", "ensured", "--yes")
+        first = scaleout(env, "schedules", "trigger", "ensured", "--yes")
         assert scaleout(env, "wait", first.out.strip(), "--timeout", "30").code == 0
-        second = scaleout(env, "schedules", "run", "ensured", "--yes", "--json")
+        second = scaleout(env, "schedules", "trigger", "ensured", "--yes", "--json")
 
     assert second.json() == {"request_id": None, "node_count": 0}
-    assert "has enough already" in second.err
+    assert "has enough nodes" in second.err
     assert provider.nodes() == 3
 
 

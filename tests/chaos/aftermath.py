@@ -10,12 +10,12 @@ from typing import Any
 
 import redis
 
-from tasks.ledger.records import State
-from tests.chaos.bench import Bench
-from tests.chaos.producers import Asking, MessageProducer, ask_until_heard
+from tasks.ledger.record_values import State
+from tests.chaos.environment import Environment
+from tests.chaos.locations import unknown_everywhere
+from tests.chaos.producers import MessageProducer, ScheduledRequest, ask_until_heard
 from tests.chaos.verdict import ADD_NODES, records
-from tests.chaos.whereabouts import unknown_everywhere
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 LOOK_S = 1.0
 LOOKS_UNTIL_GONE = 4
@@ -25,7 +25,7 @@ SKEW_S = 1.0
 class Aftermath:
     """`held`: how many operations a person had to decide."""
 
-    def __init__(self, ground: Bench, asked: list[Asking]) -> None:
+    def __init__(self, ground: Environment, asked: list[ScheduledRequest]) -> None:
         self._ground = ground
         self._asked = asked
         self._unseen: dict[str, int] = {}
@@ -83,7 +83,7 @@ class Aftermath:
         self.held += 1
         because = operation.get("held_because")
         self._ground.history.note(f"{operation_id} is held, {because}; the truth is {job_id or 'no job'}")
-        decision = ["--never-happened"] if job_id is None else ["--adopt", job_id]
+        decision = ["--not-executed"] if job_id is None else ["--adopt", job_id]
         subprocess.run(
             [sys.executable, "-m", "workers.cli.main", "resolve", operation_id, *decision, "--yes"],
             cwd=ROOT,

@@ -9,25 +9,25 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.chaos.bench import SUBMIT_LEASE_S, Bench
+from tests.chaos.environment import SUBMIT_LEASE_S, Environment
 from tests.chaos.tcp_proxy import Broken, TcpProxy
 
 Course = Iterator[float]
-Start = Callable[[Bench, random.Random], Course]
+Start = Callable[[Environment, random.Random], Course]
 OnNetwork = Callable[[TcpProxy, random.Random], Course]
 
 TRAP_S = 10.0
 ADD_NODES = b"addNodes"
 
 
-def worker_killed(bench: Bench, rng: random.Random) -> Course:
+def worker_killed(bench: Environment, rng: random.Random) -> Course:
     worker = rng.choice(bench.fleet.workers)
     worker.kill()
     yield rng.uniform(0.2, 2.0)
     worker.start()
 
 
-def all_workers_killed(bench: Bench, rng: random.Random) -> Course:
+def all_workers_killed(bench: Environment, rng: random.Random) -> Course:
     for worker in bench.fleet.workers:
         worker.kill()
     yield rng.uniform(0.5, 2.0)
@@ -35,14 +35,14 @@ def all_workers_killed(bench: Bench, rng: random.Random) -> Course:
         worker.start()
 
 
-def worker_stopped_past_its_lease(bench: Bench, rng: random.Random) -> Course:
+def worker_stopped_past_its_lease(bench: Environment, rng: random.Random) -> Course:
     worker = rng.choice(bench.fleet.workers)
     worker.pause()
     yield SUBMIT_LEASE_S + rng.uniform(0.5, 4.0)
     worker.resume()
 
 
-def server_killed(bench: Bench, rng: random.Random) -> Course:
+def server_killed(bench: Environment, rng: random.Random) -> Course:
     bench.server.kill()
     yield rng.uniform(0.1, 2.0)
     bench.server.start()
@@ -136,7 +136,7 @@ class Fault:
     start: Start
     seed: str
 
-    def course(self, bench: Bench) -> Course:
+    def course(self, bench: Environment) -> Course:
         return self.start(bench, random.Random(self.seed))
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import structlog
 
-from tests.chaos.durable_server import durable_server
-from tests.chaos.fleet import fleet
-from tests.chaos.producers import Asking, MessageProducer
+from tests.chaos.locations import unknown_everywhere
+from tests.chaos.producers import MessageProducer, ScheduledRequest
 from tests.chaos.tcp_proxy import tcp_proxy
-from tests.chaos.whereabouts import unknown_everywhere
-from tests.processes import environment
+from tests.chaos.workers import fleet
+from tests.support.durable_server import durable_server
+from tests.support.processes import environment
 
 WORKERS = 2
 MESSAGES_A_ROUND = 2
@@ -39,7 +39,7 @@ class Measured:
 
 def measure(directory: Path, rounds: int) -> Measured:
     """In each round every connection of the workers freezes, and messages arrive at the server."""
-    asked: list[Asking] = []
+    asked: list[ScheduledRequest] = []
     with durable_server(directory / "server") as server, tcp_proxy(server.port) as proxy:
         env = environment(f"redis://127.0.0.1:{proxy.port}/0", "http://127.0.0.1:1/api")
         producer = MessageProducer(server.url)
@@ -47,7 +47,7 @@ def measure(directory: Path, rounds: int) -> Measured:
 
             def ask(name: str) -> None:
                 fields = {"request_id": name, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
-                asked.append(Asking(0.0, "message", fields))
+                asked.append(ScheduledRequest(0.0, "message", fields))
                 producer.ask(asked[-1])
 
             def missing() -> int:

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from config.settings import LedgerSettings
 from tasks.contract.request import parse_request
 from tasks.engine.wiring import open_intake, open_ledger
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 CLUSTERS = 8
 PAUSE_S = 0.3
@@ -29,7 +29,7 @@ UNREACHABLE = 5
 
 
 @dataclass
-class Asking:
+class ScheduledRequest:
     """One request, and what its producer knows of it."""
 
     at_s: float
@@ -45,7 +45,7 @@ class Asking:
         return str(self.fields["request_id"])
 
 
-def plan_requests(seed: int, *, number: int, last_s: float) -> list[Asking]:
+def plan_requests(seed: int, *, number: int, last_s: float) -> list[ScheduledRequest]:
     """Small ones that share operations, large ones that take several, over clusters of two zones."""
     rng = random.Random(f"requests {seed}")
     found = []
@@ -58,7 +58,7 @@ def plan_requests(seed: int, *, number: int, last_s: float) -> list[Asking]:
             "node_count": rng.choice([1, 1, 2, 2, 3, 5, 17, 60, 130]),
         }
         way = rng.choice(["message"] * 12 + ["ledger"] * 7 + ["command"])
-        found.append(Asking(rng.uniform(0.0, last_s), way, fields))
+        found.append(ScheduledRequest(rng.uniform(0.0, last_s), way, fields))
     return sorted(found, key=lambda asking: asking.at_s)
 
 
@@ -73,7 +73,7 @@ class MessageProducer:
         sockets = {"socket_timeout": 2, "socket_connect_timeout": 2}
         self._app.conf.update(broker_transport_options=sockets)
 
-    def ask(self, asking: Asking) -> None:
+    def ask(self, asking: ScheduledRequest) -> None:
         """Raises what a client raises that was not told that its message has arrived."""
         task_id = f"{asking.request_id}.t{asking.attempts}"
         self._app.send_task(
@@ -95,10 +95,10 @@ class LedgerWriter:
     def __init__(self, redis_url: str) -> None:
         self._settings = LedgerSettings(redis_url=redis_url, coalesce_window_s=0.2)
 
-    def ask(self, asking: Asking) -> None:
+    def ask(self, asking: ScheduledRequest) -> None:
         asyncio.run(self._accept(asking))
 
-    async def _accept(self, asking: Asking) -> None:
+    async def _accept(self, asking: ScheduledRequest) -> None:
         ledger = await open_ledger(self._settings)
         try:
             await open_intake(self._settings, ledger).accept(parse_request(asking.fields), None)
@@ -115,7 +115,7 @@ class CommandLine:
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = dict(env)
 
-    def ask(self, asking: Asking) -> None:
+    def ask(self, asking: ScheduledRequest) -> None:
         """Raises OSError if Redis was not reachable."""
         options = {
             "--request-id": asking.request_id,
@@ -142,13 +142,13 @@ class CommandLine:
         """A process for each request."""
 
 
-Ask = Callable[[Asking], None]
+Ask = Callable[[ScheduledRequest], None]
 
 # Of the network and of Redis; whatever else a producer raises is a defect, and ends the run.
 NOT_HEARD = (OSError, RedisError, OperationalError)
 
 
-def ask_until_heard(ask: Ask, asking: Asking, note: Callable[[str], None]) -> None:
+def ask_until_heard(ask: Ask, asking: ScheduledRequest, note: Callable[[str], None]) -> None:
     while not asking.heard:
         try:
             ask(asking)

@@ -20,14 +20,14 @@ from pathlib import Path
 import structlog
 
 from tests.chaos.aftermath import Aftermath
-from tests.chaos.bench import Bench, bench
+from tests.chaos.environment import Environment, bench
 from tests.chaos.faults import Course, Fault, plan_faults
 from tests.chaos.producers import (
     Ask,
-    Asking,
     CommandLine,
     LedgerWriter,
     MessageProducer,
+    ScheduledRequest,
     ask_until_heard,
     plan_requests,
 )
@@ -114,12 +114,12 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
         )
 
 
-def _prove_that_the_log_shows_our_jobs(ground: Bench, asked: list[Asking]) -> None:
+def _prove_that_the_log_shows_our_jobs(ground: Environment, asked: list[ScheduledRequest]) -> None:
     """Silence of a log that has never shown a job of ours would prove nothing: one request a zone first."""
     for zone in ("zone0", "zone1"):
         cluster = f"ehpc-first{zone}"
         fields = {"request_id": f"first-{zone}", "cluster_id": cluster, "zone": zone, "node_count": 1}
-        first = Asking(0.0, "ledger", fields)
+        first = ScheduledRequest(0.0, "ledger", fields)
         ask_until_heard(LedgerWriter(ground.server.url).ask, first, ground.history.note)
         asked.append(first)
     deadline = time.monotonic() + 60
@@ -131,7 +131,7 @@ def _prove_that_the_log_shows_our_jobs(ground: Bench, asked: list[Asking]) -> No
     ground.history.note("the fleet works")
 
 
-def _start_producers(ground: Bench, asked: list[Asking]) -> list[threading.Thread]:
+def _start_producers(ground: Environment, asked: list[ScheduledRequest]) -> list[threading.Thread]:
     began = ground.history.seconds
 
     def produce(way: str, part: int, parts: int) -> None:
@@ -160,7 +160,7 @@ def _start_producers(ground: Bench, asked: list[Asking]) -> list[threading.Threa
     return threads
 
 
-def _inflict(ground: Bench, faults: list[Fault]) -> None:
+def _inflict(ground: Environment, faults: list[Fault]) -> None:
     """Start each fault at its time, and end each that lasts."""
     began = ground.history.seconds
     agenda: list[tuple[float, int, str, Course]] = [

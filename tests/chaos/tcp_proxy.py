@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.runtime.event_loop_thread import EventLoopThread
-from tests.chaos.ports import free_port
+from tests.support.ports import free_port
 
 CHUNK = 65_536
 CALL_S = 10.0

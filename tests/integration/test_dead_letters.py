@@ -12,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.processes import Process, environment, eventually, worker
+from tests.support.processes import Process, environment, eventually, worker
 
 
 @pytest.fixture
@@ -106,10 +106,10 @@ def test_what_cannot_be_understood_is_logged_set_aside_and_counted(
 ) -> None:
     server.lpush("scaleout", NONSENSE[what])
 
-    eventually(lambda: server.llen("scaleout:set-aside") == 1, "it is set aside")
+    eventually(lambda: server.llen("scaleout:dead-letters") == 1, "it is a dead letter")
 
-    assert server.hget("scaleout:counters", "messages_set_aside") == "1"
-    (line,) = running.events("message_set_aside")
+    assert server.hget("scaleout:counters", "messages_dead_lettered") == "1"
+    (line,) = running.events("message_dead_lettered")
     assert line["level"] == "error"
-    assert json.loads(server.lindex("scaleout:set-aside", 0) or "")["reason"]
+    assert json.loads(server.lindex("scaleout:dead-letters", 0) or "")["reason"]
     assert running.alive()

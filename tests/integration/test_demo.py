@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.processes import ROOT, eventually
+from tests.support.processes import ROOT, eventually
 
 DEMO = [sys.executable, "-m", "workers.cli.main", "demo"]
 

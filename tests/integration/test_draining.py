@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from tasks.engine.dispatcher import Sweeper
-from tasks.handlers.context import Machinery
-from tasks.ledger.change_set import Changes
+from tasks.engine.dispatcher import Dispatcher
+from tasks.handlers.context import Context
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.ledger import Ledger
+from tests.support.records import scheduled
 
 
 async def test_what_is_being_claimed_when_it_stops_is_waited_for(
@@ -25,18 +25,18 @@ async def test_what_is_being_claimed_when_it_stops_is_waited_for(
 
     async def deliver(_: Sequence[Any]) -> None: ...
 
-    sweeper = Sweeper(Machinery(settings, ledger, nothing, nothing, ledger.clock), deliver)
+    dispatcher = Dispatcher(Context(settings, ledger, nothing, nothing, ledger.clock), deliver)
     drained, begun = False, []
 
     async def work(due: Due) -> None:
         begun.append((str(due), drained))
 
-    monkeypatch.setattr(sweeper, "_work", work)
-    await ledger.commit(Changes(due={Due(DueKind.SUBMISSION, "op-1"): ledger.clock.now_ms()}))
+    monkeypatch.setattr(dispatcher, "_handle", work)
+    await ledger.commit(scheduled({Due(DueKind.SUBMISSION, "op-1"): ledger.clock.now_ms()}))
 
-    sweeper.sweep_soon([Lane.SUBMISSIONS])
+    dispatcher.sweep_soon([Lane.SUBMISSIONS])
     await asyncio.sleep(0)
-    await sweeper.drain(5.0)
+    await dispatcher.drain(5.0)
     drained = True
     await asyncio.sleep(0.1)
 

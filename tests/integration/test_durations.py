@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import redis
 
-from tasks.ledger.change_set import Changes, Committed
-from tasks.ledger.durations import KEPT, KEPT_S, Duration, Pool
+from tasks.ledger.change_entries import KeepDuration
+from tasks.ledger.change_set import CommitResult
+from tasks.ledger.durations import KEPT, KEPT_S, Duration
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.pools import Pool
 from tasks.runtime.clock import HandClock
+from tests.support.records import with_entries
 
 POOL = Pool("ehpc-a", "0123456789abcdef", "jn1a", "compute", {"cpu": 4})
 OTHER = Pool("ehpc-b", "0123456789abcdef", "jn1a", "compute")
@@ -15,8 +18,8 @@ OTHER = Pool("ehpc-b", "0123456789abcdef", "jn1a", "compute")
 
 async def ends(ledger: Ledger, pool: Pool, ms: int) -> None:
     at = ledger.clock.now_ms()
-    changes = Changes(durations=[(pool, Duration(ms, 2, ok=True, at=at))])
-    assert await ledger.commit(changes) is Committed.OK
+    changes = with_entries(KeepDuration(pool, Duration(ms, 2, ok=True, at=at)))
+    assert await ledger.commit(changes) is CommitResult.OK
 
 
 async def test_the_last_hundred_durations_of_a_pool_are_kept_in_order(ledger: Ledger) -> None:

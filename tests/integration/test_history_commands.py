@@ -9,13 +9,17 @@ import pytest
 
 from tasks.contract.request import ScaleOutRequest
 from tasks.intake.accept import Accepted, Intake
-from tasks.ledger.change_set import Changes, Committed, Event
-from tasks.ledger.durations import Duration, Pool
+from tasks.ledger.change_entries import KeepDuration
+from tasks.ledger.change_set import ChangeSet, CommitResult
+from tasks.ledger.durations import Duration
+from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Refusal, Request
+from tasks.ledger.pools import Pool
+from tasks.ledger.record_values import Reason
+from tasks.ledger.records import Request
 from tasks.state_machine.request_outcome import end_request
-from tests.commands import scaleout
-from tests.processes import environment
+from tests.support.command_line import scaleout
+from tests.support.processes import environment
 
 MANY = 450
 
@@ -27,20 +31,20 @@ def env(redis_url: str) -> dict[str, str]:
 
 async def take_in(ledger: Ledger, request_id: str, **fields: Any) -> None:
     given = {"cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2, **fields}
-    form = ScaleOutRequest.model_validate({"request_id": request_id, **given})
-    assert isinstance(await Intake(ledger, coalesce_s=1, deadline_s=60).accept(form, None), Accepted)
+    spec = ScaleOutRequest.model_validate({"request_id": request_id, **given})
+    assert isinstance(await Intake(ledger, coalesce_s=1, deadline_s=60).accept(spec, None), Accepted)
 
 
 async def end(ledger: Ledger, request_id: str, status: Any = "failed") -> None:
     request = await ledger.request(request_id)
     assert isinstance(request, Request)
-    refusal = Refusal(kind="shortage", message="the provider answered 5200: too few", code=5200)
-    changes = Changes()
-    about = {"operation_id": f"op-{request_id}", "message": refusal.message, "ret_code": 5200}
-    changes.tell(Event("operation_refused", requests=(request_id,), fields=about))
-    failed = request.model_copy(update={"last_refusal": refusal})
+    reason = Reason(kind="shortage", message="the provider answered 5200: too few", code=5200)
+    changes = ChangeSet()
+    about = {"operation_id": f"op-{request_id}", "message": reason.message, "ret_code": 5200}
+    changes.record(Event("operation_refused", requests=(request_id,), fields=about))
+    failed = request.model_copy(update={"last_reason": reason})
     end_request(changes, failed, status, ledger.clock.now_ms())
-    assert await ledger.commit(changes) is Committed.OK
+    assert await ledger.commit(changes) is CommitResult.OK
 
 
 def ids(env: Mapping[str, str], *arguments: str) -> list[str]:
@@ -82,7 +86,7 @@ async def test_an_entry_has_who_asked_every_attempt_what_was_said_and_the_outcom
     assert entry["accepted_at"] == "2023-11-14T22:13:20.000Z"
     (attempt,) = entry["attempts"]
     assert (attempt["operation_id"], attempt["state"], attempt["ret_code"]) == ("op-a", "refused", 5200)
-    assert attempt["said"] == "the provider answered 5200: too few"
+    assert attempt["last_error"] == "the provider answered 5200: too few"
     assert entry["error"]["kind"] == "shortage"
     assert "op-a refused" in table
 
@@ -100,16 +104,16 @@ async def test_many_requests_are_read_in_pages_and_a_limit_says_that_there_are_m
 
     assert len(everything) == len(set(everything)) == MANY
     assert [entry["request_id"] for entry in few.json()] == everything[:3]
-    assert "there are more than these 3" in few.err
+    assert "only 3 are shown and there are more" in few.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("a", "--stops"), "give a request, or --stops, or what to look for"),
-        (("a", "--status", "failed"), "give a request, or --stops, or what to look for"),
-        (("--status", "lost"), "--status: 'lost' is none of succeeded"),
-        (("--since", "soon"), "--since: 'soon' is neither a span"),
+        (("a", "--events"), "a request, --events and filters exclude each other"),
+        (("a", "--status", "failed"), "a request, --events and filters exclude each other"),
+        (("--status", "lost"), "--status: 'lost' is not one of succeeded"),
+        (("--since", "soon"), "--since: 'soon' is neither a duration"),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(
@@ -123,17 +127,17 @@ def test_what_cannot_be_looked_for_is_refused(
 
 def test_an_empty_ledger_has_an_empty_history(env: dict[str, str]) -> None:
     assert ids(env) == []
-    assert scaleout(env, "history", "--stops", "--json").json() == []
+    assert scaleout(env, "history", "--events", "--json").json() == []
 
 
 async def test_stats_show_durations_and_failures_by_pool(env: dict[str, str], ledger: Ledger) -> None:
     pool = Pool("ehpc-a", "p", "jn1a", "compute", {"cpu": 8})
     other = Pool("ehpc-b", "p", "jn1a", "login")
-    changes = Changes()
+    changes = ChangeSet()
     for number in range(1, 11):
-        changes.durations.append((pool, Duration(number * 1000, 2, number < 10, ledger.clock.now_ms())))
-    changes.durations.append((other, Duration(500, 1, True, ledger.clock.now_ms())))
-    assert await ledger.commit(changes) is Committed.OK
+        changes.add(KeepDuration(pool, Duration(number * 1000, 2, number < 10, ledger.clock.now_ms())))
+    changes.add(KeepDuration(other, Duration(500, 1, True, ledger.clock.now_ms())))
+    assert await ledger.commit(changes) is CommitResult.OK
 
     rows = {row["cluster_id"]: row for row in scaleout(env, "stats", "--json").json()}
     table = scaleout(env, "stats", "--cluster", "ehpc-a").out
@@ -148,5 +152,5 @@ async def test_stats_show_durations_and_failures_by_pool(env: dict[str, str], le
 def test_without_an_operation_there_are_no_stats(env: dict[str, str]) -> None:
     done = scaleout(env, "stats")
 
-    assert (done.code, done.out, done.err) == (0, "", "no operation has come to its end here yet\n")
+    assert (done.code, done.out, done.err) == (0, "", "no operation has ended here yet\n")
     assert scaleout(env, "stats", "--json").json() == []

@@ -12,33 +12,34 @@ from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
 from tasks.ehpc.errors import Busy, InDoubt
 from tasks.ehpc.models import JobAccepted
-from tasks.handlers.context import Machinery
-from tasks.handlers.submit_operation import record_answer
-from tasks.ledger.change_set import Changes, Committed
+from tasks.handlers.context import Context
+from tasks.handlers.record_response import record_response
+from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.records import Allocation, Cluster, Operation, Request, Share, State
+from tasks.ledger.record_values import Allocation, Assignment, State
+from tasks.ledger.records import Cluster, Operation, Request
 
 
 @pytest.fixture
-def machinery(ledger: Ledger) -> Machinery:
+def ctx(ledger: Ledger) -> Context:
     settings = Settings(access_key_id=SecretStr("id"), secret_access_key=SecretStr("key"))
     nothing = cast("Any", None)
-    return Machinery(settings, ledger, nothing, nothing, ledger.clock)
+    return Context(settings, ledger, nothing, nothing, ledger.clock)
 
 
 async def given(ledger: Ledger, state: State, job_id: str | None = None) -> None:
     now = ledger.clock.now_ms()
-    form = ScaleOutRequest(request_id="r-1", cluster_id="ehpc-a", zone="jn1a", node_count=2)
-    share = Share(operation_id="op-1", node_count=2, state=state, job_id=job_id)
-    changes = Changes()
-    changes.put(
+    spec = ScaleOutRequest(request_id="r-1", cluster_id="ehpc-a", zone="jn1a", node_count=2)
+    part = Assignment(operation_id="op-1", node_count=2, state=state, job_id=job_id)
+    changes = ChangeSet()
+    changes.write(
         Request(
             request_id="r-1",
-            asked=form,
-            fingerprint=form.fingerprint(),
+            spec=spec,
+            fingerprint=spec.fingerprint(),
             accepted_at=now,
             deadline_at=now + 7_200_000,
-            shares=(share,),
+            assignments=(part,),
         ),
         Operation(
             operation_id="op-1",
@@ -51,7 +52,7 @@ async def given(ledger: Ledger, state: State, job_id: str | None = None) -> None
             sent_at=now,
             job_id=job_id,
         ),
-        Cluster(cluster_id="ehpc-a", gate="op-1"),
+        Cluster(cluster_id="ehpc-a", locked_by="op-1"),
     )
     await ledger.commit(changes)
 
@@ -64,11 +65,11 @@ async def the_operation(ledger: Ledger) -> Operation:
 
 @pytest.mark.parametrize("state", [State.SUBMITTING, State.IN_DOUBT, State.HELD])
 async def test_a_job_id_decides_whatever_the_operation_has_drifted_to(
-    machinery: Machinery, ledger: Ledger, state: State
+    ctx: Context, ledger: Ledger, state: State
 ) -> None:
     await given(ledger, state)
 
-    await record_answer(machinery, "op-1", JobAccepted("j-1"))
+    await record_response(ctx, "op-1", JobAccepted("j-1"))
 
     operation = await the_operation(ledger)
     assert (operation.state, operation.job_id) == (State.RUNNING, "j-1")
@@ -76,73 +77,73 @@ async def test_a_job_id_decides_whatever_the_operation_has_drifted_to(
 
 
 @pytest.mark.parametrize("state", [State.SUBMITTING, State.IN_DOUBT, State.HELD])
-async def test_so_does_a_definite_refusal(machinery: Machinery, ledger: Ledger, state: State) -> None:
+async def test_so_does_a_definite_refusal(ctx: Context, ledger: Ledger, state: State) -> None:
     await given(ledger, state)
 
-    await record_answer(machinery, "op-1", Busy("in transition"))
+    await record_response(ctx, "op-1", Busy("in transition"))
 
     assert (await the_operation(ledger)).state is State.REFUSED
 
 
-@pytest.mark.parametrize("state", [State.ABSENT, State.REFUSED, State.SUCCEEDED])
+@pytest.mark.parametrize("state", [State.NOT_EXECUTED, State.REFUSED, State.SUCCEEDED])
 async def test_what_has_ended_stays_but_the_job_is_its_own_and_the_history_tells(
-    machinery: Machinery, ledger: Ledger, state: State
+    ctx: Context, ledger: Ledger, state: State
 ) -> None:
     await given(ledger, state)
     before = await the_operation(ledger)
 
-    await record_answer(machinery, "op-1", JobAccepted("j-late"))
+    await record_response(ctx, "op-1", JobAccepted("j-late"))
 
     assert await the_operation(ledger) == before
     assert await ledger.jobs("ehpc-a") == {"j-late": "op-1"}
     (line,) = await ledger.overview.history("r-1")
-    assert (line["event"], line["answered_job_id"]) == ("late_answer", "j-late")
+    assert (line["event"], line["response_job_id"]) == ("late_response", "j-late")
 
 
-async def test_an_operation_that_runs_as_another_job_is_held(machinery: Machinery, ledger: Ledger) -> None:
+async def test_an_operation_that_runs_as_another_job_is_held(ctx: Context, ledger: Ledger) -> None:
     await given(ledger, State.RUNNING, "j-adopted")
 
-    await record_answer(machinery, "op-1", JobAccepted("j-true"))
+    await record_response(ctx, "op-1", JobAccepted("j-true"))
 
     operation = await the_operation(ledger)
     assert operation.state is State.HELD
-    assert "j-true" in str(operation.held_because)
+    assert "j-true" in str(operation.held_reason)
     assert await ledger.overview.held_operations() == ["op-1"]
 
 
 @pytest.mark.parametrize("answer", [JobAccepted("j-1"), InDoubt("late"), Busy("late")])
 async def test_an_answer_that_agrees_or_says_nothing_changes_nothing(
-    machinery: Machinery, ledger: Ledger, answer: Any
+    ctx: Context, ledger: Ledger, answer: Any
 ) -> None:
     await given(ledger, State.RUNNING, "j-1")
     before = await the_operation(ledger)
 
-    await record_answer(machinery, "op-1", answer)
+    await record_response(ctx, "op-1", answer)
 
     assert await the_operation(ledger) == before
 
 
 async def test_an_answer_is_written_however_long_redis_is_away(
-    machinery: Machinery, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ctx: Context, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await given(ledger, State.SUBMITTING)
-    commit, tries = ledger.commit, 0
+    commit, attempts = ledger.commit, 0
 
-    async def away_for_a_while(changes: Changes) -> Committed:
-        nonlocal tries
-        tries += 1
-        if tries < 30:
+    async def away_for_a_while(changes: ChangeSet) -> CommitResult:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 30:
             raise ConnectionError("the server is away")
         return await commit(changes)
 
     monkeypatch.setattr(ledger, "commit", away_for_a_while)
     began = ledger.clock.now_ms()
 
-    await record_answer(machinery, "op-1", JobAccepted("j-1"))
+    await record_response(ctx, "op-1", JobAccepted("j-1"))
 
     assert (await the_operation(ledger)).job_id == "j-1"
     assert ledger.clock.now_ms() - began > 45_000
 
 
-async def test_an_answer_for_an_operation_that_is_gone_is_only_logged(machinery: Machinery) -> None:
-    await record_answer(machinery, "op-gone", JobAccepted("j-1"))
+async def test_an_answer_for_an_operation_that_is_gone_is_only_logged(ctx: Context) -> None:
+    await record_response(ctx, "op-gone", JobAccepted("j-1"))

@@ -10,15 +10,18 @@ from redis.asyncio import Redis
 
 from tasks.contract.request import ScaleOutRequest
 from tasks.intake.accept import Accepted, Ended, Intake
-from tasks.ledger.change_set import Changes, Committed, Event
+from tasks.ledger.change_entries import PollJob
+from tasks.ledger.change_set import ChangeSet, CommitResult, DueRule
 from tasks.ledger.due import Due, DueKind, Lane
-from tasks.ledger.ledger import Joined, Ledger
+from tasks.ledger.events import Event
+from tasks.ledger.ledger import Ledger, Lookup
 from tasks.ledger.records import Cluster, Request
 from tasks.runtime.clock import HandClock
 from tasks.state_machine.request_outcome import end_request
+from tests.support.records import scheduled, with_entries
 
 
-def form(request_id: str = "r-1", **fields: object) -> ScaleOutRequest:
+def spec(request_id: str = "r-1", **fields: object) -> ScaleOutRequest:
     given = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2, **fields}
     return ScaleOutRequest.model_validate(given)
 
@@ -31,13 +34,15 @@ def intake(ledger: Ledger) -> Intake:
 async def test_an_accepted_request_is_in_the_ledger_with_its_demand_and_its_deadline(
     intake: Intake, ledger: Ledger, clock: HandClock
 ) -> None:
-    answer = await intake.accept(form(), "task-1")
+    answer = await intake.accept(spec(), "task-1")
 
     assert answer == Accepted("r-1", "ehpc-a", new=True)
     request = await ledger.request("r-1")
     assert request is not None
-    assert request.wanted == 2
-    assert [r.request_id for rs in (await ledger.demand("ehpc-a")).waiting.values() for r in rs] == ["r-1"]
+    assert request.unassigned_nodes == 2
+    assert [
+        r.request_id for rs in (await ledger.cluster_snapshot("ehpc-a")).waiting.values() for r in rs
+    ] == ["r-1"]
     assert await ledger.claim_due(Lane.SUBMISSIONS, 10, 45) == []
     clock.advance(1)
     assert await ledger.claim_due(Lane.SUBMISSIONS, 10, 45) == [Due(DueKind.CLUSTER, "ehpc-a")]
@@ -48,8 +53,8 @@ async def test_an_accepted_request_is_in_the_ledger_with_its_demand_and_its_dead
 async def test_the_same_request_twice_is_one_request_with_two_waiting_tasks(
     intake: Intake, ledger: Ledger, server: redis.Redis
 ) -> None:
-    await intake.accept(form(), "task-1")
-    again = await intake.accept(form(), "task-2")
+    await intake.accept(spec(), "task-1")
+    again = await intake.accept(spec(), "task-2")
 
     assert isinstance(again, Accepted)
     assert not again.new
@@ -62,10 +67,10 @@ async def test_the_same_request_twice_is_one_request_with_two_waiting_tasks(
 async def test_the_same_id_with_other_content_is_a_conflict_that_touches_nothing(
     intake: Intake, server: redis.Redis
 ) -> None:
-    await intake.accept(form(), "task-1")
+    await intake.accept(spec(), "task-1")
     before = {key: server.dump(key) for key in server.scan_iter("scaleout:*:r-1")}
 
-    answer = await intake.accept(form(node_count=3), "task-2")
+    answer = await intake.accept(spec(node_count=3), "task-2")
 
     assert isinstance(answer, Ended)
     assert answer.outcome["status"] == "rejected"
@@ -78,8 +83,8 @@ async def test_an_invalid_request_is_rejected_with_every_problem_and_written_onc
     intake: Intake, server: redis.Redis
 ) -> None:
     bad = {"cluster_id": "x", "zone": "jn1a", "node_count": 0}
-    first = await intake.receive("task-1", (), bad)
-    second = await intake.receive("task-1", (), bad)
+    first = await intake.accept_message("task-1", (), bad)
+    second = await intake.accept_message("task-1", (), bad)
 
     assert isinstance(first, Ended)
     assert first == second
@@ -94,9 +99,9 @@ async def test_an_invalid_request_is_rejected_with_every_problem_and_written_onc
 async def test_an_invalid_request_keeps_its_own_id_when_that_can_be_used(
     intake: Intake, server: redis.Redis
 ) -> None:
-    await intake.receive("task-1", ("positional",), {"request_id": "mine", "cluster_id": "ehpc-a"})
-    await intake.receive("task-2", (), {"request_id": "not\x00mine", "cluster_id": "ehpc-a"})
-    await intake.receive("task 3/\n", (), {"request_id": 7})
+    await intake.accept_message("task-1", ("positional",), {"request_id": "mine", "cluster_id": "ehpc-a"})
+    await intake.accept_message("task-2", (), {"request_id": "not\x00mine", "cluster_id": "ehpc-a"})
+    await intake.accept_message("task 3/\n", (), {"request_id": 7})
 
     assert sorted(server.scan_iter("scaleout:outcome:*")) == [
         "scaleout:outcome:mine",
@@ -108,21 +113,21 @@ async def test_an_invalid_request_keeps_its_own_id_when_that_can_be_used(
 async def test_a_commit_on_a_record_that_has_moved_on_changes_nothing(
     intake: Intake, ledger: Ledger, server: redis.Redis
 ) -> None:
-    await intake.accept(form(), None)
+    await intake.accept(spec(), None)
     stale = await ledger.request("r-1")
     assert stale is not None
-    first, late = Changes(), Changes()
-    first.put(stale.model_copy(update={"wanted": 1}))
-    late.put(stale.model_copy(update={"wanted": 0}))
-    late.due[Due(DueKind.ZONE, "jn1a")] = 1
-    late.tell(Event("never", requests=("r-1",)))
+    first, late = ChangeSet(), ChangeSet()
+    first.write(stale.model_copy(update={"unassigned_nodes": 1}))
+    late.write(stale.model_copy(update={"unassigned_nodes": 0}))
+    late.schedule(Due(DueKind.ZONE, "jn1a"), 1)
+    late.record(Event("never", requests=("r-1",)))
 
-    assert await ledger.commit(first) is Committed.OK
-    assert await ledger.commit(late) is Committed.STALE
+    assert await ledger.commit(first) is CommitResult.OK
+    assert await ledger.commit(late) is CommitResult.CONFLICT
 
     now = await ledger.request("r-1")
     assert now is not None
-    assert now.wanted == 1
+    assert now.unassigned_nodes == 1
     assert server.zscore("scaleout:due:all-else", "zone:jn1a") is None
     assert [line["event"] for line in await ledger.overview.history("r-1")] == ["request_accepted"]
 
@@ -131,11 +136,11 @@ async def test_a_commit_sent_twice_by_the_client_library_is_applied_once_and_ans
     ledger: Ledger, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-call"})())
-    changes = Changes()
-    changes.put(Cluster(cluster_id="ehpc-a", gate="op-1"))
+    changes = ChangeSet()
+    changes.write(Cluster(cluster_id="ehpc-a", locked_by="op-1"))
 
-    assert await ledger.commit(changes) is Committed.OK
-    assert await ledger.commit(changes) is Committed.OK
+    assert await ledger.commit(changes) is CommitResult.OK
+    assert await ledger.commit(changes) is CommitResult.OK
 
     assert server.hget("scaleout:cluster:ehpc-a", "version") == "1"
 
@@ -143,44 +148,45 @@ async def test_a_commit_sent_twice_by_the_client_library_is_applied_once_and_ans
 async def test_a_cluster_is_woken_only_for_somebody_who_waits_there(
     intake: Intake, ledger: Ledger, clock: HandClock, server: redis.Redis
 ) -> None:
-    await ledger.commit(Changes(due={Due(DueKind.CLUSTER, "ehpc-b"): 1}))
-    await intake.accept(form(), None)
+    await ledger.commit(scheduled({Due(DueKind.CLUSTER, "ehpc-b"): 1}))
+    await intake.accept(spec(), None)
     woken = clock.now_ms() + 5_000
 
-    await ledger.commit(Changes(wake={"ehpc-a": woken, "ehpc-b": woken}))
+    changes = ChangeSet()
+    changes.wake_cluster("ehpc-a", woken)
+    changes.wake_cluster("ehpc-b", woken)
+    await ledger.commit(changes)
 
     assert server.zscore("scaleout:due:submissions", "cluster:ehpc-a") == woken
     assert server.zscore("scaleout:due:submissions", "cluster:ehpc-b") is None
 
 
-async def test_a_zone_that_is_looked_at_already_is_not_looked_at_sooner_for_a_new_job(
-    ledger: Ledger, server: redis.Redis
-) -> None:
+async def test_a_new_job_does_not_move_the_next_poll_of_its_zone(ledger: Ledger, server: redis.Redis) -> None:
     due = Due(DueKind.ZONE, "jn1a")
-    await ledger.commit(Changes(unless_due={due: 5_000}))
+    await ledger.commit(scheduled({due: 5_000}, DueRule.IF_ABSENT))
     assert server.zscore(ledger.keys.due(due.lane), str(due)) == 5_000
 
-    await ledger.commit(Changes(unless_due={due: 1_000}))
+    await ledger.commit(scheduled({due: 1_000}, DueRule.IF_ABSENT))
     assert server.zscore(ledger.keys.due(due.lane), str(due)) == 5_000
 
 
-async def test_submissions_that_rest_and_try_again_count_as_waiting_in_between(
+async def test_suspended_submissions_count_as_waiting_between_two_attempts(
     ledger: Ledger, clock: HandClock
 ) -> None:
-    assert not await ledger.submissions_have_waited()
-    await ledger.rest_submissions(clock.now_ms() + 30_000)
+    assert not await ledger.submissions_waited_recently()
+    await ledger.suspend_submissions(clock.now_ms() + 30_000)
     clock.advance(60)
-    assert await ledger.submissions_rest_until() is None
-    assert await ledger.submissions_have_waited()
+    assert await ledger.submissions_suspended_until() is None
+    assert await ledger.submissions_waited_recently()
     clock.advance(60)
-    assert not await ledger.submissions_have_waited()
+    assert not await ledger.submissions_waited_recently()
 
 
-async def test_a_process_knows_when_something_is_due_by_what_it_has_written_and_claimed(
+async def test_a_process_knows_what_is_due_by_what_it_wrote_and_claimed(
     intake: Intake, ledger: Ledger, clock: HandClock
 ) -> None:
     assert not ledger.expects_due(Lane.SUBMISSIONS)
-    await intake.accept(form(), None)
+    await intake.accept(spec(), None)
     assert not ledger.expects_due(Lane.SUBMISSIONS)
     clock.advance(1)
     assert ledger.expects_due(Lane.SUBMISSIONS)
@@ -193,7 +199,7 @@ async def test_a_process_knows_when_something_is_due_by_what_it_has_written_and_
 async def test_a_claim_sent_twice_gives_the_same_entries_and_leases_no_others(
     ledger: Ledger, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = Changes(due={Due(DueKind.CLUSTER, f"ehpc-{n}"): n for n in range(3)})
+    changes = scheduled({Due(DueKind.CLUSTER, f"ehpc-{n}"): n for n in range(3)})
     await ledger.commit(changes)
     monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-claim"})())
 
@@ -209,18 +215,16 @@ async def test_a_claim_sent_twice_gives_the_same_entries_and_leases_no_others(
     assert len(await ledger.claim_due(Lane.SUBMISSIONS, 9, 45)) == 3
 
 
-async def test_while_submissions_rest_nobody_takes_them_or_rings_for_them_and_all_else_goes_on(
-    ledger: Ledger, clock: HandClock
-) -> None:
+async def test_while_submissions_are_suspended_all_else_continues(ledger: Ledger, clock: HandClock) -> None:
     cluster, zone = Due(DueKind.CLUSTER, "ehpc-1"), Due(DueKind.ZONE, "jn1a")
-    await ledger.commit(Changes(due={cluster: 1}))
-    await ledger.rest_submissions(clock.now_ms() + 7_000)
+    await ledger.commit(scheduled({cluster: 1}))
+    await ledger.suspend_submissions(clock.now_ms() + 7_000)
 
-    assert not await ledger.ring(10)
+    assert not await ledger.request_sweep(10)
     assert await ledger.claim_due(Lane.SUBMISSIONS, 9, 45) == []
     assert await ledger.overview.overdue_s() == 0
-    await ledger.commit(Changes(due={zone: 1}))
-    assert await ledger.ring(10)
+    await ledger.commit(scheduled({zone: 1}))
+    assert await ledger.request_sweep(10)
     assert await ledger.claim_due(Lane.ALL_ELSE, 9, 45) == [zone]
     clock.advance(7)
     assert ledger.expects_due(Lane.SUBMISSIONS)
@@ -231,9 +235,9 @@ async def test_remembered_answers_are_forgotten_after_ten_minutes(
     ledger: Ledger, clock: HandClock, server: redis.Redis
 ) -> None:
     for _ in range(5):
-        await ledger.commit(Changes(due={Due(DueKind.CLUSTER, "ehpc-a"): 1}))
+        await ledger.commit(scheduled({Due(DueKind.CLUSTER, "ehpc-a"): 1}))
     clock.advance(601)
-    await ledger.commit(Changes(due={Due(DueKind.CLUSTER, "ehpc-a"): 2}))
+    await ledger.commit(scheduled({Due(DueKind.CLUSTER, "ehpc-a"): 2}))
 
     assert server.zcard("scaleout:answered") == 1
     assert server.hlen("scaleout:answers") == 1
@@ -242,23 +246,23 @@ async def test_remembered_answers_are_forgotten_after_ten_minutes(
 async def test_demand_that_arrives_while_a_cluster_is_planned_makes_that_plan_stale(
     intake: Intake, ledger: Ledger
 ) -> None:
-    await intake.accept(form("r-1"), None)
+    await intake.accept(spec("r-1"), None)
     cluster = await ledger.cluster("ehpc-a")
-    await intake.accept(form("r-2"), None)
-    plan = Changes(checks=[cluster])
-    plan.due[Due(DueKind.CLUSTER, "ehpc-a")] = None
+    await intake.accept(spec("r-2"), None)
+    plan = ChangeSet(expected=[cluster])
+    plan.schedule(Due(DueKind.CLUSTER, "ehpc-a"), None)
 
-    assert await ledger.commit(plan) is Committed.STALE
+    assert await ledger.commit(plan) is CommitResult.CONFLICT
 
 
-async def test_an_ended_request_tells_all_who_wait_and_expires_with_its_outcome(
+async def test_an_ended_request_informs_all_subscribers_and_expires_with_its_outcome(
     intake: Intake, ledger: Ledger, clock: HandClock, server: redis.Redis
 ) -> None:
-    await intake.accept(form(), "task-1")
-    await intake.accept(form(), "task-2")
+    await intake.accept(spec(), "task-1")
+    await intake.accept(spec(), "task-2")
     request = await ledger.request("r-1")
     assert request is not None
-    changes = Changes()
+    changes = ChangeSet()
     end_request(changes, request, "timed_out", clock.now_ms())
     await ledger.commit(changes)
 
@@ -267,8 +271,8 @@ async def test_an_ended_request_tells_all_who_wait_and_expires_with_its_outcome(
         assert 604_000 < int(server.ttl(f"scaleout:{key}")) <= 604_800
     without_ttl = {key for key in server.scan_iter("scaleout:*") if server.ttl(key) == -1}
     assert not any("r-1" in key for key in without_ttl)
-    word, outcome = await ledger.join("r-1", None, "task-3")
-    assert word is Joined.ENDED
+    word, outcome = await ledger.subscribe("r-1", None, "task-3")
+    assert word is Lookup.ENDED
     assert outcome is not None
     assert outcome["status"] == "timed_out"
     assert (
@@ -277,79 +281,72 @@ async def test_an_ended_request_tells_all_who_wait_and_expires_with_its_outcome(
     )
 
 
-async def test_joining_an_unknown_request_finds_nothing_and_leaves_nothing(
-    ledger: Ledger, server: redis.Redis
-) -> None:
-    assert await ledger.join("nobody", None, "task-1") == (Joined.ABSENT, None)
+async def test_subscribing_to_an_unknown_request_writes_nothing(ledger: Ledger, server: redis.Redis) -> None:
+    assert await ledger.subscribe("nobody", None, "task-1") == (Lookup.NOT_FOUND, None)
     assert list(server.scan_iter("*")) == []
 
 
-async def test_a_sweep_is_rung_for_once_while_something_is_due_and_again_when_it_was_heard(
-    ledger: Ledger, clock: HandClock
-) -> None:
-    assert not await ledger.ring(10)
-    await ledger.commit(Changes(due={Due(DueKind.ZONE, "jn1a"): clock.now_ms() + 1000}))
-    assert not await ledger.ring(10)
+async def test_a_sweep_is_requested_once_until_it_has_started(ledger: Ledger, clock: HandClock) -> None:
+    assert not await ledger.request_sweep(10)
+    await ledger.commit(scheduled({Due(DueKind.ZONE, "jn1a"): clock.now_ms() + 1000}))
+    assert not await ledger.request_sweep(10)
     clock.advance(1)
-    assert await ledger.ring(10)
-    assert not await ledger.ring(10)
-    await ledger.ring_heard()
-    assert await ledger.ring(10)
+    assert await ledger.request_sweep(10)
+    assert not await ledger.request_sweep(10)
+    await ledger.sweep_started()
+    assert await ledger.request_sweep(10)
     clock.advance(10)
-    assert await ledger.ring(10), "a doorbell that nobody heard is rung again"
+    assert await ledger.request_sweep(10), "a request that no worker took is made again"
 
 
-async def test_a_zone_rests_only_when_nothing_runs_there(
+async def test_a_zone_is_polled_until_nothing_runs_there(
     ledger: Ledger, clock: HandClock, server: redis.Redis
 ) -> None:
-    await ledger.commit(
-        Changes(
-            due={Due(DueKind.ZONE, "jn1a"): clock.now_ms()},
-            running=[("jn1a", "j-1", "op-1", clock.now_ms())],
-        )
-    )
-    assert not await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
+    changes = scheduled({Due(DueKind.ZONE, "jn1a"): clock.now_ms()})
+    changes.add(PollJob("jn1a", "j-1", "op-1", clock.now_ms()))
+    await ledger.commit(changes)
+    assert not await ledger.schedule_poll("jn1a", clock.now_ms() + 5000)
     assert server.zscore("scaleout:due:all-else", "zone:jn1a") == clock.now_ms() + 5000
 
-    await ledger.commit(Changes(running=[("jn1a", "j-1", "op-1", None)]))
-    assert await ledger.rest_zone("jn1a", clock.now_ms() + 5000)
+    await ledger.commit(with_entries(PollJob("jn1a", "j-1", "op-1", None)))
+    assert await ledger.schedule_poll("jn1a", clock.now_ms() + 5000)
     assert server.zscore("scaleout:due:all-else", "zone:jn1a") is None
 
 
-async def test_a_record_comes_back_as_it_was_written(ledger: Ledger, clock: HandClock) -> None:
+async def test_a_record_is_read_as_it_was_written(ledger: Ledger, clock: HandClock) -> None:
     request = Request(
         request_id="r-1",
-        asked=form(node_count=3, private_ips=["10.0.0.1", "10.0.0.2", "10.0.0.3"], resource_conf={"cpu": 4}),
+        spec=spec(node_count=3, private_ips=["10.0.0.1", "10.0.0.2", "10.0.0.3"], resource_conf={"cpu": 4}),
         fingerprint="f",
         accepted_at=clock.now_ms(),
         deadline_at=clock.now_ms() + 1,
-        wanted=3,
+        unassigned_nodes=3,
     )
-    changes = Changes()
-    changes.put(request)
+    changes = ChangeSet()
+    changes.write(request)
     await ledger.commit(changes)
 
     assert await ledger.request("r-1") == request.model_copy(update={"version": 1})
 
 
-def sending(operation_id: str) -> Changes:
-    changes = Changes(sends=True)
-    changes.put(Cluster(cluster_id=operation_id))
+def submission(operation_id: str) -> ChangeSet:
+    changes = ChangeSet(sends=True)
+    changes.write(Cluster(cluster_id=operation_id))
     return changes
 
 
-async def test_a_new_ledger_takes_sendings_at_once(ledger: Ledger) -> None:
-    assert await ledger.commit(sending("op-1")) is Committed.OK
+async def test_a_new_ledger_accepts_submissions_at_once(ledger: Ledger) -> None:
+    assert await ledger.commit(submission("op-1")) is CommitResult.OK
     assert await ledger.lost_since() is None
 
 
 @pytest.mark.parametrize("what", ["empty", "older", "another"])
-async def test_a_ledger_with_data_missing_takes_requests_but_no_sendings_until_it_is_accepted(
+async def test_a_ledger_that_lost_data_refuses_submissions_until_that_is_acknowledged(
     async_redis: Redis, ledger: Ledger, clock: HandClock, server: redis.Redis, what: str
 ) -> None:
     other = Ledger(async_redis, ledger.keys, clock, outcome_ttl_s=1000, stream_maxlen=1000)
-    await ledger.commit(sending("op-1"))
-    await ledger.commit(sending("op-2"))
+    await ledger.commit(submission("op-1"))
+    await ledger.commit(submission("op-2"))
     if what == "empty":
         server.flushall()
     elif what == "older":
@@ -357,42 +354,40 @@ async def test_a_ledger_with_data_missing_takes_requests_but_no_sendings_until_i
     else:
         server.hset("scaleout:epoch", mapping={"id": "another", "count": 99})
 
-    assert await ledger.commit(sending("op-3")) is Committed.LOST
+    assert await ledger.commit(submission("op-3")) is CommitResult.DATA_LOST
     assert server.exists("scaleout:cluster:op-3") == 0
     assert await ledger.lost_since() == clock.now_ms()
     assert ledger.epoch.lost
-    assert await other.commit(sending("op-4")) is Committed.LOST, "who comes new is told as well"
-    assert await ledger.commit(Changes()) is Committed.OK
+    assert await other.commit(submission("op-4")) is CommitResult.DATA_LOST, "a new process is told as well"
+    assert await ledger.commit(ChangeSet()) is CommitResult.OK
 
-    await ledger.accept()
+    await ledger.acknowledge_data_loss()
 
-    assert await ledger.commit(sending("op-3")) is Committed.OK
-    assert await other.commit(sending("op-4")) is Committed.OK
+    assert await ledger.commit(submission("op-3")) is CommitResult.OK
+    assert await other.commit(submission("op-4")) is CommitResult.OK
     assert not ledger.epoch.lost
 
 
 async def test_an_idle_worker_notices_by_its_tick_that_data_is_missing(
     ledger: Ledger, server: redis.Redis
 ) -> None:
-    await ledger.commit(sending("op-1"))
+    await ledger.commit(submission("op-1"))
     server.flushall()
 
-    await ledger.ring(10)
+    await ledger.request_sweep(10)
 
     assert ledger.epoch.lost
     assert await ledger.lost_since() is not None
 
 
-async def test_a_worker_that_ticks_is_noted_and_one_that_has_not_for_a_day_is_forgotten(
-    ledger: Ledger, clock: HandClock
-) -> None:
-    await ledger.ring(10, "one@here")
+async def test_heartbeats_are_kept_for_a_day(ledger: Ledger, clock: HandClock) -> None:
+    await ledger.request_sweep(10, "one@here")
     began = clock.now_ms()
     clock.advance(5)
-    await ledger.ring(10, "two@here")
-    await ledger.ring(10)
+    await ledger.request_sweep(10, "two@here")
+    await ledger.request_sweep(10)
     assert await ledger.overview.heartbeats() == {"one@here": began, "two@here": began + 5000}
     clock.advance(86_396)
-    await ledger.ring(10, "two@here")
+    await ledger.request_sweep(10, "two@here")
 
     assert list(await ledger.overview.heartbeats()) == ["two@here"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import redis
 
-from tasks.ledger.breakers import Breaker
-from tasks.ledger.change_set import Changes, Committed
+from tasks.ledger.change_entries import Index, Listed
+from tasks.ledger.change_set import CommitResult
 from tasks.ledger.ledger import Ledger
-from tests.commands import Done, scaleout
-from tests.processes import environment, eventually
+from tasks.ledger.record_values import Breaker
+from tests.support.command_line import Done, scaleout
+from tests.support.processes import environment, eventually
+from tests.support.records import with_entries
 
 SUBMIT = ("submit", "--zone", "jn1a", "--nodes", "1", "--request-id")
 
@@ -20,8 +22,8 @@ def env(redis_url: str) -> dict[str, str]:
     return environment(redis_url, "http://127.0.0.1:1/api")
 
 
-def verdicts(done: Done) -> dict[str, str]:
-    return {finding["what"]: finding["verdict"] for finding in done.json()}
+def statuses(done: Done) -> dict[str, str]:
+    return {finding["check"]: finding["status"] for finding in done.json()}
 
 
 def test_a_pause_is_in_the_ledger_and_shown_by_status_list_and_doctor(
@@ -45,23 +47,23 @@ def test_a_pause_is_in_the_ledger_and_shown_by_status_list_and_doctor(
 
     assert (paused.code, paused.err) == (0, "")
     (stop,) = paused.json()
-    assert (stop["kind"], stop["scope"], stop["by"], stop["why"]) == (
+    assert (stop["kind"], stop["scope"], stop["by"], stop["reason"]) == (
         "pause",
         "ehpc-a",
         "ann",
         "moving racks",
     )
     assert stop["until"] > stop["since"]
-    why = scaleout(env, "status", "a", "--json").json()["why"]
-    assert "paused by ann" in why
-    assert stop["until"] in why
-    assert why.endswith(": moving racks")
+    reason = scaleout(env, "status", "a", "--json").json()["reason"]
+    assert "paused by ann" in reason["message"]
+    assert reason["until"] == stop["until"]
+    assert reason["message"].endswith(": moving racks")
     listed = scaleout(env, "list", "--json")
-    assert listed.json()[0]["why"] == why
-    assert why in listed.err
+    assert listed.json()[0]["reason"] == reason
+    assert reason["message"] in listed.err
     doctor = scaleout(env, "doctor", "--json")
-    assert verdicts(doctor)["pause ehpc-a"] == "warning"
-    assert verdicts(doctor)["stops so far"] == "ok"
+    assert statuses(doctor)["pause ehpc-a"] == "warning"
+    assert statuses(doctor)["blockers so far"] == "ok"
     assert server.hget("scaleout:counters", "paused") == "1"
 
 
@@ -83,7 +85,7 @@ def test_resume_lifts_one_pause_and_shows_what_is_still_paused(env: dict[str, st
     assert scaleout(env, "resume", "--cluster", "ehpc-a", "--json").json() == []
     again = scaleout(env, "resume")
     assert (again.code, again.out, again.err) == (0, "", "nothing was paused here\n")
-    history = scaleout(env, "history", "--stops", "--json").json()
+    history = scaleout(env, "history", "--events", "--json").json()
     assert [(line["event"], line["by"]) for line in history][:3] == [
         ("paused", "ann"),
         ("paused", "bob"),
@@ -97,7 +99,7 @@ def test_a_pause_whose_time_is_over_is_shown_no_more_though_no_worker_has_lifted
     scaleout(env, "pause", "--for", "1s")
 
     eventually(
-        lambda: "pause everything" not in verdicts(scaleout(env, "doctor", "--json")), "the pause is over"
+        lambda: "pause everything" not in statuses(scaleout(env, "doctor", "--json")), "the pause is over"
     )
 
     assert '"paused":true' in str(server.hget("scaleout:pause:everything", "content"))
@@ -106,11 +108,11 @@ def test_a_pause_whose_time_is_over_is_shown_no_more_though_no_worker_has_lifted
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--for", "2x"), "--for: '2x' is no span of time: write it as 90s, 30m, 2h, 1d or 1h30m"),
+        (("--for", "2x"), "--for: '2x' is not a duration: write it as 90s, 30m, 2h, 1d or 1h30m"),
         (("--for", "400d"), "--for: '400d' is not between 1 second and 366 days"),
-        (("--cluster", "jn1a"), "--cluster: 'jn1a' is no cluster id: it is ehpc-… or hpc-…"),
-        (("--reason", " "), "--reason: 1 characters: give 1 to 500"),
-        (("--by", "x" * 501), "--by: 501 characters: give 1 to 500"),
+        (("--cluster", "jn1a"), "--cluster: 'jn1a' is not a cluster id: use ehpc-… or hpc-…"),
+        (("--reason", " "), "--reason: 1 characters: use 1 to 500"),
+        (("--by", "x" * 501), "--by: 501 characters: use 1 to 500"),
     ],
 )
 def test_what_cannot_be_is_refused_with_all_that_is_wrong(
@@ -131,7 +133,7 @@ def test_a_cluster_that_nobody_has_asked_for_is_paused_with_a_word_about_its_nam
 
     assert done.code == 0
     assert done.json()[0]["scope"] == "ehpc-typo"
-    assert "is its name right?" in done.err
+    assert "is its id correct?" in done.err
 
 
 async def test_an_open_breaker_is_shown_and_closed_by_resuming_its_cluster(
@@ -142,20 +144,20 @@ async def test_an_open_breaker_is_shown_and_closed_by_resuming_its_cluster(
         zone="jn1a",
         node_role="compute",
         failures=5,
-        said="job j-5 failed",
+        last_error="job j-5 failed",
         opened=1,
         since=now,
         until=now + 1,
     )
     cluster = await ledger.cluster("ehpc-a")
-    changes = Changes(broken={"ehpc-a": now})
-    changes.put(cluster.model_copy(update={"breakers": {"p": broken}}))
-    assert await ledger.commit(changes) is Committed.OK
+    changes = with_entries(Listed(Index.BROKEN, "ehpc-a", now))
+    changes.write(cluster.model_copy(update={"breakers": {"p": broken}}))
+    assert await ledger.commit(changes) is CommitResult.OK
 
     shown = scaleout(env, "doctor", "--json")
     resumed = scaleout(env, "resume", "--cluster", "ehpc-a", "--json")
 
-    assert verdicts(shown)["breaker ehpc-a"] == "wrong"
+    assert statuses(shown)["breaker ehpc-a"] == "error"
     assert "job j-5 failed" in shown.out
     assert resumed.json() == []
     assert (await ledger.cluster("ehpc-a")).breakers == {}

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.integration.test_command_line import NOBODY, scaleout
-from tests.processes import environment
+from tests.support.processes import environment
 
 GOOD = """
 [limits]
@@ -62,7 +62,7 @@ def test_a_right_policy_is_told_to_be_so(env: dict[str, str], policy: Path) -> N
     done = scaleout(env, "policy", "check", str(policy))
 
     assert (done.code, done.out) == (0, "")
-    assert "is right: 3 rules, 2 schedules" in done.err
+    assert "is valid: 3 rules, 2 schedules" in done.err
     assert scaleout(env, "policy", "check", str(policy), "--json").json() == {
         "file": str(policy),
         "problems": [],
@@ -102,14 +102,14 @@ def test_the_policy_in_force_is_shown_with_its_defaults(env: dict[str, str], pol
     assert shown["schedules"][1]["requested_by"] == "schedule:nightly"
     assert shown["schedules"][1]["catch_up_s"] == 600
     text = scaleout(env, "policy", "show")
-    assert 'limits.clusters."ehpc-a".nodes_per_day   900, over it waits' in text.out
+    assert 'limits.clusters."ehpc-a".nodes_per_day   900, excess waits' in text.out
     nothing = scaleout({**env, "SCALEOUT_POLICY_FILE": ""}, "policy", "show")
     assert (nothing.code, nothing.out) == (0, "")
     assert "nothing is limited" in nothing.err
 
 
 @pytest.mark.parametrize(
-    "command", [["policy", "show"], ["schedules"], ["schedules", "run", "nightly", "--yes"], ["worker"]]
+    "command", [["policy", "show"], ["schedules"], ["schedules", "trigger", "nightly", "--yes"], ["worker"]]
 )
 def test_a_broken_policy_is_one_line_that_names_the_file(
     env: dict[str, str], policy: Path, command: list[str]
@@ -135,7 +135,7 @@ def test_schedules_that_no_worker_has_read_are_shown_with_their_next_five_moment
         assert utc == local
         assert (local.hour, local.utcoffset()) == (19, timedelta(hours=8))
         assert local.weekday() < 5
-        assert utc - datetime.fromisoformat(moment["asked_at"]) == timedelta(seconds=900)
+        assert utc - datetime.fromisoformat(moment["requested_at"]) == timedelta(seconds=900)
     text = scaleout(env, "schedules")
     assert "at least 64 compute on ehpc-b" in text.out
     assert "0 19 * * 1-5 Asia/Shanghai" in text.out
@@ -147,7 +147,7 @@ def test_a_dry_run_says_what_would_be_asked_for_and_asks_nothing(
     env: dict[str, str], server: redis.Redis
 ) -> None:
     before = set(server.keys("*"))
-    planned = scaleout(env, "schedules", "run", "nightly", "--dry-run", "--json").json()
+    planned = scaleout(env, "schedules", "trigger", "nightly", "--dry-run", "--json").json()
 
     assert planned["dry_run"] is True
     assert planned["operations"] == [99, 99, 52]
@@ -159,29 +159,29 @@ def test_a_dry_run_says_what_would_be_asked_for_and_asks_nothing(
 def test_a_run_by_hand_has_a_request_of_its_own_and_its_history_says_who(
     env: dict[str, str], server: redis.Redis
 ) -> None:
-    first = scaleout(env, "schedules", "run", "nightly", "--yes", "--by", "anna")
-    second = scaleout(env, "schedules", "run", "nightly", "--yes", "--json").json()
+    first = scaleout(env, "schedules", "trigger", "nightly", "--yes", "--by", "anna")
+    second = scaleout(env, "schedules", "trigger", "nightly", "--yes", "--json").json()
 
     request_id = first.out.strip()
     assert request_id.startswith("schedule:nightly:run-")
     assert second["request_id"] != request_id
     content = json.loads(str(server.hget(f"scaleout:request:{request_id}", "content")))
-    assert content["asked"]["node_count"] == 250
+    assert content["spec"]["node_count"] == 250
     lines: Any = server.lrange(f"scaleout:history:{request_id}", 0, -1)
-    (run,) = (line for line in map(json.loads, lines) if line["event"] == "schedule_run")
+    (run,) = (line for line in map(json.loads, lines) if line["event"] == "schedule_triggered")
     assert (run["by"], run["schedule"]) == ("anna", "nightly")
 
 
 def test_a_run_by_hand_wants_to_be_confirmed(env: dict[str, str], server: redis.Redis) -> None:
-    done = scaleout(env, "schedules", "run", "nightly")
+    done = scaleout(env, "schedules", "trigger", "nightly")
 
     assert done.code == 2
-    assert "give --yes" in done.err
+    assert "pass --yes" in done.err
     assert not server.keys("scaleout:request:*")
 
 
 def test_a_schedule_that_nobody_knows_cannot_be_run(env: dict[str, str]) -> None:
-    done = scaleout(env, "schedules", "run", "weekly", "--yes")
+    done = scaleout(env, "schedules", "trigger", "weekly", "--yes")
 
     assert done.code == 4
     assert "no schedule weekly" in done.err
@@ -190,10 +190,10 @@ def test_a_schedule_that_nobody_knows_cannot_be_run(env: dict[str, str]) -> None
 def test_what_is_ensured_cannot_be_run_while_the_provider_is_out_of_reach(
     env: dict[str, str], server: redis.Redis
 ) -> None:
-    done = scaleout(env, "schedules", "run", "evening", "--yes")
+    done = scaleout(env, "schedules", "trigger", "evening", "--yes")
 
     assert done.code == 5
-    assert "the nodes of ehpc-b cannot be listed, and nothing was asked for" in done.err
+    assert "nothing was requested: the nodes of ehpc-b cannot be listed" in done.err
     assert not server.keys("scaleout:request:*")
 
 

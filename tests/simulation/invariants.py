@@ -6,14 +6,15 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tasks.ledger.records import ENDED, Operation, Request, State
+from tasks.ledger.record_values import FINAL, State
+from tasks.ledger.records import Operation, Request
 from tests.simulation import limits
 from tests.simulation.people import StopInvariants
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-SENDABLE = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD, *ENDED, State.RUNNING})
+SENDABLE = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD, *FINAL, State.RUNNING})
 
 
 class Broken(AssertionError):  # noqa: N818 - says what happened
@@ -150,23 +151,23 @@ class Invariants:
                 self.demand(truly == name, f"{name} took job {operation.job_id}, which is {truly}'s")
             jobs = provider.jobs_of(name)
             self.demand(len(jobs) <= 1, f"operation {name} was carried out {len(jobs)} times")
-            if operation.state in (State.REFUSED, State.ABSENT, State.ABANDONED):
+            if operation.state in (State.REFUSED, State.NOT_EXECUTED, State.ABANDONED):
                 self.demand(not jobs, f"operation {name} is {operation.state}, but made job {jobs}")
         for sending in provider.sendings:
             self.demand(sending.operation_id in self.operations, f"{sending.operation_id} is gone")
 
     def _check_requests(self) -> None:
         for name, request in self.requests.items():
-            if request.asked is None:
+            if request.spec is None:
                 continue
-            asked = request.asked.node_count
-            self.demand(request.nodes_added <= asked, f"request {name} was given more than it asked for")
-            allotted = request.wanted + sum(share.node_count for share in request.shares)
+            requested = request.spec.node_count
+            self.demand(request.nodes_added <= requested, f"request {name} was given more than it asked for")
+            allotted = request.unassigned_nodes + sum(part.node_count for part in request.assignments)
             self.demand(
-                allotted <= asked, f"request {name} asked for {asked} and has {allotted} on their way"
+                allotted <= requested, f"request {name} asked for {requested} and has {allotted} on their way"
             )
             if request.ended:
-                self.demand(request.wanted == 0, f"request {name} has ended and still wants nodes")
+                self.demand(request.unassigned_nodes == 0, f"request {name} has ended and still wants nodes")
                 status = self._outcomes.setdefault(name, str(request.status))
                 self.demand(
                     status == request.status, f"request {name} ended as {status} and {request.status}"
@@ -189,7 +190,7 @@ class Invariants:
             self.demand(outcome is not None, f"request {name} has no outcome")
         for key in map(str, world.server.keys("scaleout:cluster:*")):
             content = json.loads(world.server.hget(key, "content") or "{}")
-            self.demand(content.get("gate") is None, f"{key} has its gate shut for good")
+            self.demand(content.get("locked_by") is None, f"{key} has its gate shut for good")
         for kind in (
             "due:submissions",
             "due:all-else",
@@ -216,6 +217,6 @@ class Invariants:
         said = sum(request.nodes_added for request in self.requests.values())
         self.demand(made == said, f"{made} nodes were made, and the outcomes account for {said}")
         for name, request in self.requests.items():
-            if request.status == "succeeded" and request.asked is not None:
+            if request.status == "succeeded" and request.spec is not None:
                 given = request.nodes_added
-                self.demand(given == request.asked.node_count, f"{name} succeeded with {given} nodes")
+                self.demand(given == request.spec.node_count, f"{name} succeeded with {given} nodes")

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from config.policy.model import PolicyLimits
-from tasks.ledger.records import Operation, Request, give
+from tasks.ledger.record_values import distribute
+from tasks.ledger.records import Operation, Request
 from workers.simulator.cloud import ADD_NODES, Job
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def broken(
         here = [job for job in jobs if job.cluster_id == cluster_id]
         made = sum(job.made for job in here)
         under_way = sum(
-            request.wanted + sum(share.node_count for share in request.live_shares)
+            request.unassigned_nodes + sum(part.node_count for part in request.live_assignments)
             for request in requests.values()
-            if request.asked is not None and request.asked.cluster_id == cluster_id
+            if request.spec is not None and request.spec.cluster_id == cluster_id
         )
         for path, table in policy.limits.tables(cluster_id, None):
             if table.nodes_per_cluster is not None and made > table.nodes_per_cluster:
@@ -89,9 +90,9 @@ def _for(
     operation = operations.get(world.provider.owner(job.job_id) or "")
     if operation is None:
         return 0
-    parts = zip(operation.allocations, give(operation.allocations, job.made), strict=True)
+    parts = zip(operation.allocations, distribute(operation.allocations, job.made), strict=True)
     return sum(
         nodes
         for allocation, nodes in parts
-        if (asked := requests[allocation.request_id].asked) is not None and asked.requested_by == producer
+        if (spec := requests[allocation.request_id].spec) is not None and spec.requested_by == producer
     )

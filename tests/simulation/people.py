@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from tasks.ledger.change_set import Changes, Committed
+from tasks import admin
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING, Pause
-from tasks.ledger.records import Operation, State
-from tasks.state_machine import pauses
+from tasks.ledger.record_values import State
+from tasks.ledger.records import Operation
 from tests.simulation.steps import WRITES
 
 if TYPE_CHECKING:
@@ -36,20 +36,16 @@ def at_once(worker: Worker) -> Ledger:
     return worker.ledger
 
 
-async def pause(ledger: Ledger, scope: str, lasting_s: float | None) -> bool:
-    now = ledger.clock.now_ms()
-    until = None if lasting_s is None else now + round(lasting_s * 1000)
-    record = await ledger.pause(scope)
-    changes = pauses.pause(record, by="somebody", why="by chance", until=until, now=now)
-    return await ledger.commit(changes) is Committed.OK
+async def pause(ledger: Ledger, scope: str, lasting_s: float | None) -> None:
+    await admin.pause(ledger, _cluster_of(scope), by="somebody", reason="by chance", lasting_s=lasting_s)
 
 
-async def resume(ledger: Ledger, scope: str) -> bool:
-    """False if others were faster."""
-    record = await ledger.pause(scope)
-    cluster = None if scope == EVERYTHING else await ledger.cluster(scope)
-    changes = pauses.resume(record, cluster, by="somebody", now=ledger.clock.now_ms())
-    return await ledger.commit(changes or Changes()) is Committed.OK
+async def resume(ledger: Ledger, scope: str) -> None:
+    await admin.resume(ledger, _cluster_of(scope), by="somebody")
+
+
+def _cluster_of(scope: str) -> str | None:
+    return None if scope == EVERYTHING else scope
 
 
 class StopInvariants:
@@ -110,13 +106,13 @@ class StopInvariants:
         waited = operation.planned_at - self._failed_at[pool]
         least = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - FAILURES_IN_A_ROW))
         demand(waited >= least, f"{name} was planned {waited} ms after {failures} failures in a row")
-        whole = requests[operation.request_ids[0]].form
-        small = operation.node_count == 1 or whole.goes_alone or whole.on_shortage == "fail"
+        whole = requests[operation.request_ids[0]].valid_spec
+        small = operation.node_count == 1 or whole.exclusive or whole.on_shortage == "fail"
         demand(len(operation.allocations) == 1 and small, f"{name} is no small probe: {operation.node_count}")
 
     def _count(self, operation: Operation) -> None:
         pool = self._pools[operation.operation_id]
-        rejected = operation.refusal is not None and operation.refusal.kind == "rejected"
+        rejected = operation.reason is not None and operation.reason.kind == "rejected"
         if operation.state is State.FAILED or (operation.state is State.REFUSED and rejected):
             self._failures[pool] += 1
             self._failed_at[pool] = operation.finished_at or 0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tasks.ehpc.errors import EhpcError, InDoubt, NotSent, refusal
-from tasks.ehpc.models import JobAccepted, NodePage, OperationPage
+from tasks.ehpc.errors import EhpcError, InDoubt, NotSent, reason
+from tasks.ehpc.models import JobAccepted, JobPage, NodePage
 from workers.simulator.cloud import Cloud, Job
 from workers.simulator.options import SimulatorOptions
 from workers.simulator.quota import CallQuota
@@ -70,7 +70,7 @@ class Provider:
     def call(self) -> None:
         """A call has arrived. Raises what the provider says when the account's calls are used up."""
         if not self.quota.count(self.world.clock.now_ms() / 1000):
-            raise refusal(2500, "QuotaExceeded, API call quota of this hour is used up")
+            raise reason(2500, "QuotaExceeded, API call quota of this hour is used up")
 
     def leave(self, process: Process, zone: str, body: bytes, sent_at: datetime) -> Sending:
         world = self.world
@@ -99,7 +99,7 @@ class Provider:
             self.call()
             sending.reply = self._carry_out(sending)
         except Refused as refused:
-            sending.reply = refusal(refused.ret_code, refused.message)
+            sending.reply = reason(refused.ret_code, refused.message)
         except EhpcError as error:
             sending.reply = error
         self.world.say(f"{sending.operation_id} arrives: {sending.reply}")
@@ -111,15 +111,15 @@ class Provider:
     def _carry_out(self, sending: Sending) -> JobAccepted | EhpcError:
         now = self.world.clock.now_ms() / 1000
         if now - sending.sent_at.timestamp() > self.world.settings.signature_ttl_s:
-            return refusal(1300, "RequestHasExpired")
+            return reason(1300, "RequestHasExpired")
         if sending.fate.startswith("refused "):
-            return refusal(int(sending.fate.split()[1]), "refused by chance, resource is in transition")
+            return reason(int(sending.fate.split()[1]), "refused by chance, resource is in transition")
         if sending.fate == "quota":
-            return refusal(2500, "the API call quota of this hour is used up")
+            return reason(2500, "the API call quota of this hour is used up")
         if sending.fate == "internal error":
-            return refusal(5000, "InternalError")
+            return reason(5000, "InternalError")
         if self._changed_in_this_second(json.loads(sending.body)["cluster_id"], now):
-            return refusal(1400, "PermissionDenied, resource is in transition")
+            return reason(1400, "PermissionDenied, resource is in transition")
         plan = self.cloud.plan_job()
         plan.listed = sending.fate != "never listed"
         plan.odd_status = "scaling" if sending.fate == "odd status" else None
@@ -127,7 +127,7 @@ class Provider:
             plan.made, plan.error_codes = 1, "5200"
         job = self.cloud.add_nodes(sending.zone, json.loads(sending.body), plan)
         sending.job_id = job.job_id
-        return refusal(5100, "ServerBusy") if sending.fate == "made but busy" else JobAccepted(job.job_id)
+        return reason(5100, "ServerBusy") if sending.fate == "made but busy" else JobAccepted(job.job_id)
 
     def _changed_in_this_second(self, cluster_id: str, now: float) -> bool:
         """The log's times are whole seconds: whose a node is that came just then, nobody could tell."""
@@ -205,7 +205,7 @@ class SimulatedApi:
             if not self._process.alive:
                 sending.answer.cancel()
 
-    async def list_operations(
+    async def list_jobs(
         self,
         zone: str,
         *,
@@ -215,13 +215,13 @@ class SimulatedApi:
         start_time: datetime | None = None,
         resource_ids: str | None = None,
         job_ids: str | None = None,
-    ) -> OperationPage:
+    ) -> JobPage:
         await self._read("list operations")
         if self._provider.log_refused and resource_ids is not None:
-            raise refusal(2100, "ResourceNotFound")
+            raise reason(2100, "ResourceNotFound")
         if zone in self._provider.log_away_in:
             self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
-            raise refusal(5000, "InternalError")
+            raise reason(5000, "InternalError")
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
         if resource_ids is None and job_ids is None:
             self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
@@ -233,7 +233,7 @@ class SimulatedApi:
         if job_ids is None and resource_ids is None:
             jobs = [job for job in jobs if job.cluster_id != self._provider.hidden_cluster]
         surplus = self._provider.counted_too_many if job_ids is None and resource_ids is None else 0
-        page = OperationPage.model_validate(
+        page = JobPage.model_validate(
             {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs) + surplus}
         )
         await self._reply("list operations")
@@ -242,7 +242,7 @@ class SimulatedApi:
     async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:  # noqa: ARG002
         await self._read("list nodes")
         if self._provider.nodes_refused:
-            raise refusal(2100, "ResourceNotFound")
+            raise reason(2100, "ResourceNotFound")
         nodes = self._provider.cloud.nodes(zone, cluster_id)
         rows = [
             {
@@ -261,7 +261,7 @@ class SimulatedApi:
         await self._process.turn(label)
         world = self._provider.world
         if world.chance("read fails"):
-            raise world.choose([InDoubt("no reply"), NotSent("refused"), refusal(5100, "busy")])
+            raise world.choose([InDoubt("no reply"), NotSent("refused"), reason(5100, "busy")])
         self._provider.call()
 
     async def _reply(self, label: str) -> None:

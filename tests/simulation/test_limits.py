@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from config.policy.model import Policy
-from tasks.ehpc.errors import refusal
-from tasks.ledger.records import State
+from tasks.ehpc.errors import reason
+from tasks.ledger.record_values import State
 from tests.simulation.world import CALM, WILD, Chances, World
 from workers.simulator.cloud import Node
 
@@ -67,9 +67,9 @@ def test_two_hundred_requests_at_once_fill_a_cluster_to_its_ceiling_and_no_furth
     (refused, *_) = (
         request for request in world.invariants.requests.values() if request.status == "rejected"
     )
-    assert refused.last_refusal is not None
-    assert refused.last_refusal.kind == "guardrail"
-    assert "limits.nodes_per_cluster = 500: " in refused.last_refusal.message
+    assert refused.last_reason is not None
+    assert refused.last_reason.kind == "limit"
+    assert "limits.nodes_per_cluster = 500: " in refused.last_reason.message
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
@@ -231,7 +231,7 @@ def test_a_cluster_that_cannot_be_listed_gets_nothing_while_its_nodes_are_limite
         world = World(server, policy=limits(nodes_per_cluster=105))
 
         def refuse(zone: str, cluster_id: str) -> list[Node]:
-            raise refusal(2100, "ResourceNotFound")
+            raise reason(2100, "ResourceNotFound")
 
         world.provider.cloud.nodes = refuse  # type: ignore[method-assign]
         return world
@@ -241,8 +241,8 @@ def test_a_cluster_that_cannot_be_listed_gets_nothing_while_its_nodes_are_limite
     assert world.provider.sendings == []
     (request,) = world.invariants.requests.values()
     assert request.status == "rejected"
-    assert request.last_refusal is not None
-    assert request.last_refusal.code == 2100
+    assert request.last_reason is not None
+    assert request.last_reason.code == 2100
 
 
 @pytest.mark.timeout(300)

@@ -104,13 +104,13 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minut
         world = World(server)
         world.provider.jobs_of_a_page = 10
         world.provider.options.job_duration_s = "60"
-        begins_at = world.clock.now_ms() + 20_000
-        ends_at = begins_at + outage_s * 1000
+        start_offset = world.clock.now_ms() + 20_000
+        ends_at = start_offset + outage_s * 1000
 
         def away(is_away: bool) -> None:
             world.provider.log_away_in = frozenset({"jn1a"}) if is_away else frozenset()
 
-        for moment, is_away in ((begins_at, True), (ends_at, False)):
+        for moment, is_away in ((start_offset, True), (ends_at, False)):
             at(world, moment, partial(away, is_away))
         for number in range(60):
             world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1)
@@ -118,7 +118,7 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minut
 
         assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
         looks = sorted(at for at, _ in world.provider.looks)
-        assert 0 < sum(begins_at <= at < ends_at for at in looks) < outage_s / 20
+        assert 0 < sum(start_offset <= at < ends_at for at in looks) < outage_s / 20
         assert max(later - at for at, later in pairwise(looks)) < 61_000
 
     asyncio.run(history())
@@ -131,7 +131,7 @@ def test_a_zone_whose_log_is_away_leaves_the_others_their_calls_however_small_th
         world = World(server, quota_calls=100)
         world.provider.options.job_duration_s = "9000"
         world.send("old", cluster_id="ehpc-old", node_count=1, zone="blind", deadline_s=40_000)
-        begins_at = world.clock.now_ms()
+        start_offset = world.clock.now_ms()
 
         def away(is_away: bool) -> None:
             world.provider.log_away_in = frozenset({"blind"}) if is_away else frozenset()
@@ -142,11 +142,11 @@ def test_a_zone_whose_log_is_away_leaves_the_others_their_calls_however_small_th
 
         turns = ((60_000, partial(away, True)), (7_200_000, crowd), (10_000_000, partial(away, False)))
         for after_ms, turn in turns:
-            at(world, begins_at + after_ms, turn)
+            at(world, start_offset + after_ms, turn)
         await world.run()
         sent = [sending.left_at for sending in world.provider.sendings if sending.zone == "jn1a"]
         assert len(sent) == 5
-        assert max(sent) - begins_at < 7_200_000 + 600_000
+        assert max(sent) - start_offset < 7_200_000 + 600_000
 
     asyncio.run(history())
 
@@ -212,7 +212,7 @@ def test_jobs_behind_more_pages_than_one_look_may_take_are_seen_while_submission
 def known_late_s(world: World) -> list[float]:
     """How long after the end of its job each operation has ended."""
     return [
-        (operation.finished_at - operation.verdict.ended_at) / 1000
+        (operation.finished_at - operation.job_result.ended_at) / 1000
         for operation in world.invariants.operations.values()
-        if operation.verdict is not None and operation.finished_at is not None
+        if operation.job_result is not None and operation.finished_at is not None
     ]

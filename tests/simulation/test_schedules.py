@@ -48,12 +48,12 @@ def _toml(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else repr(value)
 
 
-def moments(name: str, count: int) -> list[str]:
+def occurrences(name: str, count: int) -> list[str]:
     """Ids of the first `count` moments after the world's beginning."""
     return [request_id(name, round((FIRST + EVERY * n).timestamp() * 1000)) for n in range(count)]
 
 
-def asked(server: redis.Redis, name: str) -> dict[str, list[dict[str, Any]]]:
+def spec(server: redis.Redis, name: str) -> dict[str, list[dict[str, Any]]]:
     """The requests that the schedule has made, and the history of each."""
     keys = sorted(map(str, server.keys(f"scaleout:request:schedule:{name}:*")))
     ids = [key.removeprefix("scaleout:request:") for key in keys]
@@ -92,7 +92,7 @@ def test_each_moment_is_asked_for_once_and_nothing_is_left_when_the_schedule_is_
 
     world = live(server, path, workers=3)
 
-    assert list(asked(server, "s")) == moments("s", 12)
+    assert list(spec(server, "s")) == occurrences("s", 12)
     assert nodes(world, "ehpc-1") == 24
 
 
@@ -111,8 +111,8 @@ def test_three_workers_under_kills_fire_each_of_two_hundred_moments_exactly_once
 
     assert world.faults["crash"] > 40
     for name in names:
-        found = asked(server, name)
-        assert list(found) == moments(name, 50)
+        found = spec(server, name)
+        assert list(found) == occurrences(name, 50)
         for history in found.values():
             events = Counter(line["event"] for line in history)
             assert (events["request_accepted"], events["schedule_fired"]) == (1, 1)
@@ -140,7 +140,7 @@ def test_what_is_ensured_is_never_exceeded_whatever_is_on_its_way_and_whoever_di
     world = live(server, path, *others, workers=3, seed=seed, chances=KILLS)
 
     assert nodes(world, "ehpc-1") <= 140 + 3
-    late = sum(1 for name in ("s", "t") if record(server, name)["last"]["what"] == "missed")
+    late = sum(1 for name in ("s", "t") if record(server, name)["last"]["result"] == "missed")
     assert nodes(world, "ehpc-1") == 140 + 3 or late or world.ever_held
 
 
@@ -152,7 +152,7 @@ def test_what_is_ensured_is_asked_for_again_only_when_nodes_have_gone(
 
     world = live(server, policy(tmp_path, keys), {"cluster_id": "ehpc-1", "node_count": 4})
 
-    assert list(asked(server, "s")) == moments("s", 1)
+    assert list(spec(server, "s")) == occurrences("s", 1)
     assert nodes(world, "ehpc-1") == 6
     last = record(server, "s")["last"]
-    assert (last["what"], last["present"], last["on_its_way"]) == ("enough", 6, 0)
+    assert (last["result"], last["present"], last["on_its_way"]) == ("enough", 6, 0)

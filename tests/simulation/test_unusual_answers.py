@@ -112,7 +112,7 @@ def test_a_status_that_is_unknown_counts_as_still_going(server: redis.Redis) -> 
 def test_a_job_under_another_action_than_expected_is_followed_all_the_same(server: redis.Redis) -> None:
     def other(world: World) -> None:
         world.settings = world.settings.model_copy(update={"add_nodes_job_action": "Other"})
-        world.workers[0].machinery.settings = world.settings
+        world.workers[0].ctx.settings = world.settings
 
     assert the_request(live(server, other)).status == "succeeded"
 
@@ -145,7 +145,7 @@ def test_a_request_for_another_zone_than_the_clusters_is_rejected(server: redis.
     world = live(server, then_another)
 
     assert world.invariants.requests["b"].status == "rejected"
-    assert "zone jn1a" in str(world.invariants.requests["b"].last_refusal)
+    assert "zone jn1a" in str(world.invariants.requests["b"].last_reason)
 
 
 def test_with_a_small_quota_everything_is_done_more_slowly(server: redis.Redis) -> None:
@@ -191,8 +191,8 @@ def test_a_doubt_whose_log_is_refused_for_good_is_held_when_nobody_waits_for_it_
     world = live(server, prepare, deadline_s=600)
 
     assert the_request(world).status == "timed_out"
-    assert [operation.state for operation in operations(world)] == ["absent"]
-    assert "cannot be found out" in str(operations(world)[0].held_because)
+    assert [operation.state for operation in operations(world)] == ["not_executed"]
+    assert "cannot be found out" in str(operations(world)[0].held_reason)
     assert any("a person decides" in line for line in world.trace)
 
 
@@ -213,7 +213,7 @@ def test_every_baseline_after_a_doubt_reaches_back_to_before_the_doubtful_sendin
 
     world = asyncio.run(history())
 
-    doubtful = next(one for one in operations(world) if one.state == "absent")
+    doubtful = next(one for one in operations(world) if one.state == "not_executed")
     assert doubtful.sent_at is not None
     asked_at, since = world.provider.cluster_listings[-1]
     assert asked_at - doubtful.sent_at > 3_600_000

@@ -18,21 +18,20 @@ from redis.exceptions import RedisError
 from config.policy.file import PolicyFile
 from config.policy.model import Policy
 from config.settings import Settings
+from tasks import admin
+from tasks.admin import CancelResult
 from tasks.contract.policy_file import request_problems
 from tasks.ehpc.errors import EhpcError, InDoubt
-from tasks.engine.dispatcher import Sweeper
-from tasks.handlers.context import Machinery
+from tasks.engine.dispatcher import Dispatcher
+from tasks.handlers.context import Context
 from tasks.intake.accept import Ended, Intake
-from tasks.ledger.change_set import Changes, Committed
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
-from tasks.ledger.records import State
-from tasks.quota.rate_limiter import Governor
+from tasks.ledger.record_values import State
+from tasks.quota.rate_limiter import RateLimiter
 from tasks.runtime.clock import HandClock
-from tasks.schedules.sync import ScheduleKeeper
-from tasks.state_machine.request_outcome import cancel_request
-from tasks.state_machine.resolution import adopt, never_happened
+from tasks.schedules.sync import ScheduleSync
 from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.people import at_once, pause, paused_scopes, resume
@@ -41,9 +40,9 @@ from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
 
 T = TypeVar("T")
 
-MOST_EVENTS = 60_000
-MOST_HOURS = 72
-DOORBELL_S = 10.0
+MAX_EVENTS = 60_000
+MAX_HOURS = 72
+SWEEP_REQUEST_S = 10.0
 TASKS_AT_ONCE = 8  # of a worker, as its pool has threads
 
 
@@ -125,7 +124,7 @@ class Message:
 
 
 class Worker(Process):
-    """One worker process with the real lifecycle."""
+    """One worker process with the real state machine."""
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
@@ -134,7 +133,7 @@ class Worker(Process):
         self.ledger = Ledger(
             client, Keys("scaleout"), world.clock, outcome_ttl_s=604_800, stream_maxlen=1_000
         )
-        governor = Governor(
+        rate_limiter = RateLimiter(
             client,
             "scaleout",
             world.clock,
@@ -145,10 +144,10 @@ class Worker(Process):
         api = cast("Any", SimulatedApi(self, world.provider))
         policy = PolicyFile(world.policy_file, request_problems, lambda: world.clock.now_ms() / 1000)
         in_force: Callable[[], Policy] = policy if world.policy_file else lambda: world.policy
-        self.machinery = Machinery(
-            settings, self.ledger, api, governor, world.clock, random.Random(world.seed), in_force
+        self.ctx = Context(
+            settings, self.ledger, api, rate_limiter, world.clock, random.Random(world.seed), in_force
         )
-        self.keeper = ScheduleKeeper(self.machinery, policy)
+        self.schedule_sync = ScheduleSync(self.ctx, policy)
         self.has_kept = world.policy_file is None
         self.intake = Intake(
             self.ledger,
@@ -156,7 +155,7 @@ class Worker(Process):
             deadline_s=settings.request_deadline_s,
             policy=in_force,
         )
-        self.sweeper = Sweeper(self.machinery, self._deliver)
+        self.dispatcher = Dispatcher(self.ctx, self._deliver)
 
     async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
         for task_id, outcome in outcomes:
@@ -167,7 +166,7 @@ class Worker(Process):
     async def take(self, message: Message) -> None:
         """As the Celery task does: acknowledged late, requeued when the ledger cannot be reached."""
         try:
-            taken = await self.intake.receive(message.task_id, (), message.fields)
+            taken = await self.intake.accept_message(message.task_id, (), message.fields)
         except (RedisError, OSError):
             message.under_way = False
             return
@@ -182,10 +181,10 @@ class Worker(Process):
 
     async def tick(self) -> None:
         with suppress(RedisError, OSError):
-            if await self.ledger.ring(DOORBELL_S) and not self.world.chance("message lost"):
-                await self.ledger.ring_heard()
-                await self.sweeper.sweep()
-            await self.keeper.keep()
+            if await self.ledger.request_sweep(SWEEP_REQUEST_S) and not self.world.chance("message lost"):
+                await self.ledger.sweep_started()
+                await self.dispatcher.sweep()
+            await self.schedule_sync.sync()
             self.has_kept = True
 
 
@@ -370,7 +369,7 @@ class World:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _go_on(self) -> None:
-        for _ in range(MOST_EVENTS):
+        for _ in range(MAX_EVENTS):
             await self._check()
             self.events += 1
             if self.events in self.happenings:
@@ -383,7 +382,7 @@ class World:
             if happening is None:
                 return
             happening()
-        self.invariants.demand(False, f"it does not come to an end within {MOST_EVENTS} events")
+        self.invariants.demand(False, f"it does not come to an end within {MAX_EVENTS} events")
 
     async def _check(self) -> None:
         await self._quiet()
@@ -458,25 +457,25 @@ class World:
         """Nothing can be done now: let time pass until something can."""
         now = self.clock.now_ms()
         timeout_ms = round(self.settings.http_timeout_s * 1000)
-        moments = [at for at, _ in self.timers]
-        moments += [
+        occurrences = [at for at, _ in self.timers]
+        occurrences += [
             sending.left_at + timeout_ms + 1
             for sending in self.provider.sendings
             if not sending.answer.done()
         ]
-        moments += [sending.arrives_at for sending in self.provider.sendings if not sending.over]
-        moments += [worker.stopped_until for worker in self.workers if worker.stopped_until > now]
-        moments += [worker.next_tick for worker in self.workers if not worker.has_kept]
-        moments += [self.server_away_until] if self.server_away_until > now else []
+        occurrences += [sending.arrives_at for sending in self.provider.sendings if not sending.over]
+        occurrences += [worker.stopped_until for worker in self.workers if worker.stopped_until > now]
+        occurrences += [worker.next_tick for worker in self.workers if not worker.has_kept]
+        occurrences += [self.server_away_until] if self.server_away_until > now else []
         due = self.invariants.next_due
         if due is not None:
-            moments.append(due)
-            moments += [worker.next_tick for worker in self.workers if worker.next_tick > now]
-        if not moments:
+            occurrences.append(due)
+            occurrences += [worker.next_tick for worker in self.workers if worker.next_tick > now]
+        if not occurrences:
             return None
         hours = (now - 1_700_000_000_000) / 3_600_000
-        self.invariants.demand(hours < MOST_HOURS, f"it does not come to an end within {MOST_HOURS} h")
-        later = [at for at in moments if at > now] or [now + 1000]
+        self.invariants.demand(hours < MAX_HOURS, f"it does not come to an end within {MAX_HOURS} h")
+        later = [at for at in occurrences if at > now] or [now + 1000]
         return lambda: self._advance(min(later) - now)
 
     def _advance(self, ms: int) -> None:
@@ -529,12 +528,7 @@ class World:
         async def cancel() -> None:
             worker = Worker(self, "somebody")
             with suppress(RedisError):
-                request = await worker.ledger.request(request_id)
-                if request is None or request.ended or request.cancelled:
-                    return
-                changes = Changes()
-                cancel_request(changes, request, self.clock.now_ms(), by="somebody")
-                if await worker.ledger.commit(changes) is Committed.OK:
+                if await admin.cancel(worker.ledger, request_id, by="somebody") is CancelResult.CANCELLED:
                     self.say(f"{request_id} is cancelled")
                     self.cancelled_at[request_id] = self.clock.now_ms()
 
@@ -545,8 +539,8 @@ class World:
 
         async def by_somebody() -> None:
             with suppress(RedisError):
-                if await pause(Worker(self, "somebody").ledger, scope, lasting_s):
-                    self.say(f"{scope} is paused for {lasting_s} s")
+                await pause(Worker(self, "somebody").ledger, scope, lasting_s)
+                self.say(f"{scope} is paused for {lasting_s} s")
 
         self.start(by_somebody())
 
@@ -554,23 +548,20 @@ class World:
         async def by_somebody() -> None:
             with suppress(RedisError):
                 self.invariants.stops.forget_failures(scope)
-                if await resume(Worker(self, "somebody").ledger, scope):
-                    self.say(f"{scope} is resumed")
+                await resume(Worker(self, "somebody").ledger, scope)
+                self.say(f"{scope} is resumed")
 
         self.start(by_somebody())
 
     def pause(self, scope: str, lasting_s: float | None = None) -> None:
         """Between two steps, at once."""
         self.say(f"{scope} is paused for {lasting_s} s")
-        self.start(self._at_once(pause(at_once(Worker(self, "person")), scope, lasting_s)))
+        self.start(pause(at_once(Worker(self, "person")), scope, lasting_s))
 
     def resume(self, scope: str) -> None:
         self.say(f"{scope} is resumed")
         self.invariants.stops.forget_failures(scope)
-        self.start(self._at_once(resume(at_once(Worker(self, "person")), scope)))
-
-    async def _at_once(self, deed: Coroutine[Any, Any, bool]) -> None:
-        assert await deed
+        self.start(resume(at_once(Worker(self, "person")), scope))
 
     def _foreign(self) -> None:
         """Somebody else changes a cluster: another action, or another number of nodes."""
@@ -590,23 +581,9 @@ class World:
 
         async def decide() -> None:
             ledger = Worker(self, "person").ledger
-            operation = await ledger.operation(operation_id)
-            assert operation is not None
-            requests = list((await ledger.requests(operation.request_ids)).values())
-            cluster = await ledger.cluster(operation.cluster_id)
             jobs = self.provider.jobs_of(operation_id)
-            now = self.clock.now_ms()
-            if jobs:
-                owners = await ledger.jobs(operation.cluster_id)
-                changes = adopt(
-                    operation, requests, cluster, owners, job_id=jobs[0], by="person", why=None, now=now
-                )
-            else:
-                account = await ledger.account()
-                changes = never_happened(
-                    operation, requests, cluster, account, by="person", why=None, now=now
-                )
-            assert await ledger.commit(changes) is Committed.OK
+            adopted = jobs[0] if jobs else None
+            await admin.resolve(ledger, operation_id, adopt_job=adopted, by="person", reason=None)
             self.say(f"a person decides on {operation_id}: {jobs or 'never happened'}")
             done.set()
 

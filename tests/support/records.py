@@ -4,12 +4,36 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from tasks.contract.outcome import Outcome
 from tasks.contract.request import ScaleOutRequest
-from tasks.ledger.change_set import Changes, Event
-from tasks.ledger.commit_encoding import StepEncoding
+from tasks.ledger.change_entries import (
+    Arrive,
+    Dequeue,
+    Enqueue,
+    ForgetPool,
+    Index,
+    KeepDuration,
+    Listed,
+    OwnJob,
+    Park,
+    PollJob,
+    Subscribe,
+    Unpark,
+)
+from tasks.ledger.change_set import ChangeSet, DueRule
+from tasks.ledger.commit_encoding import CommitEncoding
 from tasks.ledger.due import Due, DueKind
+from tasks.ledger.durations import Duration
+from tasks.ledger.events import Event
 from tasks.ledger.keys import Keys
-from tasks.ledger.records import Account, Allocation, Cluster, Operation, Record, Request, Share, State
+from tasks.ledger.outcome_entries import Publish, PublishLateNodes, Retention
+from tasks.ledger.pauses import Pauses
+from tasks.ledger.pools import Pool
+from tasks.ledger.record import Record
+from tasks.ledger.record_values import Allocation, Assignment, State
+from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.ledger.snapshots import OperationSnapshot
+from tasks.ledger.usage_entries import LimitCheck
 
 R = TypeVar("R", bound=Record)
 
@@ -22,34 +46,36 @@ OPERATION_DUE = Due(DueKind.OPERATION, "op-1")
 SUBMISSION_DUE = Due(DueKind.SUBMISSION, "op-1")
 ZONE_DUE = Due(DueKind.ZONE, "jn1a")
 
-_ENCODING = StepEncoding(Keys("scaleout"), NOW, 60, 100)
+_ENCODING = CommitEncoding(Keys("scaleout"), NOW, Retention(60, 100))
 
 
 def request(request_id: str = "r-1", nodes: int = 2, **more: Any) -> Request:
     """A request for `nodes` nodes, all of them still wanted. `more`: fields of the record or of its form."""
     of_form = {name: more.pop(name) for name in list(more) if name in ScaleOutRequest.model_fields}
     given = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": nodes}
-    form = ScaleOutRequest.model_validate({**given, **of_form})
+    spec = ScaleOutRequest.model_validate({**given, **of_form})
     record = {
         "request_id": request_id,
-        "asked": form,
-        "fingerprint": form.fingerprint(),
+        "spec": spec,
+        "fingerprint": spec.fingerprint(),
         "accepted_at": NOW - AN_HOUR,
         "deadline_at": NOW + AN_HOUR,
-        "wanted": nodes,
+        "unassigned_nodes": nodes,
         "version": 3,
     }
     return Request(**{**record, **more})
 
 
-def share(operation_id: str = "op-1", nodes: int = 2, state: State = State.RUNNING, **more: Any) -> Share:
-    return Share(operation_id=operation_id, node_count=nodes, state=state, **more)
+def assignment(
+    operation_id: str = "op-1", nodes: int = 2, state: State = State.RUNNING, **more: Any
+) -> Assignment:
+    return Assignment(operation_id=operation_id, node_count=nodes, state=state, **more)
 
 
 def served(operation: Operation, request_id: str = "r-1", nodes: int = 2, **more: Any) -> Request:
     """A request whose nodes are all in `operation`."""
-    part = share(operation.operation_id, nodes, operation.state, job_id=operation.job_id)
-    return request(request_id, **{"nodes": nodes, "wanted": 0, "shares": (part,), **more})
+    part = assignment(operation.operation_id, nodes, operation.state, job_id=operation.job_id)
+    return request(request_id, **{"nodes": nodes, "unassigned_nodes": 0, "assignments": (part,), **more})
 
 
 def operation(parts: dict[str, int] | None = None, state: State = State.RUNNING, **more: Any) -> Operation:
@@ -75,55 +101,140 @@ def operation(parts: dict[str, int] | None = None, state: State = State.RUNNING,
 
 def cluster(**more: Any) -> Cluster:
     """A cluster whose gate is held by op-1."""
-    return Cluster(**{"cluster_id": "ehpc-a", "gate": "op-1", "version": 7, **more})
+    return Cluster(**{"cluster_id": "ehpc-a", "locked_by": "op-1", "version": 7, **more})
+
+
+def snapshot(of: Operation, *requests: Request, at: Cluster | None = None) -> OperationSnapshot:
+    """An operation with the records around it, on an account that nothing blocks."""
+    by_id = {request.request_id: request for request in requests}
+    return OperationSnapshot(of, by_id, at or cluster(), Account(), Pauses.none(of.cluster_id))
 
 
 def name_of(record: Record) -> str:
     return _ENCODING.key_of(record)
 
 
-def written(changes: Changes, record: R) -> R:
+def written(changes: ChangeSet, record: R) -> R:
     """`record` as `changes` writes it: exactly once, at the version that it was read at."""
     check(changes)
-    (found,) = (put for put in changes.puts if name_of(put) == name_of(record))
+    (found,) = (put for put in changes.writes if name_of(put) == name_of(record))
     assert isinstance(found, type(record))
     assert found.version == record.version
     return found
 
 
-def is_written(changes: Changes, record: Record) -> bool:
-    return any(name_of(put) == name_of(record) for put in changes.puts)
+def is_written(changes: ChangeSet, record: Record) -> bool:
+    return any(name_of(put) == name_of(record) for put in changes.writes)
 
 
-def expires(changes: Changes, record: Record) -> bool:
-    return name_of(record) in map(name_of, changes.expire)
+def expires(changes: ChangeSet, record: Record) -> bool:
+    return name_of(record) in map(name_of, changes.expiring)
 
 
-def told(changes: Changes, name: str) -> Event:
+def recorded(changes: ChangeSet, name: str) -> Event:
     """The one event of that name."""
     (event,) = (event for event in changes.events if event.name == name)
     return event
 
 
-def share_of(request: Request, operation_id: str = "op-1") -> Share:
-    (found,) = (part for part in request.shares if part.operation_id == operation_id)
+def assignment_of(request: Request, operation_id: str = "op-1") -> Assignment:
+    (found,) = (part for part in request.assignments if part.operation_id == operation_id)
     return found
 
 
-def check(changes: Changes) -> None:
-    """What holds for every step: no record is written twice, and outcomes say the same as their records."""
-    puts = [name_of(put) for put in changes.puts]
-    assert len(puts) == len(set(puts))
-    assert not set(puts) & set(map(name_of, changes.checks))
-    ended = {put.request_id: put for put in changes.puts if isinstance(put, Request) and put.ended}
-    for outcome in changes.outcomes:
-        record = ended[outcome.request_id]
-        assert outcome.status == record.status
-        assert outcome.nodes_added == record.nodes_added
-        assert changes.ended_at[outcome.request_id] == record.finished_at
-        assert record.wanted == 0
-    # It can be written as it is.
-    StepEncoding(Keys("scaleout"), NOW, 60, 100).encode(changes)
+def due(changes: ChangeSet, rule: DueRule = DueRule.AT) -> dict[Due, int | None]:
+    """Return what becomes due by this rule."""
+    return {entry: time.at for entry, time in changes.due.items() if time.rule is rule}
+
+
+def woken(changes: ChangeSet) -> dict[str, int | None]:
+    """Return the clusters that are planned if requests wait there, by when."""
+    return {entry.name: at for entry, at in due(changes, DueRule.IF_DEMAND).items()}
+
+
+def scheduled(times: dict[Due, int | None], rule: DueRule = DueRule.AT) -> ChangeSet:
+    """Return a step that only makes entries due."""
+    changes = ChangeSet()
+    for entry, at in times.items():
+        changes.schedule(entry, at, rule)
+    return changes
+
+
+def with_entries(*entries: Any) -> ChangeSet:
+    """Return a step that has only these entries."""
+    return ChangeSet(entries=list(entries))
+
+
+def demand(changes: ChangeSet) -> list[tuple[str, str, str, int | None]]:
+    """Return cluster, pool, request and position of what enters the queues; None for what leaves them."""
+    found: list[tuple[str, str, str, int | None]] = []
+    for one in changes.entries:
+        if isinstance(one, Enqueue) and not isinstance(one, Arrive):
+            found.append((one.cluster_id, one.pool, one.request_id, one.position))
+        elif isinstance(one, Dequeue):
+            found.append((one.cluster_id, one.pool, one.request_id, None))
+    return found
+
+
+def forgotten_pools(changes: ChangeSet) -> list[tuple[str, str]]:
+    return [(one.cluster_id, one.pool) for one in changes.entries if isinstance(one, ForgetPool)]
+
+
+def polled(changes: ChangeSet) -> list[tuple[str, str, str, int | None]]:
+    """Return zone, job, operation and time of sending; None for a job that is polled no longer."""
+    jobs = (one for one in changes.entries if isinstance(one, PollJob))
+    return [(one.zone, one.job_id, one.operation_id, one.sent_at) for one in jobs]
+
+
+def owned(changes: ChangeSet) -> list[OwnJob]:
+    return [one for one in changes.entries if isinstance(one, OwnJob)]
+
+
+def listed(changes: ChangeSet, index: Index) -> dict[str, int | None]:
+    entries = (one for one in changes.entries if isinstance(one, Listed) and one.index is index)
+    return {one.member: one.since for one in entries}
+
+
+def parked(changes: ChangeSet) -> list[tuple[str, Due]]:
+    return [(one.scope, one.due) for one in changes.entries if isinstance(one, Park)]
+
+
+def unparked(changes: ChangeSet) -> dict[str, int]:
+    return {one.scope: one.at for one in changes.entries if isinstance(one, Unpark)}
+
+
+def durations(changes: ChangeSet) -> list[tuple[Pool, Duration]]:
+    return [(one.pool, one.duration) for one in changes.entries if isinstance(one, KeepDuration)]
+
+
+def late_outcomes(changes: ChangeSet) -> list[Outcome]:
+    return [one.outcome for one in changes.entries if isinstance(one, PublishLateNodes)]
+
+
+def limit_checks(changes: ChangeSet) -> list[LimitCheck]:
+    return [one for one in changes.entries if isinstance(one, LimitCheck)]
+
+
+def subscribers(changes: ChangeSet) -> list[tuple[str, str]]:
+    return [(one.request_id, one.task_id) for one in changes.entries if isinstance(one, Subscribe)]
+
+
+def check(changes: ChangeSet) -> None:
+    """Check every step: no record is written twice, and outcomes agree with their records."""
+    writes = [name_of(write) for write in changes.writes]
+    assert len(writes) == len(set(writes))
+    assert not set(writes) & set(map(name_of, changes.expected))
+    ended = {
+        write.request_id: write for write in changes.writes if isinstance(write, Request) and write.ended
+    }
+    for published in (one for one in changes.entries if isinstance(one, Publish)):
+        record = ended[published.outcome.request_id]
+        assert published.outcome.status == record.status
+        assert published.outcome.nodes_added == record.nodes_added
+        assert published.at == record.finished_at
+        assert record.unassigned_nodes == 0
+    # It can be encoded as it is.
+    CommitEncoding(Keys("scaleout"), NOW, Retention(60, 100)).encode(changes)
 
 
 NO_ACCOUNT_TROUBLE = Account()

@@ -6,13 +6,13 @@ from typing import Any
 
 from config.policy.model import Policy
 from tasks.contract.request import ScaleOutRequest
-from tasks.limits.applicable import Meter
-from tasks.limits.checks import Figures, Usage
+from tasks.limits.checks import CurrentUsage
+from tasks.limits.usage import Usage, UsageCounter
 
 NOW = 1_700_000_000_000
-HOUR = Meter("account", 3_600)
-DAY = Meter("account", 86_400)
-FLIGHT = Meter("cluster:ehpc-a", 0)
+HOUR = UsageCounter("account", 3_600)
+DAY = UsageCounter("account", 86_400)
+FLIGHT = UsageCounter("cluster:ehpc-a", 0)
 
 
 def policy(*, allow: dict[str, Any] | None = None, **limits: Any) -> Policy:
@@ -24,5 +24,7 @@ def asks(nodes: int = 10, request_id: str = "r-1", **more: Any) -> ScaleOutReque
     return ScaleOutRequest.model_validate({**given, **more})
 
 
-def bought(nodes: int, meter: Meter = HOUR, *leaving: tuple[int, int], present: int | None = None) -> Figures:
-    return Figures({meter: Usage(nodes, leaving)}, present)
+def bought(
+    nodes: int, counter: UsageCounter = HOUR, *leaving: tuple[int, int], present: int | None = None
+) -> CurrentUsage:
+    return CurrentUsage({counter: Usage(nodes, leaving)}, present)

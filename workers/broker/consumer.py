@@ -10,17 +10,17 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from workers.broker.transport import SetAside
+from workers.broker.transport import OnDeadLetter
 
 # Not kombu's own list: it counts KeyError among the broken connections, which a missing header raises too.
 BROKEN_CONNECTION = (OSError, RedisError, OperationalError)
 
 CONSUMER = f"{__name__}:Consumer"
 
-_listeners: list[SetAside] = []
+_listeners: list[OnDeadLetter] = []
 
 
-def set_aside_with(keep: SetAside) -> None:
+def send_dead_letters_to(keep: OnDeadLetter) -> None:
     """Have `keep(reason, queue, message)` called for each message that no task can be found for."""
     _listeners[:] = [keep]
 

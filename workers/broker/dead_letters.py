@@ -16,11 +16,11 @@ from tasks.ledger.keys import Keys
 log = structlog.get_logger(__name__)
 
 KEEP_LAST = 1_000
-MOST_CHARS = 16_384
+MAX_CHARS = 16_384
 SHOWN_CHARS = 200
 
 
-class SetAsideList:
+class DeadLetters:
     """Written by the worker's consumer; read by `scaleout doctor`."""
 
     def __init__(self, settings: LedgerSettings) -> None:
@@ -31,7 +31,7 @@ class SetAsideList:
 
     def keep(self, reason: str, queue: str, item: str) -> None:
         """Log it, keep it, count it. Never raises: the worker has to go on."""
-        log.error("message_set_aside", reason=reason, queue=queue, item=item[:SHOWN_CHARS])
+        log.error("message_dead_lettered", reason=reason, queue=queue, item=item[:SHOWN_CHARS])
         try:
             client = self._connected()
             seconds, micros = client.time()
@@ -39,15 +39,15 @@ class SetAsideList:
                 "at": timestamp(seconds * 1000 + micros // 1000),
                 "reason": reason,
                 "queue": queue,
-                "item": redact(item[:MOST_CHARS]),
+                "item": redact(item[:MAX_CHARS]),
             }
             with client.pipeline() as pipe:
-                pipe.lpush(self._keys.set_aside, json.dumps(entry))
-                pipe.ltrim(self._keys.set_aside, 0, KEEP_LAST - 1)
-                pipe.hincrby(self._keys.counters, "messages_set_aside", 1)
+                pipe.lpush(self._keys.dead_letters, json.dumps(entry))
+                pipe.ltrim(self._keys.dead_letters, 0, KEEP_LAST - 1)
+                pipe.hincrby(self._keys.counters, "messages_dead_lettered", 1)
                 pipe.execute()
         except redis.RedisError as error:
-            log.warning("set_aside_not_kept", detail=str(error))
+            log.warning("dead_letter_not_kept", detail=str(error))
 
     def _connected(self) -> redis.Redis:
         with self._lock:

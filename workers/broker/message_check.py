@@ -11,31 +11,31 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
 
-class NotAMessage(ValueError):  # noqa: N818 - named by what the item is
+class MalformedMessage(ValueError):  # noqa: N818 - named by what the item is
     """An item of a queue's list that is no message of kombu's virtual transports."""
 
 
-def check_item(item: bytes | str) -> None:
-    """Raises NotAMessage with the reason why kombu could not make a message of `item`."""
+def check_message(item: bytes | str) -> None:
+    """Raises MalformedMessage with the reason why kombu could not make a message of `item`."""
     try:
         message = _json(bytes_to_str(item))
     except Exception as error:
         # kombu's JSON runs decoders of its own for tagged values, which may raise anything.
-        raise NotAMessage(f"not JSON: {error}") from error
+        raise MalformedMessage(f"not JSON: {error}") from error
     if not isinstance(message, dict):
-        raise NotAMessage("JSON, but no object")
+        raise MalformedMessage("JSON, but no object")
     properties = message.get("properties")
     if not isinstance(properties, dict):
-        raise NotAMessage("no properties")
+        raise MalformedMessage("no properties")
     if not isinstance(properties.get("delivery_tag"), str):
-        raise NotAMessage("no delivery_tag in its properties")
+        raise MalformedMessage("no delivery_tag in its properties")
     delivery = properties.get("delivery_info")
     if not isinstance(delivery, dict) or not all(
         isinstance(delivery.get(name), str) for name in ("exchange", "routing_key")
     ):
-        raise NotAMessage("no delivery_info in its properties")
+        raise MalformedMessage("no delivery_info in its properties")
     if not isinstance(message.get("headers"), dict):
-        raise NotAMessage("no headers")
+        raise MalformedMessage("no headers")
     _check_body(message.get("body"), properties.get("body_encoding"))
 
 
@@ -47,12 +47,12 @@ def _json(text: str) -> Any:
 
 def _check_body(body: Any, encoding: Any) -> None:
     if not isinstance(body, str):
-        raise NotAMessage("no body")
+        raise MalformedMessage("no body")
     if encoding is None:
         return
     if encoding != "base64":
-        raise NotAMessage(f"body_encoding {encoding!r} is unknown")
+        raise MalformedMessage(f"body_encoding {encoding!r} is unknown")
     try:
         base64.b64decode(body)
     except (binascii.Error, ValueError) as error:
-        raise NotAMessage(f"the body is not base64: {error}") from error
+        raise MalformedMessage(f"the body is not base64: {error}") from error

@@ -28,19 +28,19 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from config.celery_options import QUEUE
-from workers.broker.message_check import NotAMessage, check_item
+from workers.broker.message_check import MalformedMessage, check_message
 
 TRANSPORT = f"{__name__}:Transport"
 CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
 ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
 LOOK_S = 0.5
 
-SetAside = Callable[[str, str, str], None]
+OnDeadLetter = Callable[[str, str, str], None]
 
-_listeners: list[SetAside] = []
+_listeners: list[OnDeadLetter] = []
 
 
-def set_aside_with(keep: SetAside) -> None:
+def send_dead_letters_to(keep: OnDeadLetter) -> None:
     """Have `keep(reason, queue, item)` called for each item that is no message."""
     _listeners[:] = [keep]
 
@@ -126,8 +126,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         self._waits_next = not reply
         if not reply:
             return None
-        queue, item, noted = reply
-        self.is_noted = bool(noted)
+        queue, item, in_journal = reply
+        self.is_noted = bool(in_journal)
         return self.readable(queue, item)
 
     def popped(self, item: bytes | str) -> Any:
@@ -138,8 +138,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     def readable(self, queue: bytes | str, item: bytes | str) -> Any:
         """What was taken, in kombu's form; None if it is no message, which is set aside then."""
         try:
-            check_item(item)
-        except NotAMessage as error:
+            check_message(item)
+        except MalformedMessage as error:
             for keep in _listeners:
                 keep(str(error), bytes_to_str(queue), _text(item))
             self._forget(item)

@@ -10,18 +10,18 @@ from config.settings import SettingsError
 from workers.cli.exit_codes import Exit
 
 
-def explain(error: Exception) -> tuple[str, Exit] | None:
-    """None if the failure is a bug of ours and its traceback is wanted."""
+def describe(error: Exception) -> tuple[str, Exit] | None:
+    """Return a line and an exit code; None for a bug of ours, whose traceback is wanted."""
     match error:
         case SettingsError() | PolicyError():
             return redact(str(error)), Exit.USAGE
         case redis.AuthenticationError():
             return redact(
-                f"Redis refuses the password: {_without_stop(error)}; see SCALEOUT_REDIS_URL"
+                f"Redis rejects the password: {_without_dot(error)}; see SCALEOUT_REDIS_URL"
             ), Exit.UNREACHABLE
         case redis.ConnectionError() | redis.TimeoutError():
             return redact(
-                f"Redis cannot be reached: {_without_stop(error)}; see SCALEOUT_REDIS_URL"
+                f"Redis cannot be reached: {_without_dot(error)}; see SCALEOUT_REDIS_URL"
             ), Exit.UNREACHABLE
         case redis.RedisError():
             return redact(f"Redis: {error}"), Exit.UNREACHABLE
@@ -29,5 +29,5 @@ def explain(error: Exception) -> tuple[str, Exit] | None:
             return None
 
 
-def _without_stop(error: Exception) -> str:
+def _without_dot(error: Exception) -> str:
     return str(error).rstrip(".")

@@ -15,9 +15,14 @@ T = TypeVar("T")
 
 
 def with_ledger(command: Callable[[Ledger, LedgerSettings], Awaitable[T]]) -> T:
-    """Raises SettingsError, or redis.RedisError if the server cannot be reached."""
+    """Run `command` and return its result.
+
+    Raises:
+        SettingsError: the environment is wrong.
+        redis.RedisError: the server cannot be reached.
+    """
     settings = load(LedgerSettings)
-    # A command says itself what it has done; of the log only what is wrong belongs on the terminal.
+    # A command prints itself what it has done; of the log only errors belong on the terminal.
     configure_logging(log_format="console", level="ERROR", secrets=settings.secrets())
 
     async def run() -> T:

@@ -1,11 +1,13 @@
-"""Data goes to stdout, all else to stderr; colours and bars only on a terminal."""
+"""Data goes to stdout, everything else to stderr; colours only on a terminal."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,17 +21,42 @@ def print_json(data: Any) -> None:
     sys.stdout.flush()
 
 
-def say(text: str) -> None:
-    """A word to the person at the terminal, beside the data."""
+def echo(text: str) -> None:
+    """Print a message for people, beside the data."""
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with nothing in it that could steer a terminal: names come from anywhere."""
+    """Return `text` on one line, without characters that steer a terminal: names come from anywhere."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
     )
+
+
+def echo_problems(problems: Sequence[str], *, as_json: bool) -> None:
+    """Report why a command was refused, a line for each problem."""
+    if as_json:
+        print_json({"error": {"kind": "invalid", "problems": list(problems)}})
+    for problem in problems:
+        echo(f"scaleout: {problem}")
+
+
+def user_name() -> str:
+    """Return the name of the user, for the history."""
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return "unknown"
+
+
+def confirm(question: str) -> bool:
+    """Ask the user. Without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        echo("scaleout: stdin is not a terminal: pass --yes to confirm")
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def console() -> Console:
@@ -39,13 +66,13 @@ def console() -> Console:
         highlight=False,
         soft_wrap=False,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
-        # Through a pipe a table is not to be cut to the width of a terminal that is not there.
+        # Through a pipe there is no terminal whose width a table would have to fit.
         width=None if sys.stdout.isatty() else 200,
     )
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Cells are shown as they are: nothing in them is taken for markup."""
+    """Print a table. Cells are shown as they are, without markup."""
     from rich import box
     from rich.table import Table
 
@@ -57,7 +84,7 @@ def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequen
     out = console()
     with out.capture() as captured:
         out.print(table)
-    # Cells are padded to their column; through a pipe that is only noise at the end of each line.
+    # Cells are padded to their column; through a pipe the padding is noise at the end of each line.
     lines = captured.get().splitlines()
     sys.stdout.write("\n".join(line if out.is_terminal else line.rstrip() for line in lines) + "\n")
 
@@ -77,7 +104,7 @@ STYLES = {
     "warning": "yellow",
     "held": "bold red",
     "failed": "red",
-    "wrong": "bold red",
+    "error": "bold red",
     "rejected": "red",
     "timed_out": "red",
 }

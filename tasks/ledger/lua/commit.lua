@@ -30,7 +30,7 @@
 -- ARGV[6]  the epoch's count that the caller knows
 -- ARGV[7]  id for a ledger that has none
 -- ARGV[8]  1 if something is about to be sent for this step
--- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, STALE, OVER, or LOST
+-- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, CONFLICT, OVER_LIMIT or DATA_LOST
 --
 -- The epoch's count grows with every step. A caller that knows a higher count, or another id that no person
 -- has accepted, has seen data that is not here any more: the ledger is marked as lost, and from then on no
@@ -55,13 +55,13 @@ if lost then redis.call('HSETNX', KEYS[3], 'lost', lost) else lost = 0 end
 
 local before = redis.call('HGET', KEYS[2], ARGV[2])
 if before then return {before, now, id, count, lost} end
-if ARGV[8] == '1' and tonumber(lost) > 0 then return {'LOST', now, id, count, lost} end
+if ARGV[8] == '1' and tonumber(lost) > 0 then return {'DATA_LOST', now, id, count, lost} end
 
 local step = cjson.decode(ARGV[4])
 
 for _, c in ipairs(step.check or {}) do
   local version = tonumber(redis.call('HGET', KEYS[c[1]], 'version') or 0)
-  if version ~= c[2] then return {'STALE', now, id, count, lost} end
+  if version ~= c[2] then return {'CONFLICT', now, id, count, lost} end
 end
 
 -- A meter: names by the time from which they count, their nodes by name, and the sum of these as '='.
@@ -80,7 +80,7 @@ end
 for _, c in ipairs(step.within or {}) do
   forget_what_left(KEYS[c[1]], KEYS[c[2]], c[3])
   local used = tonumber(redis.call('HGET', KEYS[c[2]], '=') or 0)
-  if used + c[4] > c[5] then return {'OVER', now, id, count, lost} end
+  if used + c[4] > c[5] then return {'OVER_LIMIT', now, id, count, lost} end
 end
 
 for _, w in ipairs(step.put or {}) do

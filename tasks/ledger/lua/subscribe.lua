@@ -4,14 +4,14 @@
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
 -- ARGV[2]  fingerprint of what the caller asks for, '' for any
 -- ARGV[3]  Celery task id, '' for nobody
--- Answers  {word, now ms, outcome}: ABSENT, CONFLICT, WAITING, or ENDED with the outcome ('' if it is gone)
+-- Answers  {word, now ms, outcome}: NOT_FOUND, CONFLICT, WAITING, or ENDED with the outcome ('' if it is gone)
 
 local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
 if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
 local content = redis.call('HGET', KEYS[1], 'content')
-if not content then return {'ABSENT', now, ''} end
+if not content then return {'NOT_FOUND', now, ''} end
 local request = cjson.decode(content)
 if ARGV[2] ~= '' and request.fingerprint ~= ARGV[2] then return {'CONFLICT', now, ''} end
 if request.status then return {'ENDED', now, redis.call('GET', KEYS[3]) or ''} end

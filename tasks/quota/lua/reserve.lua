@@ -1,18 +1,18 @@
--- Grant API calls while the window has room for calls of this class.
+-- Grant API calls while the window has room for calls of this class (its priority).
 --
 -- KEYS     1, 2, 3 calls of each class (zset: call id, by the time it ends or is given up, ms),
---          4 full (hash: until, probe)
+--          4 exhausted (hash: until, probe)
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
 -- ARGV[2]  the window, ms
--- ARGV[3]  the most calls of the window, of all classes, that this class may use
--- ARGV[4]  the most calls of the window, of all classes but 3, that this class may use
--- ARGV[5]  how long a call may take at most, ms
--- ARGV[6]  when the window counts as full: how long until one call may try again, ms
+-- ARGV[3]  the maximum of calls in the window, of all classes, for this class
+-- ARGV[4]  the maximum of calls in the window, of all classes but 3, for this class
+-- ARGV[5]  the maximum duration of a call, ms
+-- ARGV[6]  while the quota counts as exhausted: how long until one call may try again, ms
 -- ARGV[7]  how many calls
 -- ARGV[8…] the calls' ids, granted all or none; the same ids sent twice are granted once;
 --          then calls that have ended: id, when, id, when, …
 --          An id begins with the number of its class.
--- Answers  {word, now ms, when to ask again ms}: GRANTED, PROBE (though the window counts as full), WAIT
+-- Answers  {word, now ms, when to try again ms}: GRANTED, PROBE (though the quota counts as exhausted), DENIED
 
 local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
@@ -33,7 +33,7 @@ for class = 1, 3 do
   used[class] = redis.call('ZCARD', KEYS[class])
 end
 
--- When so many calls of the first classes will have left the window.
+-- When `over` calls of the first classes will have left the window.
 local function free_again(classes, over)
   if over <= 0 then return now end
   local leaving = {}
@@ -49,13 +49,13 @@ local again = math.max(
   free_again(3, used[1] + used[2] + used[3] + wanted - tonumber(ARGV[3])),
   free_again(2, used[1] + used[2] + wanted - tonumber(ARGV[4]))
 )
-if again > now then return {'WAIT', now, again} end
+if again > now then return {'DENIED', now, again} end
 
 local word = 'GRANTED'
 local until_ms = tonumber(redis.call('HGET', KEYS[4], 'until') or 0)
 if until_ms > now then
   local probe = tonumber(redis.call('HGET', KEYS[4], 'probe') or 0)
-  if probe > now then return {'WAIT', now, math.min(until_ms, probe)} end
+  if probe > now then return {'DENIED', now, math.min(until_ms, probe)} end
   word = 'PROBE'
   redis.call('HSET', KEYS[4], 'probe', now + tonumber(ARGV[6]))
 end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.budget_limit import Ended, limit_s
+from benchmarks.budget_lower_bound import Ended, limit_s
 
 HOUR = 3_600.0
 

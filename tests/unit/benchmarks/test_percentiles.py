@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.percentiles import most_in_a_window, percentile, spread
+from benchmarks.percentiles import max_in_a_window, percentile, spread
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:
@@ -32,4 +32,4 @@ def test_there_is_no_spread_of_nothing() -> None:
 def test_the_most_calls_in_any_window_leave_out_the_one_a_whole_window_ago(
     times: list[float], most: int
 ) -> None:
-    assert most_in_a_window(times, 10) == most
+    assert max_in_a_window(times, 10) == most

@@ -19,8 +19,8 @@ from benchmarks.tables import markdown, show
 @pytest.fixture
 def report() -> Report:
     return Report(
-        name="following",
-        title="Following 5 operations",
+        name="polling",
+        title="Polling 5 operations",
         conditions=["Jobs of 1 s."],
         tables=[
             Table("Figures", ["", "ours", "theirs"], [["API calls", 24, 10_100.0], ["delay s", 0.5, None]])
@@ -45,8 +45,8 @@ def test_markdown_has_the_targets_first_then_the_tables_and_the_plots(report: Re
     assert "| delay | ≤ 1.5 s | 0.5 s | yes |" in text
     assert "| sooner | ≥ 15 × | 3 × | too small a run to tell |" in text
     assert "| API calls | 24 | 10,100 |\n| delay s | 0.5 | – |" in text
-    assert text.index("To reach") < text.index("Figures") < text.index("following-1.svg")
-    assert "following-2.svg" in text
+    assert text.index("To reach") < text.index("Figures") < text.index("polling-1.svg")
+    assert "polling-2.svg" in text
 
 
 def test_the_terminal_shows_every_cell(report: Report) -> None:
@@ -54,14 +54,14 @@ def test_the_terminal_shows_every_cell(report: Report) -> None:
     show(report, console)
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert all(part in text for part in ("Following 5 operations", "10,100", "too small a run to tell"))
+    assert all(part in text for part in ("Polling 5 operations", "10,100", "too small a run to tell"))
 
 
 def test_plots_are_images_with_a_bar_or_a_point_for_each_value(report: Report, tmp_path: Path) -> None:
     save_plots(report, tmp_path)
 
-    bars = ET.parse(tmp_path / "following-1.svg").getroot()
-    lines = ET.parse(tmp_path / "following-2.svg").getroot()
+    bars = ET.parse(tmp_path / "polling-1.svg").getroot()
+    lines = ET.parse(tmp_path / "polling-2.svg").getroot()
     space = "{http://www.w3.org/2000/svg}"
     widths = [float(bar.attrib["width"]) for bar in bars.iter(f"{space}rect")][1:]
     assert len(widths) == 3

@@ -1,4 +1,4 @@
-"""`scaleout doctor`: is everything as it has to be, and what needs a person."""
+"""`scaleout doctor`: is everything as it should be, and what needs an operator?"""
 
 from __future__ import annotations
 
@@ -12,61 +12,68 @@ from redis.exceptions import RedisError, ResponseError
 from config.policy.file import PolicyError
 from config.redaction import redact
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
-from config.timestamps import timestamp
+from config.timestamps import timestamp, utc_second
 from tasks.contract.policy_file import read_policy
 from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
 from tasks.ehpc.models import JobStatus
-from tasks.engine.wiring import open_api, open_governor, open_ledger
-from tasks.handlers.provider_calls import moment
-from tasks.handlers.submit_operation import MOST_SKEW_S
+from tasks.ehpc.signature import MAX_SKEW_S
+from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
 from tasks.ledger.ledger import Ledger
-from tasks.quota.rate_limiter import CallClass, Wait
-from tasks.views.blockers import read_stops
-from workers.cli.commands.blocker_findings import show_stop, stops_so_far
+from tasks.ledger.pauses import EVERYTHING
+from tasks.quota.rate_limiter import CallPriority, Denied
+from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
-A_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
+COUNTED = (
+    "paused",
+    "resumed",
+    "breaker_opened",
+    "breaker_probe",
+    "breaker_closed",
+    "account_blocked",
+    "account_restored",
+)
 
-Verdict = Literal["ok", "warning", "wrong"]
+Status = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `unreachable`: nothing could be learnt of it."""
+    """The result of one check. `unreachable`: it could not be made."""
 
-    what: str
-    verdict: Verdict
-    says: str
+    check: str
+    status: Status
+    detail: str
     unreachable: bool = False
 
 
-def examine(zone: str | None, *, accept_ledger: bool, as_json: bool) -> Exit:
-    """Exit code 1 if anything is wrong, 2 for wrong settings, 5 if Redis or the API is unreachable."""
-    if accept_ledger:
-        with_ledger(lambda ledger, _: ledger.accept())
-        say("the ledger is accepted as it is: workers send again")
+def examine(zone: str | None, *, acknowledge_data_loss: bool, as_json: bool) -> Exit:
+    """Run all checks. Exit code 1 for an error, 2 for invalid settings, 5 if Redis or API are unreachable."""
+    if acknowledge_data_loss:
+        with_ledger(lambda ledger, _: ledger.acknowledge_data_loss())
+        echo("the data loss is acknowledged: workers send again")
     findings = asyncio.run(_findings(zone))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        rows = [(finding.what, finding.verdict, finding.says) for finding in findings]
-        print_table(None, ("what", "verdict", "says"), rows)
+        rows = [(finding.check, finding.status, finding.detail) for finding in findings]
+        print_table(None, ("check", "status", "detail"), rows)
     if any(finding.unreachable for finding in findings):
         return Exit.UNREACHABLE
-    wrong = [finding for finding in findings if finding.verdict == "wrong"]
-    if any(finding.what == "settings" for finding in wrong):
+    errors = [finding.check for finding in findings if finding.status == "error"]
+    if "settings" in errors:
         return Exit.USAGE
-    return Exit.ENDED_OTHERWISE if wrong else Exit.SUCCEEDED
+    return Exit.FAILED if errors else Exit.SUCCEEDED
 
 
 async def _findings(zone: str | None) -> list[Finding]:
     settings, findings = _settings()
     findings += [
-        Finding("environment", "warning", f"{name} is no setting of this program")
-        for name in unknown_variables(os.environ)
+        Finding("environment", "warning", f"unknown setting {name}") for name in unknown_variables(os.environ)
     ]
     if settings is None:
         return findings
@@ -74,8 +81,8 @@ async def _findings(zone: str | None) -> list[Finding]:
     try:
         ledger = await open_ledger(settings)
     except RedisError as error:
-        says = redact(f"cannot be reached: {error}")
-        return [*findings, Finding("redis", "wrong", says, unreachable=True)]
+        detail = redact(f"cannot be reached: {error}")
+        return [*findings, Finding("redis", "error", detail, unreachable=True)]
     try:
         findings += await _redis(ledger)
         findings += await _ledger(ledger)
@@ -90,15 +97,15 @@ async def _findings(zone: str | None) -> list[Finding]:
 
 
 def _settings() -> tuple[LedgerSettings | None, list[Finding]]:
-    """A worker's settings; if only those of a producer are right, the rest can be looked at by them."""
+    """Load a worker's settings; if only those of a producer are valid, they suffice for the other checks."""
     try:
         settings = load(Settings)
     except SettingsError as error:
-        wrong = [Finding("settings", "wrong", redact(str(error)))]
+        invalid = [Finding("settings", "error", redact(str(error)))]
         try:
-            return load(LedgerSettings), wrong
+            return load(LedgerSettings), invalid
         except SettingsError:
-            return None, wrong
+            return None, invalid
     return settings, [Finding("settings", "ok", f"API at {settings.api_url}")]
 
 
@@ -108,9 +115,9 @@ def _policy(settings: LedgerSettings) -> list[Finding]:
     try:
         policy = read_policy(settings.policy_file)
     except PolicyError as error:
-        return [Finding("policy", "wrong", redact(str(error)))]
-    says = f"{settings.policy_file}, schedules: {len(policy.schedules)}"
-    return [Finding("policy", "ok", says)]
+        return [Finding("policy", "error", redact(str(error)))]
+    detail = f"{settings.policy_file}, schedules: {len(policy.schedules)}"
+    return [Finding("policy", "ok", detail)]
 
 
 async def _redis(ledger: Ledger) -> list[Finding]:
@@ -118,20 +125,20 @@ async def _redis(ledger: Ledger) -> list[Finding]:
     name = "valkey" if "valkey_version" in info else "redis"
     version = info.get("valkey_version", info.get("redis_version", "unknown"))
     findings = [Finding("redis", "ok", f"{name} {version}, {info.get('used_memory_human', '?')} used")]
-    wanted = {
+    options = {
         "appendonly": ("yes", "what was accepted is lost when the server dies"),
         "appendfsync": ("always", "the last second is lost when the machine dies"),
         "maxmemory-policy": ("noeviction", "records of running operations may be thrown out"),
     }
-    for option, (value, else_) in wanted.items():
+    for option, (value, risk) in options.items():
         try:
             found = (await ledger.redis.config_get(option)).get(option)
         except ResponseError:
-            findings.append(Finding(option, "warning", f"cannot be read here; it has to be {value}"))
+            findings.append(Finding(option, "warning", f"cannot be read here; it must be {value}"))
             continue
-        right = found == value
-        says = str(found) if right else f"{found}, should be {value}: {else_}"
-        findings.append(Finding(option, "ok" if right else "warning", says))
+        valid = found == value
+        detail = str(found) if valid else f"{found}, should be {value}: {risk}"
+        findings.append(Finding(option, "ok" if valid else "warning", detail))
     return findings
 
 
@@ -139,85 +146,98 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
     findings = []
     lost_since = await ledger.lost_since()
     if lost_since is not None:
-        says = (
-            f"data that a worker had seen is missing since {timestamp(lost_since)}: nothing is sent. "
-            "Compare with what runs at the provider (--zone), then `scaleout doctor --accept-ledger`"
+        detail = (
+            f"data that a worker had seen is missing since {timestamp(lost_since)}: nothing is sent. Compare "
+            "with what runs at the provider (--zone), then run `scaleout doctor --acknowledge-data-loss`"
         )
-        findings.append(Finding("ledger lost", "wrong", says))
+        findings.append(Finding("data loss", "error", detail))
     for operation in (await ledger.operations(await ledger.overview.held_operations())).values():
-        says = f"cluster {operation.cluster_id}: {operation.held_because}"
-        findings.append(Finding(f"held {operation.operation_id}", "wrong", says))
-    findings += [Finding(*show_stop(stop)) for stop in await read_stops(ledger)]
-    so_far = await stops_so_far(ledger)
-    if so_far:
-        findings.append(Finding("stops so far", "ok", so_far))
-    aside = int(await ledger.overview.counter("messages_set_aside"))
-    if aside:
-        says = f"{aside} so far could not be understood; the last are in {ledger.keys.set_aside}"
-        findings.append(Finding("messages", "warning", says))
+        detail = f"cluster {operation.cluster_id}: {operation.held_reason}"
+        findings.append(Finding(f"held {operation.operation_id}", "error", detail))
+    findings += [_blocker(blocker) for blocker in await read_blockers(ledger)]
+    counts = {name: await ledger.overview.counter(name) for name in COUNTED}
+    if any(counts.values()):
+        detail = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        findings.append(Finding("blockers so far", "ok", detail))
+    dead = int(await ledger.overview.counter("messages_dead_lettered"))
+    if dead:
+        detail = f"{dead} so far were dead-lettered; the last are in {ledger.keys.dead_letters}"
+        findings.append(Finding("messages", "warning", detail))
     overdue_s = await ledger.overview.overdue_s()
     if overdue_s > 60:
-        says = f"the oldest due entry has waited for {overdue_s:.0f} s: is a worker running?"
-        findings.append(Finding("workers", "wrong", says))
-    if all(finding.verdict == "ok" for finding in findings):
+        detail = f"the oldest due entry has been overdue for {overdue_s:.0f} s: is a worker running?"
+        findings.append(Finding("workers", "error", detail))
+    if all(finding.status == "ok" for finding in findings):
         findings.append(Finding("ledger", "ok", "nothing is held, nothing is overdue"))
     return findings
+
+
+def _blocker(blocker: Blocker) -> Finding:
+    """Report a pause, which somebody wants, as a warning; everything else needs an operator."""
+    if blocker.kind == "account":
+        return Finding("account", "error", f"since {blocker.since}: {blocker.text}")
+    if blocker.kind == "pause":
+        of = "" if blocker.scope == EVERYTHING else f" --cluster {blocker.scope}"
+        detail = f"{blocker.text}. `scaleout resume{of}` lifts it"
+        return Finding(f"pause {blocker.scope}", "warning", detail)
+    close = f"`scaleout resume --cluster {blocker.scope}` closes it now"
+    return Finding(f"breaker {blocker.scope}", "error", f"since {blocker.since}: {blocker.text}. {close}")
 
 
 async def _some_zone(ledger: Ledger) -> str | None:
     ids = [*await ledger.overview.open_requests(1), *await ledger.overview.ended_requests(5)]
     found = await ledger.requests(ids)
-    return next((request.form.zone for request in found.values() if request.asked), None)
+    return next((request.spec.zone for request in found.values() if request.spec), None)
 
 
 async def _api(settings: Settings, ledger: Ledger, zone: str | None) -> list[Finding]:
     if zone is None:
-        return [Finding("credentials", "warning", "not checked: give --zone, for a call needs one")]
-    grant = await open_governor(settings, ledger).reserve(CallClass.FOLLOW)
-    if isinstance(grant, Wait):
+        return [Finding("credentials", "warning", "not checked: pass --zone, which a call needs")]
+    grant = await open_rate_limiter(settings, ledger).reserve(CallPriority.POLL)
+    if isinstance(grant, Denied):
         return [Finding("api", "warning", f"not checked: no call is free until {timestamp(grant.until_ms)}")]
     async with open_connections() as connections:
         api = open_api(settings, connections, ledger.clock)
         now = ledger.clock.now_ms()
         try:
-            await api.list_operations(
-                zone, at=moment(now), start_time=moment(now), offset=0, newest_first=True
+            await api.list_jobs(
+                zone, at=utc_second(now), start_time=utc_second(now), offset=0, newest_first=True
             )
         except (NotSent, InDoubt) as error:
-            return [Finding("api", "wrong", f"{settings.api_url}: {error}", unreachable=True)]
+            return [Finding("api", "error", f"{settings.api_url}: {error}", unreachable=True)]
         except AccountRefused as error:
-            return [Finding("credentials", "wrong", str(error))]
+            return [Finding("credentials", "error", str(error))]
         except EhpcError as error:
-            return [Finding("api", "wrong", str(error))]
+            return [Finding("api", "error", str(error))]
         return [Finding("credentials", "ok", f"accepted in zone {zone}"), _clock(api.skew_s)]
 
 
 async def _running_at_the_provider(settings: Settings, ledger: Ledger, zone: str) -> list[Finding]:
-    """What the ledger may have forgotten: jobs of the last day that have not ended, the newest hundred."""
-    governor = open_governor(settings, ledger)
-    if isinstance(await governor.reserve(CallClass.FOLLOW), Wait):
+    """List what the ledger may have lost: jobs of the last day that have not ended, the newest hundred."""
+    rate_limiter = open_rate_limiter(settings, ledger)
+    if isinstance(await rate_limiter.reserve(CallPriority.POLL), Denied):
         return []
     async with open_connections() as connections:
         api = open_api(settings, connections, ledger.clock)
         now = ledger.clock.now_ms()
         try:
-            page = await api.list_operations(
-                zone, at=moment(now), start_time=moment(now - A_DAY_MS), offset=0, newest_first=True
+            page = await api.list_jobs(
+                zone, at=utc_second(now), start_time=utc_second(now - DAY_MS), offset=0, newest_first=True
             )
         except EhpcError as error:
-            return [Finding("provider", "wrong", f"its jobs cannot be listed: {error}")]
+            return [Finding("provider", "error", f"the jobs cannot be listed: {error}")]
     running = [row for row in page.rows if row.status is JobStatus.PENDING]
     findings = [
         Finding(f"running {row.job_id}", "warning", f"{row.job_action} on {' '.join(row.resource_ids)}")
         for row in running
     ]
-    return findings or [Finding("provider", "ok", f"nothing of the last day is running in zone {zone}")]
+    return findings or [Finding("provider", "ok", f"no job of the last day is running in zone {zone}")]
 
 
 def _clock(skew_s: float | None) -> Finding:
     if skew_s is None:
-        return Finding("clock", "warning", "the API sends no Date header, so its clock is not known")
-    says = f"the provider is {skew_s:+.1f} s from the Redis server"
-    if abs(skew_s) > MOST_SKEW_S:
-        return Finding("clock", "wrong", f"{says}: nothing is sent beyond {MOST_SKEW_S:g} s")
-    return Finding("clock", "ok", says)
+        return Finding("clock", "warning", "the API sends no Date header, so its clock is unknown")
+    detail = f"the provider is {skew_s:+.1f} s from the Redis server"
+    if abs(skew_s) > MAX_SKEW_S:
+        return Finding("clock", "error", f"{detail}: nothing is sent above {MAX_SKEW_S:g} s")
+    return Finding("clock", "ok", detail)

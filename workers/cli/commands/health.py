@@ -1,4 +1,4 @@
-"""`scaleout health`: whether workers tick, for probes."""
+"""`scaleout health`: check that workers tick, for probes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
 
 def show_health(within_s: float, worker: str | None, *, anywhere: bool, as_json: bool) -> Exit:
-    """Exit code 1 if none of the workers that are meant has ticked within `within_s`, 5 without Redis.
+    """Exit code 1 if none of the selected workers has ticked within `within_s`, 5 without Redis.
 
-    A worker whose event loop, ticker thread or way to Redis has stopped ticks no more.
+    A worker whose event loop, ticker thread or connection to Redis has stopped ticks no more.
     """
 
     async def read(ledger: Ledger, _: LedgerSettings) -> tuple[dict[str, int], int]:
@@ -23,21 +23,21 @@ def show_health(within_s: float, worker: str | None, *, anywhere: bool, as_json:
 
     beats, now = with_ledger(read)
     here = f"@{socket.gethostname()}"
-    meant = {
+    selected = {
         name: at
         for name, at in beats.items()
         if anywhere or (name == worker if worker is not None else name.endswith(here))
     }
     rows = [
         {"worker": name, "last_tick": timestamp(at), "seconds_ago": max(0, now - at) / 1000}
-        for name, at in sorted(meant.items(), key=lambda item: -item[1])
+        for name, at in sorted(selected.items(), key=lambda item: -item[1])
     ]
-    healthy = any(now - at <= within_s * 1000 for at in meant.values())
+    healthy = any(now - at <= within_s * 1000 for at in selected.values())
     if as_json:
         print_json({"healthy": healthy, "workers": rows})
     elif rows:
         print_table(None, tuple(rows[0]), [tuple(row.values()) for row in rows])
     if not healthy:
-        whom = "worker" if anywhere else f"worker {worker}" if worker else f"worker of this host ({here})"
-        say(f"scaleout: no {whom} has ticked within {within_s:g} s")
-    return Exit.SUCCEEDED if healthy else Exit.ENDED_OTHERWISE
+        which = "worker" if anywhere else f"worker {worker}" if worker else f"worker of this host ({here})"
+        echo(f"scaleout: no {which} has ticked within {within_s:g} s")
+    return Exit.SUCCEEDED if healthy else Exit.FAILED

@@ -1,4 +1,4 @@
-"""`scaleout history`: all that happened to a request, or the requests of a time, a cluster or a person."""
+"""`scaleout history`: all events of a request, or the requests of a cluster, a time or a producer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from tasks.ledger.history_pages import histories, newest_first
 from tasks.ledger.ledger import Ledger
-from tasks.views.history import Wanted, chronicle, state_of
-from workers.cli.durations import NoSpan, moment_ms
+from tasks.views.history import HistoryFilter, history_entry
+from workers.cli.durations import InvalidDuration, parse_since
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
 COLUMNS = (
     "request_id",
@@ -31,7 +31,7 @@ ENDED = ("succeeded", "partially_succeeded", "failed", "timed_out", "rejected", 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """As given on the command line."""
+    """The options of the command."""
 
     cluster_id: str | None
     since: str | None
@@ -44,22 +44,22 @@ class Filters:
         return any((self.cluster_id, self.since, self.requested_by, self.status))
 
 
-def show_history(request_id: str | None, filters: Filters, *, stops: bool, as_json: bool) -> Exit:
-    """One request's lines, what stopped the sending, or one entry a request, latest first."""
-    if (request_id is not None) + stops + filters.given > 1:
-        say("scaleout: give a request, or --stops, or what to look for, not several of them")
+def show_history(request_id: str | None, filters: Filters, *, events: bool, as_json: bool) -> Exit:
+    """Show one request's events, what stopped submissions, or one entry a request, latest first."""
+    if (request_id is not None) + events + filters.given > 1:
+        echo("scaleout: a request, --events and filters exclude each other: use one of them")
         return Exit.USAGE
     if request_id is not None:
         return _of_request(request_id, as_json=as_json)
-    if stops:
+    if events:
         return _show_lines(with_ledger(lambda ledger, _: ledger.overview.journal()), as_json=as_json)
     if filters.status is not None and filters.status not in (*ENDED, *NOT_ENDED):
-        say(f"scaleout: --status: {filters.status!r} is none of {', '.join((*ENDED, *NOT_ENDED))}")
+        echo(f"scaleout: --status: {filters.status!r} is not one of {', '.join((*ENDED, *NOT_ENDED))}")
         return Exit.USAGE
     try:
-        moment_ms(filters.since or "1s", 0)
-    except NoSpan as error:
-        say(f"scaleout: --since: {error}")
+        parse_since(filters.since or "1s", 0)
+    except InvalidDuration as error:
+        echo(f"scaleout: --since: {error}")
         return Exit.USAGE
     with_ledger(lambda ledger, _: _stream(ledger, filters, as_json=as_json))
     return Exit.SUCCEEDED
@@ -69,8 +69,8 @@ def _of_request(request_id: str, *, as_json: bool) -> Exit:
     lines = with_ledger(lambda ledger, _: ledger.overview.history(request_id))
     _show_lines(lines, as_json=as_json)
     if not lines:
-        say(f"scaleout: no request {request_id} is known here")
-        return Exit.NO_SUCH_REQUEST
+        echo(f"scaleout: no request {request_id} is known here")
+        return Exit.NOT_FOUND
     return Exit.SUCCEEDED
 
 
@@ -83,7 +83,7 @@ def _show_lines(lines: list[dict[str, Any]], *, as_json: bool) -> Exit:
 
 
 async def _stream(ledger: Ledger, filters: Filters, *, as_json: bool) -> None:
-    """One JSON array, written as it is read; or a table, which `--limit` bounds."""
+    """Print one JSON array while it is read; or a table, which `--limit` bounds."""
     rows = []
     shown = 0
     out = sys.stdout
@@ -92,7 +92,7 @@ async def _stream(ledger: Ledger, filters: Filters, *, as_json: bool) -> None:
         out.write("[")
     async for entry in _entries(ledger, filters):
         if shown == filters.limit:
-            say(f"there are more than these {shown}: give --limit, or look for less")
+            echo(f"only {shown} are shown and there are more: raise --limit or filter further")
             break
         if as_json:
             out.write((",\n " if shown else "") + json.dumps(entry, ensure_ascii=not unicode))
@@ -107,34 +107,34 @@ async def _stream(ledger: Ledger, filters: Filters, *, as_json: bool) -> None:
 
 
 async def _entries(ledger: Ledger, filters: Filters) -> AsyncIterator[dict[str, Any]]:
-    """Those that have not ended, newest first, then those that have, latest end first."""
+    """Yield those that have not ended, newest first, then those that have, latest end first."""
     now = ledger.clock.now_ms()
-    since = None if filters.since is None else moment_ms(filters.since, now)
-    wanted = Wanted(filters.cluster_id, filters.requested_by, filters.status, since)
+    since = None if filters.since is None else parse_since(filters.since, now)
+    matching = HistoryFilter(filters.cluster_id, filters.requested_by, filters.status, since)
     given: set[str] = set()
     if filters.status is None or filters.status in NOT_ENDED:
-        async for page in newest_first(ledger, ledger.keys.open):
-            async for entry in _of_page(ledger, page, wanted):
+        async for page in newest_first(ledger, ledger.keys.index("open")):
+            async for entry in _of_page(ledger, page, matching):
                 given.add(entry["request_id"])
                 yield entry
     if filters.status is None or filters.status in ENDED:
         async for page in newest_first(ledger, ledger.keys.ended, since=since):
-            # What has ended since the first page was read may have been given already.
-            async for entry in _of_page(ledger, [name for name in page if name not in given], wanted):
+            # A request that has ended since the first page was read may have been yielded already.
+            async for entry in _of_page(ledger, [name for name in page if name not in given], matching):
                 yield entry
 
 
-async def _of_page(ledger: Ledger, page: list[str], wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
+async def _of_page(ledger: Ledger, page: list[str], matching: HistoryFilter) -> AsyncIterator[dict[str, Any]]:
     found = await ledger.requests(page)
     requests = [found[name] for name in page if name in found]
-    requests = [request for request in requests if wanted.takes(request, state_of(request))]
+    requests = [request for request in requests if matching.matches(request)]
     lines = await histories(ledger, [request.request_id for request in requests])
     for request, its_lines in zip(requests, lines, strict=True):
-        yield chronicle(request, its_lines)
+        yield history_entry(request, its_lines)
 
 
 def _what(entry: dict[str, Any]) -> str:
-    """The attempts and the outcome's error, in a few words."""
+    """Return the attempts and the outcome's error in a line."""
     attempts = ", ".join(
         f"{one['job_id'] or one['operation_id']} {one['state']}" for one in entry["attempts"]
     )

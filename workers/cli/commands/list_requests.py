@@ -6,25 +6,26 @@ from typing import Any
 
 from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
-from tasks.views.blockers import read_stops
-from tasks.views.status import read_standing, summary
+from tasks.views.blockers import read_blockers
+from tasks.views.status import read_status, status_document
+from workers.cli.commands.status import reason_text
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
-COLUMNS = ("request_id", "state", "cluster_id", "nodes", "accepted_at", "why")
+COLUMNS = ("request_id", "state", "cluster_id", "nodes", "accepted_at", "reason")
 
 
 def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
     async def read(ledger: Ledger, _: LedgerSettings) -> list[dict[str, Any]]:
-        for stop in await read_stops(ledger):
-            say(stop.text)
+        for blocker in await read_blockers(ledger):
+            echo(blocker.text)
         ids = await (ledger.overview.ended_requests(limit) if ended else ledger.overview.open_requests(limit))
         found = await ledger.requests(ids)
         known = [found[request_id] for request_id in ids if request_id in found]
         outcomes = await ledger.outcomes([request.request_id for request in known])
         return [
-            summary(request, await read_standing(ledger, request), outcome)
+            status_document(request, await read_status(ledger, request), outcome)
             for request, outcome in zip(known, outcomes, strict=True)
         ]
 
@@ -37,14 +38,14 @@ def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
 
 
 def _cells(row: dict[str, Any]) -> list[object]:
-    """Few and short enough for a terminal of eighty columns."""
-    asked = row["nodes_requested"]
+    """Return cells that fit a terminal of eighty columns."""
+    requested = row["nodes_requested"]
     return [
         row["request_id"],
         row["state"],
         row["cluster_id"],
-        f"{row['nodes_added']}/{'-' if asked is None else asked}",
-        # To the second, as 2026-01-31 23:59:59
+        f"{row['nodes_added']}/{'-' if requested is None else requested}",
+        # To the second, as in 2026-01-31 23:59:59
         str(row["accepted_at"])[:19].replace("T", " "),
-        row["why"],
+        reason_text(row["reason"]),
     ]

@@ -10,7 +10,7 @@ from config.policy.model import Limits, Policy
 from config.settings import LedgerSettings, load
 from tasks.contract.policy_file import read_policy
 from workers.cli.exit_codes import Exit
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
 NOTHING = "nothing is limited, everything is allowed, nothing is scheduled"
 
@@ -23,25 +23,23 @@ def check_policy(path: Path, *, as_json: bool) -> Exit:
     if as_json:
         print_json({"file": str(path), "problems": problems, "schedules": [s.name for s in policy.schedules]})
     for problem in problems:
-        say(f"{path}: {problem}")
+        echo(f"{path}: {problem}")
     if problems:
-        say(f"scaleout: {path} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
+        echo(f"scaleout: {path} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
         return Exit.USAGE
-    say(f"{path} is right: {len(_rules(policy))} rules, {len(policy.schedules)} schedules")
+    echo(f"{path} is valid: {len(_rules(policy))} rules, {len(policy.schedules)} schedules")
     return Exit.SUCCEEDED
 
 
 def show_policy(*, as_json: bool) -> Exit:
-    """Raises SettingsError, or PolicyError for a broken file."""
+    """Show the policy. Raises SettingsError, or PolicyError for a broken file."""
     path = load(LedgerSettings).policy_file
     policy = Policy() if path is None else read_policy(path)
     if as_json:
         print_json({"file": None if path is None else str(path), **as_data(policy)})
         return Exit.SUCCEEDED
     if path is None:
-        say(
-            "SCALEOUT_POLICY_FILE is not set: nothing is limited, everything is allowed, nothing is scheduled"
-        )
+        echo(f"SCALEOUT_POLICY_FILE is not set: {NOTHING}")
         return Exit.SUCCEEDED
     rows = [
         *_rules(policy),
@@ -49,15 +47,15 @@ def show_policy(*, as_json: bool) -> Exit:
     ]
     print_table(str(path), ("rule", "value"), rows)
     if not rows:
-        say(NOTHING)
+        echo(NOTHING)
     return Exit.SUCCEEDED
 
 
 def as_data(policy: Policy) -> dict[str, Any]:
-    """The policy as JSON, with every default written out."""
+    """Return the policy as JSON, with every default written out."""
     data: dict[str, Any] = policy.model_dump(mode="json")
     for schedule, known in zip(data["schedules"], policy.schedules, strict=True):
-        schedule |= {"requested_by": known.asker, "node_role": known.role}
+        schedule |= {"requested_by": known.producer, "node_role": known.role}
     return data
 
 
@@ -67,7 +65,7 @@ def _rules(policy: Policy) -> list[tuple[str, str]]:
     tables += [(f'limits.clusters."{name}"', table) for name, table in limits.clusters.items()]
     tables += [(f'limits.producers."{name}"', table) for name, table in limits.producers.items()]
     rules = [
-        (f"{where}.{name}", f"{value}, over it waits" if table.wait else str(value))
+        (f"{where}.{name}", f"{value}, excess waits" if table.wait else str(value))
         for where, table in tables
         for name in Limits.model_fields
         if name != "wait" and (value := getattr(table, name)) is not None

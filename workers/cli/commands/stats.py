@@ -7,10 +7,10 @@ from typing import Any
 
 from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
-from tasks.views.stats import figures
+from tasks.views.stats import pool_stats
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
 COLUMNS = (
     "cluster_id",
@@ -29,7 +29,9 @@ COLUMNS = (
 def show_stats(cluster_id: str | None, *, as_json: bool) -> Exit:
     async def read(ledger: Ledger, _: LedgerSettings) -> list[dict[str, Any]]:
         pools = [pool for pool in await ledger.overview.pools_seen() if cluster_id in (None, pool.cluster_id)]
-        return [figures(pool, await ledger.overview.durations(pool.cluster_id, pool.name)) for pool in pools]
+        return [
+            pool_stats(pool, await ledger.overview.durations(pool.cluster_id, pool.name)) for pool in pools
+        ]
 
     rows = with_ledger(read)
     if as_json:
@@ -37,7 +39,7 @@ def show_stats(cluster_id: str | None, *, as_json: bool) -> Exit:
     elif rows:
         print_table(None, COLUMNS, [[_cell(row[column]) for column in COLUMNS] for row in rows])
     else:
-        say("no operation has come to its end here yet")
+        echo("no operation has ended here yet")
     return Exit.SUCCEEDED
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
-from tasks.views.status import read_standing, summary
+from tasks.views.status import read_status, status_document
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
-LOOK_EVERY_S = 1.0
+CHECK_INTERVAL_S = 1.0
 
 
 async def _read(ledger: Ledger, request_id: str) -> dict[str, Any] | None:
@@ -22,7 +22,7 @@ async def _read(ledger: Ledger, request_id: str) -> dict[str, Any] | None:
     (outcome,) = await ledger.outcomes([request_id])
     if request is None:
         return None
-    return summary(request, await read_standing(ledger, request), outcome)
+    return status_document(request, await read_status(ledger, request), outcome)
 
 
 def show_status(request_id: str, *, as_json: bool) -> Exit:
@@ -34,11 +34,11 @@ def show_status(request_id: str, *, as_json: bool) -> Exit:
 
 
 def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool) -> Exit:
-    """Wait for the end of a request, at most `timeout_s`."""
+    """Wait for the end of a request, at most `timeout_s` seconds."""
 
     async def wait(ledger: Ledger, _: LedgerSettings) -> dict[str, Any] | None:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        said = None
+        reported = None
         while True:
             # Python 3.11's wait_for, which redis-py uses, may swallow the cancellation that a Ctrl-C is.
             if (task := asyncio.current_task()) is not None and task.cancelling():
@@ -48,21 +48,21 @@ def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool)
             found = await _read(ledger, request_id)
             if found is None or found["outcome"] is not None:
                 return found
-            if (found["state"], found["why"]) != said:
-                said = (found["state"], found["why"])
-                say(f"{request_id} {found['state']}: {found['why']}")
+            if (found["state"], found["reason"]) != reported:
+                reported = (found["state"], found["reason"])
+                echo(f"{request_id} {found['state']}: {reason_text(found['reason'])}")
             left_s = math.inf if deadline is None else deadline - time.monotonic()
             if left_s <= 0:
                 return found
-            await ledger.next_outcome(last, round(min(left_s, LOOK_EVERY_S) * 1000))
+            await ledger.next_outcome(last, round(min(left_s, CHECK_INTERVAL_S) * 1000))
 
     found = with_ledger(wait)
     if found is None:
         return _unknown(request_id, as_json=as_json)
     if found["outcome"] is None:
-        say(f"scaleout: {request_id} is still {found['state']} after {timeout_s:g} s")
+        echo(f"scaleout: {request_id} has not ended after {timeout_s:g} s: it is {found['state']}")
         _print_status(found, as_json=as_json)
-        return Exit.STILL_GOING
+        return Exit.TIMED_OUT
     print_outcome(found["outcome"], as_json=as_json)
     return for_state(found["outcome"]["status"])
 
@@ -92,8 +92,9 @@ def _print_fields(fields: dict[str, Any]) -> None:
         name: value for name, value in fields.items() if name not in ("operations", "outcome", "version")
     }
     if shown.get("error"):
-        error = shown["error"]
-        shown["error"] = f"{error['kind']}: {error['message']}"
+        shown["error"] = f"{shown['error']['kind']}: {shown['error']['message']}"
+    if shown.get("reason"):
+        shown["reason"] = reason_text(shown["reason"])
     if "node_ids" in shown:
         shown["node_ids"] = " ".join(shown["node_ids"])
     print_table(
@@ -101,8 +102,17 @@ def _print_fields(fields: dict[str, Any]) -> None:
     )
 
 
+def reason_text(reason: dict[str, Any] | None) -> str:
+    """Return the reason of a status document as a line."""
+    if reason is None:
+        return ""
+    until = f", until {reason['until']}" if reason["until"] else ""
+    remedy = f" ({reason['remedy']})" if reason["remedy"] else ""
+    return f"{reason['message']}{until}{remedy}"
+
+
 def _unknown(request_id: str, *, as_json: bool) -> Exit:
     if as_json:
-        print_json({"request_id": request_id, "state": None, "why": "no such request", "outcome": None})
-    say(f"scaleout: no request {request_id} is known here")
-    return Exit.NO_SUCH_REQUEST
+        print_json({"request_id": request_id, "state": None, "reason": None, "outcome": None})
+    echo(f"scaleout: no request {request_id} is known here")
+    return Exit.NOT_FOUND

@@ -14,11 +14,10 @@ from tasks.engine.wiring import open_intake
 from tasks.intake.accept import Accepted, Ended
 from tasks.intake.dry_run import invalid
 from tasks.ledger.ledger import Ledger
-from workers.cli.commands.dry_run import print_dry_run
 from workers.cli.commands.status import print_outcome, wait_for_outcome
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, say
+from workers.cli.terminal import echo, echo_problems, print_json, print_table
 
 
 def submit_request(
@@ -29,39 +28,36 @@ def submit_request(
     *,
     as_json: bool,
 ) -> Exit:
-    """Check first, then write: an invalid request is refused here and nothing is stored."""
+    """Check first, then write: an invalid request is refused here, and nothing is stored."""
     dry_run = fields.get("dry_run") is True
     if timeout_s is not None and not wait_for_end:
-        say("scaleout: --timeout says how long to wait: give --wait too")
+        echo("scaleout: --timeout needs --wait")
         return Exit.USAGE
     try:
-        form = _parse(fields, resource_conf)
+        spec = _parse(fields, resource_conf)
     except InvalidRequest as error:
         if as_json and dry_run:
             print_json(invalid(fields, error.problems).model_dump(mode="json"))
-        elif as_json:
-            print_json({"error": {"kind": "invalid", "problems": error.problems}})
-        for problem in error.problems:
-            say(f"scaleout: {problem}")
+        echo_problems(error.problems, as_json=as_json and not dry_run)
         return Exit.USAGE
 
     async def write(ledger: Ledger, settings: LedgerSettings) -> Accepted | Ended:
         poll_interval_s = load(QuotaSettings).poll_interval_s
         intake = open_intake(settings, ledger, open_policy(settings), poll_interval_s=poll_interval_s)
-        return await intake.accept(form, None)
+        return await intake.accept(spec, None)
 
     answer = with_ledger(write)
     if dry_run and isinstance(answer, Ended):
-        return print_dry_run(answer.outcome, as_json=as_json)
+        return _print_dry_run(answer.outcome, as_json=as_json)
     if isinstance(answer, Ended):
         return _already_over(answer.outcome, as_json=as_json)
     if wait_for_end:
-        say(f"{form.request_id} accepted")
-        return wait_for_outcome(form.request_id, timeout_s, as_json=as_json)
+        echo(f"{spec.request_id} accepted")
+        return wait_for_outcome(spec.request_id, timeout_s, as_json=as_json)
     if as_json:
-        print_json({"request_id": form.request_id, "state": "waiting"})
+        print_json({"request_id": spec.request_id, "state": "waiting"})
     else:
-        print(form.request_id)  # noqa: T201
+        print(spec.request_id)  # noqa: T201
     return Exit.SUCCEEDED
 
 
@@ -72,7 +68,7 @@ def _already_over(outcome: dict[str, Any], *, as_json: bool) -> Exit:
         return for_state(outcome["status"])
     if as_json:
         print_json(outcome)
-    say(f"scaleout: {error['message']}")
+    echo(f"scaleout: {error['message']}")
     return Exit.USAGE
 
 
@@ -88,9 +84,46 @@ def _parse(fields: Mapping[str, Any], resource_conf: str | None) -> ScaleOutRequ
         except RecursionError:
             problems.append("resource_conf is nested too deeply")
     try:
-        form = parse_request(given)
+        spec = parse_request(given)
     except InvalidRequest as error:
         raise InvalidRequest(problems + error.problems) from None
     if problems:
         raise InvalidRequest(problems)
-    return form
+    return spec
+
+
+def _print_dry_run(answer: dict[str, Any], *, as_json: bool) -> Exit:
+    """Print the answer; the exit code says whether the request would be accepted."""
+    if as_json:
+        print_json(answer)
+    else:
+        rows = [[name, value] for name, value in _in_words(answer).items() if value not in (None, [])]
+        print_table(None, ["field", "value"], rows)
+    if (answer["error"] or {}).get("kind") == "conflict":
+        return Exit.USAGE
+    return Exit.FAILED if answer["status"] == "rejected" else Exit.SUCCEEDED
+
+
+def _in_words(answer: dict[str, Any]) -> dict[str, Any]:
+    shown = {
+        name: value
+        for name, value in answer.items()
+        if name not in ("version", "error", "broken_rules", "expected_duration", "expected_calls")
+    }
+    if answer["error"]:
+        shown["error"] = f"{answer['error']['kind']}: {answer['error']['message']}"
+    for place, rule in enumerate(answer["broken_rules"], start=1):
+        does = "waits for" if rule["waits"] else "breaks"
+        shown[f"{does} ({place})"] = rule["message"]
+    if expected := answer["expected_duration"]:
+        shown["expected_duration"] = (
+            f"{expected['p50_s']:g} s, nine times in ten within {expected['p90_s']:g} s "
+            f"(by {expected['operations_seen']} operations of its pool)"
+        )
+    if calls := answer["expected_calls"]:
+        polling = "unknown" if calls["polling"] is None else calls["polling"]
+        shown["expected_calls"] = (
+            f"{calls['submitting']} for submitting, {calls['counting']} for counting nodes, "
+            f"{polling} for polling"
+        )
+    return shown

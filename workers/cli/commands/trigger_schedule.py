@@ -1,4 +1,4 @@
-"""`scaleout schedules run`: a person asks for a schedule's nodes now."""
+"""`scaleout schedules trigger`: an operator requests a schedule's nodes now."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_NODES_PER_OPERATION
 from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import EhpcError
-from tasks.engine.wiring import open_api, open_governor, open_intake
-from tasks.handlers.context import Machinery
-from tasks.handlers.provider_calls import MustWait
-from tasks.ledger.change_set import Committed, Event
-from tasks.ledger.ledger import Ledger
-from tasks.ledger.transactions import tell
-from tasks.schedules.build_request import Asking, ask, lead_time_of
+from tasks.engine.wiring import open_api, open_intake, open_rate_limiter
+from tasks.handlers.context import Context
+from tasks.handlers.provider_calls import Deferred
+from tasks.intake.dry_run import sizes
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.events import Event
+from tasks.ledger.ledger import DataLost, Ledger, WriteConflict
+from tasks.schedules.build_request import ScheduledRequest, build_request, lead_time_of
 from tasks.schedules.node_count import SETTLING, Listing, list_nodes_of
-from tasks.schedules.request_ids import run_id
+from tasks.schedules.request_ids import trigger_id
 from workers.cli.commands.schedules import find_schedule
 from workers.cli.exit_codes import Exit
-from workers.cli.person import confirm, name_of_user
 from workers.cli.session import with_ledger
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import confirm, echo, print_json, print_table, user_name
 
 ATTEMPTS = 5
 
 
-class CannotRun(Exception):  # noqa: N818 - says what is the matter
-    """Nothing was asked for; the text says why."""
+class CannotTrigger(Exception):  # noqa: N818 - says what is the matter
+    """Nothing was requested; the text says why."""
 
 
-def run_schedule(name: str, *, dry_run: bool, by: str | None, confirmed: bool, as_json: bool) -> Exit:
-    """Its moments stay as they are: this request is beside them. Raises SettingsError or PolicyError."""
+def trigger_schedule(name: str, *, dry_run: bool, by: str | None, confirmed: bool, as_json: bool) -> Exit:
+    """Make one request beside the occurrences, which stay as they are."""
     try:
         planned = with_ledger(lambda ledger, settings: _plan(ledger, settings, name))
         if planned is None:
-            say(f"scaleout: no schedule {name} is in force here, nor in the policy file")
-            return Exit.NO_SUCH_REQUEST
+            echo(f"scaleout: no schedule {name} is in force here, nor in the policy file")
+            return Exit.NOT_FOUND
         if dry_run:
             _show(planned, as_json=as_json)
             return Exit.SUCCEEDED
         if not confirmed and not confirm(_question(planned)):
             return Exit.USAGE
-        who = by or name_of_user()
-        asking = with_ledger(lambda ledger, settings: _run(ledger, settings, name, who))
-    except CannotRun as error:
-        say(f"scaleout: {error}")
+        who = by or user_name()
+        scheduled = with_ledger(lambda ledger, settings: _trigger(ledger, settings, name, who))
+    except (CannotTrigger, DataLost, WriteConflict) as error:
+        echo(f"scaleout: nothing was requested: {error}")
         return Exit.UNREACHABLE
     if as_json:
-        print_json({"request_id": asking.request_id, "node_count": asking.node_count})
-    elif asking.request_id is not None:
-        print(asking.request_id)  # noqa: T201
-    if asking.request_id is None:
-        say(f"{name} has enough already: nothing was asked for")
-    if asking.rejected is not None:
-        say(f"scaleout: rejected: {asking.rejected}")
-        return Exit.ENDED_OTHERWISE
+        print_json({"request_id": scheduled.request_id, "node_count": scheduled.node_count})
+    elif scheduled.request_id is not None:
+        print(scheduled.request_id)  # noqa: T201
+    if scheduled.request_id is None:
+        echo(f"{name} has enough nodes: nothing was requested")
+    if scheduled.rejected is not None:
+        echo(f"scaleout: rejected: {scheduled.rejected}")
+        return Exit.FAILED
     return Exit.SUCCEEDED
 
 
@@ -65,85 +65,84 @@ async def _plan(ledger: Ledger, settings: LedgerSettings, name: str) -> dict[str
     schedule = await find_schedule(ledger, settings, name)
     if schedule is None:
         return None
-    asking = await _ask(ledger, settings, schedule)
-    count, nodes = asking.count, asking.node_count
-    request = None if asking.request_id is None else schedule.request(asking.request_id, nodes)
-    most = MAX_NODES_PER_OPERATION
+    scheduled = await _build(ledger, settings, schedule)
+    count, nodes = scheduled.count, scheduled.node_count
+    request = None if scheduled.request_id is None else schedule.request(scheduled.request_id, nodes)
     return {
         "schedule": name,
         "mode": schedule.mode,
         "node_count": nodes,
         "present": None if count is None else count.present,
         "on_its_way": None if count is None else count.on_its_way,
-        "operations": [min(most, nodes - first) for first in range(0, nodes, most)],
+        "operations": sizes(nodes, MAX_NODES_PER_OPERATION),
         "lead_time_s": await lead_time_of(ledger, schedule),
-        "rejected": asking.rejected,
+        "rejected": scheduled.rejected,
         "request": request,
     }
 
 
-async def _run(ledger: Ledger, settings: LedgerSettings, name: str, by: str) -> Asking:
-    for _ in range(ATTEMPTS):
+async def _trigger(ledger: Ledger, settings: LedgerSettings, name: str, by: str) -> ScheduledRequest:
+    scheduled: ScheduledRequest | None = None
+
+    async def build() -> ChangeSet:
+        nonlocal scheduled
         schedule = await find_schedule(ledger, settings, name)
         if schedule is None:
-            raise CannotRun(f"schedule {name} was taken out of the policy just now")
-        asking = await _ask(ledger, settings, schedule)
-        asked = () if asking.request_id is None else (asking.request_id,)
-        fields = {"schedule": name, "by": by, "node_count": asking.node_count}
-        asking.changes.tell(Event("schedule_run", requests=asked, fields=fields))
-        match await ledger.commit(asking.changes):
-            case Committed.OK:
-                tell(asking.changes)
-                return asking
-            case Committed.LOST:
-                raise CannotRun("data is missing from the ledger: see scaleout doctor")
-            case Committed.STALE:
-                continue
-    raise CannotRun(f"what {name} needs changes again and again: try once more")
+            raise CannotTrigger(f"schedule {name} was removed from the policy just now")
+        scheduled = await _build(ledger, settings, schedule)
+        requests = () if scheduled.request_id is None else (scheduled.request_id,)
+        fields = {"schedule": name, "by": by, "node_count": scheduled.node_count}
+        scheduled.changes.record(Event("schedule_triggered", requests=requests, fields=fields))
+        return scheduled.changes
+
+    await ledger.transact(build)
+    if scheduled is None:
+        raise CannotTrigger(f"schedule {name} was not read")
+    return scheduled
 
 
-async def _ask(ledger: Ledger, settings: LedgerSettings, schedule: Schedule) -> Asking:
+async def _build(ledger: Ledger, settings: LedgerSettings, schedule: Schedule) -> ScheduledRequest:
     intake = open_intake(settings, ledger, open_policy(settings))
     for _ in range(ATTEMPTS):
         listing = await _listing(ledger, schedule) if schedule.mode == "ensure" else None
-        asking = await ask(ledger, intake, schedule, run_id(schedule.name, ledger.clock.now_ms()), listing)
-        if asking is not None:
-            return asking
-    raise CannotRun(f"cluster {schedule.cluster_id} is being changed again and again: try once more")
+        request_id = trigger_id(schedule.name, ledger.clock.now_ms())
+        scheduled = await build_request(ledger, intake, schedule, request_id, listing)
+        if scheduled is not None:
+            return scheduled
+    raise CannotTrigger(f"cluster {schedule.cluster_id} keeps changing: try again")
 
 
 async def _listing(ledger: Ledger, schedule: Schedule) -> Listing:
-    """What is there is asked of the provider, which needs a worker's settings."""
+    """List the cluster's nodes at the provider, which needs a worker's settings."""
     settings = load(Settings)
     async with open_connections() as connections:
-        machinery = Machinery(
+        ctx = Context(
             settings=settings,
             ledger=ledger,
             api=open_api(settings, connections, ledger.clock),
-            governor=open_governor(settings, ledger),
+            rate_limiter=open_rate_limiter(settings, ledger),
             clock=ledger.clock,
         )
         try:
             try:
-                return await list_nodes_of(machinery, schedule.zone, schedule.cluster_id)
-            except MustWait as wait:
-                left_s = (wait.until - ledger.clock.now_ms()) / 1000
-                if wait.refusal.kind != SETTLING:
+                return await list_nodes_of(ctx, schedule.zone, schedule.cluster_id)
+            except Deferred as deferred:
+                if deferred.reason.kind != SETTLING:
                     raise
-                say(f"{wait}: waiting for {max(0.0, left_s):.0f} s")
-                await ledger.clock.sleep(max(0.0, left_s))
-                return await list_nodes_of(machinery, schedule.zone, schedule.cluster_id)
-        except (EhpcError, MustWait) as error:
-            raise CannotRun(
-                f"the nodes of {schedule.cluster_id} cannot be listed, and nothing was asked for: {error}"
-            ) from error
+                left_s = max(0.0, (deferred.until - ledger.clock.now_ms()) / 1000)
+                echo(f"{deferred}: waiting for {left_s:.0f} s")
+                await ledger.clock.sleep(left_s)
+                return await list_nodes_of(ctx, schedule.zone, schedule.cluster_id)
+        except (EhpcError, Deferred) as error:
+            raise CannotTrigger(f"the nodes of {schedule.cluster_id} cannot be listed: {error}") from error
 
 
 def _question(planned: dict[str, Any]) -> str:
     request = planned["request"]
     if request is None:
-        return f"{planned['schedule']} has enough just now: look once more?"
-    return f"Ask for {planned['node_count']} nodes on {request['cluster_id']} now, beside its moments?"
+        return f"{planned['schedule']} has enough nodes now: check again?"
+    nodes, cluster_id = planned["node_count"], request["cluster_id"]
+    return f"Request {nodes} nodes on {cluster_id} now, beside the schedule's occurrences?"
 
 
 def _show(planned: dict[str, Any], *, as_json: bool) -> None:
@@ -156,4 +155,4 @@ def _show(planned: dict[str, Any], *, as_json: bool) -> None:
     if request is not None:
         rows += [(f"request {name}", value) for name, value in request.items() if name != "request_id"]
     print_table(None, ("field", "value"), rows)
-    say("nothing was asked for")
+    echo("nothing was requested")

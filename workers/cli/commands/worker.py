@@ -1,4 +1,4 @@
-"""Processes that a command turns into."""
+"""`scaleout worker`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ WORKER = ("-m", "celery", "-A", "workers", "worker")
 def become_worker(arguments: Sequence[str]) -> None:
     """Replace this process by the worker, so that signals and the exit code are the worker's own.
 
-    Raises SettingsError or PolicyError.
+    Raises:
+        SettingsError, PolicyError: the worker could not start with them.
     """
     settings = load(Settings)
     if settings.policy_file is not None:

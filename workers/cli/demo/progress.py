@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from workers.cli.commands.status import reason_text
 from workers.cli.demo.scenario import Group
-from workers.cli.terminal import say
+from workers.cli.terminal import echo
 
-Standings = Mapping[str, Mapping[str, Any]]
+Statuses = Mapping[str, Mapping[str, Any]]
 
 
 class Progress(Protocol):
-    def show(self, standings: Standings) -> None: ...
+    def show(self, statuses: Statuses) -> None: ...
 
 
 class Lines:
@@ -31,13 +32,13 @@ class Lines:
         self._began = time.monotonic()
         self._said: dict[str, str] = {}
 
-    def show(self, standings: Standings) -> None:
+    def show(self, statuses: Statuses) -> None:
         for group in self._groups:
-            states, nodes, why = _line(group, standings)
-            text = f"{group.title}: {states}, {nodes}" + (f" ({why})" if why else "")
+            states, nodes, reason = _line(group, statuses)
+            text = f"{group.title}: {states}, {nodes}" + (f" ({reason})" if reason else "")
             if self._said.get(group.title) != text:
                 self._said[group.title] = text
-                say(f"{time.monotonic() - self._began:5.1f} s  {text}")
+                echo(f"{time.monotonic() - self._began:5.1f} s  {text}")
 
 
 class LiveTable:
@@ -46,12 +47,12 @@ class LiveTable:
         self._live = live
         self._began = time.monotonic()
 
-    def show(self, standings: Standings) -> None:
+    def show(self, statuses: Statuses) -> None:
         table = Table(box=None, pad_edge=False)
         for column in ("request", "state", "nodes", "waits for"):
             table.add_column(column, no_wrap=column == "nodes")
         for group in self._groups:
-            table.add_row(group.title, *_line(group, standings))
+            table.add_row(group.title, *_line(group, statuses))
         table.caption = f"{time.monotonic() - self._began:.0f} s"
         self._live.update(table)
 
@@ -65,13 +66,13 @@ def open_progress(groups: Sequence[Group]) -> Iterator[Progress]:
         yield LiveTable(groups, live)
 
 
-def _line(group: Group, standings: Standings) -> tuple[str, str, str]:
-    known = [standings[request_id] for request_id in group.ids if request_id in standings]
-    states = Counter(standing["state"] for standing in known)
+def _line(group: Group, statuses: Statuses) -> tuple[str, str, str]:
+    known = [statuses[request_id] for request_id in group.ids if request_id in statuses]
+    states = Counter(status["state"] for status in known)
     if len(known) < len(group.ids):
         states[group.unseen] = len(group.ids) - len(known)
     words = [state if len(group.ids) == 1 else f"{count} {state}" for state, count in states.items()]
-    asked = sum(int(request["node_count"]) for request in group.requests)
-    added = sum(standing["nodes_added"] for standing in known)
-    why = next((str(standing["why"]) for standing in known if standing["why"]), "")
-    return ", ".join(words), f"{added}/{asked} nodes", why
+    requested = sum(int(request["node_count"]) for request in group.requests)
+    added = sum(status["nodes_added"] for status in known)
+    reason = next((reason_text(status["reason"]) for status in known if status["reason"]), "")
+    return ", ".join(words), f"{added}/{requested} nodes", reason

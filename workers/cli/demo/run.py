@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from config.settings import LedgerSettings
 from tasks.engine.wiring import open_ledger
-from tasks.views.status import read_standing, summary
+from tasks.views.status import read_status, status_document
 from workers.cli.demo.processes import (
     Child,
     DemoFailed,
@@ -33,10 +33,10 @@ from workers.cli.demo.progress import open_progress
 from workers.cli.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES, Group
 from workers.cli.demo.schedule import write_schedule
 from workers.cli.exit_codes import Exit
-from workers.cli.terminal import print_json, print_table, say
+from workers.cli.terminal import echo, print_json, print_table
 
-MOST_S = 58.0
-LOOK_EVERY_S = 0.25
+MAX_S = 58.0
+CHECK_INTERVAL_S = 0.25
 
 
 def run_demo(*, as_json: bool) -> Exit:
@@ -52,7 +52,7 @@ def run_demo(*, as_json: bool) -> Exit:
             groups = (*SCENARIO, scheduled.group)
             env = worker_environment(redis_url, f"{provider.url}/api", scheduled.policy)
             process = stack.enter_context(worker(env, folder))
-            say(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
+            echo(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
             with Celery(broker=redis_url, backend=redis_url) as producer:
                 task_ids = _enqueue(producer)
                 by_schedule = asyncio.run(_follow(redis_url, provider, process, groups, scheduled.group))
@@ -61,11 +61,11 @@ def run_demo(*, as_json: bool) -> Exit:
                 }
             return _report({**outcomes, **by_schedule}, groups, provider.truth(), as_json=as_json)
     except DemoFailed as failure:
-        say(f"scaleout demo: {failure}")
-        return Exit.ENDED_OTHERWISE
+        echo(f"scaleout demo: {failure}")
+        return Exit.FAILED
     except KeyboardInterrupt:
-        say("scaleout demo: stopped; nothing is left running")
-        return Exit.ENDED_OTHERWISE
+        echo("scaleout demo: stopped; nothing is left running")
+        return Exit.FAILED
 
 
 def _end_in_order(_signal: int, _frame: FrameType | None) -> None:
@@ -90,7 +90,7 @@ async def _follow(
 ) -> dict[str, Any]:
     """Until all have ended; gives the outcomes of `scheduled`, which no producer waits for."""
     ledger = await open_ledger(LedgerSettings(redis_url=SecretStr(redis_url)))
-    deadline = time.monotonic() + MOST_S
+    deadline = time.monotonic() + MAX_S
     ids = [request_id for group in groups for request_id in group.ids]
     sold_out = True
     try:
@@ -99,21 +99,19 @@ async def _follow(
                 process.check()
                 provider.child.check()
                 found = await ledger.requests(ids)
-                standings = {
-                    name: summary(request, await read_standing(ledger, request), None)
+                statuses = {
+                    name: status_document(request, await read_status(ledger, request), None)
                     for name, request in found.items()
                 }
-                progress.show(standings)
+                progress.show(statuses)
                 if len(found) == len(ids) and all(request.ended for request in found.values()):
                     return dict(zip(scheduled.ids, await ledger.outcomes(scheduled.ids), strict=True))
-                if sold_out and standings.get("demo-wait", {}).get("refusals"):
+                if sold_out and "demo-wait" in found and found["demo-wait"].refusals:
                     provider.stock(SOLD_OUT_CLUSTER, SOLD_OUT_NODES)
                     sold_out = False
                 if time.monotonic() > deadline:
-                    raise DemoFailed(
-                        f"not done within {MOST_S:g} s; the worker said:\n{process.last_lines()}"
-                    )
-                await asyncio.sleep(LOOK_EVERY_S)
+                    raise DemoFailed(f"not done within {MAX_S:g} s; the worker said:\n{process.last_lines()}")
+                await asyncio.sleep(CHECK_INTERVAL_S)
     finally:
         await ledger.redis.aclose()
 
@@ -130,10 +128,10 @@ def _report(outcomes: Mapping[str, Any], groups: Sequence[Group], truth: Any, *,
         columns = ("request_id", "cluster", "status", "nodes", "jobs", "refusals", "seconds", "error")
         print_table("Outcomes", columns, [_row(outcome) for outcome in outcomes.values()])
         print_table("API calls", ("action", "calls"), [*calls.items(), ("all", sum(calls.values()))])
-        say(f"{len(outcomes)} requests, {nodes} nodes at the provider, {sum(calls.values())} API calls")
+        echo(f"{len(outcomes)} requests, {nodes} nodes at the provider, {sum(calls.values())} API calls")
     if not right:
-        say("scaleout demo: the outcomes are not what was to be expected")
-    return Exit.SUCCEEDED if right else Exit.ENDED_OTHERWISE
+        echo("scaleout demo: the outcomes are not what was to be expected")
+    return Exit.SUCCEEDED if right else Exit.FAILED
 
 
 def _row(outcome: Mapping[str, Any]) -> tuple[object, ...]:

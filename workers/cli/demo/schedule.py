@@ -51,7 +51,7 @@ def write_schedule(folder: Path, now: datetime) -> DemoSchedule:
         POLICY.format(name=NAME, minute=utc.minute, hour=utc.hour, lead_time_s=lead_time_s, nodes=NODES),
         encoding="utf-8",
     )
-    asked = {"request_id": request_id(NAME, round(moment.timestamp() * 1000)), "node_count": NODES}
+    spec = {"request_id": request_id(NAME, round(moment.timestamp() * 1000)), "node_count": NODES}
     return DemoSchedule(
-        path, Group(f"a schedule: {NODES} nodes ready by {utc:%H:%M} UTC", (asked,), unseen="not due yet")
+        path, Group(f"a schedule: {NODES} nodes ready by {utc:%H:%M} UTC", (spec,), unseen="not due yet")
     )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.policy.cron import check_cron, check_zone, moments
+from config.policy.cron import check_cron, check_zone, occurrences
 
 A_MINUTE = timedelta(minutes=1)
 BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
@@ -24,7 +24,7 @@ def year(expression: str, zone: str) -> list[datetime]:
     found: list[datetime] = []
     last = BEGIN - A_MINUTE
     while True:
-        last = next(moments(expression, zone, last))
+        last = next(occurrences(expression, zone, last))
         if last >= END:
             return found
         found.append(last)
@@ -104,13 +104,13 @@ def test_a_year_of_moments_that_repeat_goes_by_the_time_that_passes(
 def test_on_the_days_when_the_clocks_change_half_past_two_comes_once(
     zone: str, day: date, expected: list[str]
 ) -> None:
-    found = list(moments("30 2 * * *", zone, BEGIN, not_before=day, not_after=day))
+    found = list(occurrences("30 2 * * *", zone, BEGIN, not_before=day, not_after=day))
 
     assert [at.strftime("%Y-%m-%dT%H:%M") for at in found] == expected
 
 
 def test_seven_in_the_evening_stays_seven_in_the_evening_when_the_clocks_change() -> None:
-    found = islice(moments("0 19 * * *", "Europe/Berlin", datetime(2026, 3, 28, tzinfo=UTC)), 3)
+    found = islice(occurrences("0 19 * * *", "Europe/Berlin", datetime(2026, 3, 28, tzinfo=UTC)), 3)
 
     assert [at.hour for at in found] == [18, 17, 17]
 
@@ -125,18 +125,18 @@ def test_seven_in_the_evening_stays_seven_in_the_evening_when_the_clocks_change(
 def test_from_whatever_time_they_are_asked_for_the_moments_are_the_same(
     zone: str, expression: str, after: datetime
 ) -> None:
-    first, second, third = islice(moments(expression, zone, after), 3)
+    first, second, third = islice(occurrences(expression, zone, after), 3)
 
     assert after < first < second < third
-    assert next(moments(expression, zone, first - timedelta(seconds=1))) == first
-    assert list(islice(moments(expression, zone, first), 2)) == [second, third]
+    assert next(occurrences(expression, zone, first - timedelta(seconds=1))) == first
+    assert list(islice(occurrences(expression, zone, first), 2)) == [second, third]
     between = first + (second - first) / 2
-    assert next(moments(expression, zone, between)) == second
+    assert next(occurrences(expression, zone, between)) == second
     assert (first.second, first.microsecond) == (0, 0)
 
 
 def test_both_ends_are_included_and_a_date_is_the_whole_day_where_the_schedule_is() -> None:
-    found = moments(
+    found = occurrences(
         "0 */6 * * *",
         "Asia/Shanghai",
         BEGIN,
@@ -146,7 +146,7 @@ def test_both_ends_are_included_and_a_date_is_the_whole_day_where_the_schedule_i
     here = [at.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%d %H:%M") for at in found]
     assert here == [f"0{day} {hour}:00" for day in (1, 2) for hour in ("00", "06", "12", "18")]
 
-    exact = moments(
+    exact = occurrences(
         "0 * * * *",
         "Asia/Shanghai",
         BEGIN,
@@ -162,7 +162,7 @@ def test_both_ends_are_included_and_a_date_is_the_whole_day_where_the_schedule_i
 
 def test_dates_that_are_skipped_are_dates_where_the_schedule_is() -> None:
     # 00:30 on the 25th in Shanghai is still the 24th in UTC.
-    found = moments(
+    found = occurrences(
         "30 0 * * *", "Asia/Shanghai", datetime(2026, 12, 23, tzinfo=UTC), skip_dates=[date(2026, 12, 25)]
     )
 

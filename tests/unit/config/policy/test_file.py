@@ -53,7 +53,7 @@ cluster_id = "ehpc-a"
 zone = "jn1a"
 node_count = {count}
 """
-EXAMPLE_FILE = Path(__file__).parents[3] / "config" / "policy.toml"
+EXAMPLE_FILE = Path(__file__).parents[4] / "config" / "policy" / "example.toml"
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_example_of_the_documentation_is_read_as_it_is_meant(path: Path) -> 
         1800,
     )
     assert schedule.skip_dates == (date(2026, 12, 25),)
-    evening = islice(schedule.moments(datetime(2026, 12, 24, tzinfo=UTC)), 2)
+    evening = islice(schedule.occurrences(datetime(2026, 12, 24, tzinfo=UTC)), 2)
     assert [at.isoformat() for at in evening] == ["2026-12-24T11:00:00+00:00", "2026-12-28T11:00:00+00:00"]
     assert schedule.request("an-id") == {
         "request_id": "an-id",
@@ -402,7 +402,7 @@ def test_a_broken_file_is_refused_once_and_the_last_good_one_stays(path: Path, w
         write(path, minimal(name='"t"'))
         assert names_after(file, watch, 2) == ["t"]
 
-    refused = [entry for entry in logs if entry["event"] == "policy_refused"]
+    refused = [entry for entry in logs if entry["event"] == "policy_invalid"]
     assert [entry["log_level"] for entry in refused] == ["error", "error"]
     assert refused[0]["problems"][0].startswith("is no TOML: ")
     assert refused[1]["problems"] == ["cannot be read: No such file or directory"]

@@ -62,7 +62,7 @@ def test_the_smallest_request_has_the_documented_defaults() -> None:
         "requested_by": None,
         "dry_run": False,
     }
-    assert not request.goes_alone
+    assert not request.exclusive
 
 
 def test_everything_that_may_be_said_is_kept() -> None:
@@ -133,7 +133,7 @@ def test_no_addresses_and_an_empty_conf_are_the_same_as_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "alone"),
+    ("fields", "exclusive"),
     [
         ({}, False),
         ({"resource_conf": {"cpu": 4}, "requested_by": "me", "deadline_s": 5}, False),
@@ -143,8 +143,8 @@ def test_no_addresses_and_an_empty_conf_are_the_same_as_none() -> None:
     ],
     ids=repr,
 )
-def test_a_request_that_names_its_nodes_goes_alone(fields: dict[str, Any], alone: bool) -> None:
-    assert parsed(**fields).goes_alone is alone
+def test_a_request_that_names_its_nodes_goes_alone(fields: dict[str, Any], exclusive: bool) -> None:
+    assert parsed(**fields).exclusive is exclusive
 
 
 def test_the_largest_conf_that_is_taken_has_4096_characters_of_json() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ehpc.actions import add_nodes, add_nodes_body, list_nodes, list_operations
+from tasks.ehpc.actions import add_nodes, add_nodes_body, list_jobs, list_nodes
 
 
 def body_of(**fields: Any) -> dict[str, Any]:
@@ -97,14 +97,14 @@ def test_add_nodes_is_a_post_with_the_zone_in_the_query_as_well() -> None:
 
 
 def test_a_listing_of_operations_always_asks_for_full_pages_and_filters_by_nothing_of_itself() -> None:
-    request = list_operations("jn1a", offset=200, newest_first=True)
+    request = list_jobs("jn1a", offset=200, newest_first=True)
 
     assert (request.method, request.path, request.body) == ("GET", "/operation", b"")
     assert request.params == {"zone": "jn1a", "limit": "100", "offset": "200", "reverse": "1"}
 
 
 def test_a_listing_of_operations_never_filters_by_the_action_whose_name_is_a_guess() -> None:
-    request = list_operations(
+    request = list_jobs(
         "jn1a",
         offset=0,
         newest_first=False,
@@ -125,9 +125,9 @@ def test_a_listing_of_operations_never_filters_by_the_action_whose_name_is_a_gue
 
 
 def test_each_filter_of_the_operation_log_can_be_given_alone() -> None:
-    by_time = list_operations("z", offset=0, newest_first=True, start_time=datetime(2022, 4, 6, tzinfo=UTC))
-    by_cluster = list_operations("z", offset=0, newest_first=True, resource_ids="ehpc-a")
-    by_job = list_operations("z", offset=0, newest_first=True, job_ids="j-1")
+    by_time = list_jobs("z", offset=0, newest_first=True, start_time=datetime(2022, 4, 6, tzinfo=UTC))
+    by_cluster = list_jobs("z", offset=0, newest_first=True, resource_ids="ehpc-a")
+    by_job = list_jobs("z", offset=0, newest_first=True, job_ids="j-1")
 
     assert by_time.params["start_time"] == "2022-04-06T00:00:00Z"
     assert by_cluster.params["resource_ids"] == "ehpc-a"

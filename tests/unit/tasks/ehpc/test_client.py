@@ -28,7 +28,7 @@ from tasks.ehpc.client import CallReport, EhpcClient
 from tasks.ehpc.connections import Connections, never_resend, open_connections
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent, QuotaExhausted, Rejected
 from tasks.ehpc.models import JobAccepted
-from tasks.ehpc.replies import MOST_BYTES
+from tasks.ehpc.replies import MAX_BYTES
 from tasks.ehpc.signature import Credentials, SigningRules
 
 ACCESS_KEY_ID = "QYACCESSKEYIDEXAMPLE"
@@ -190,10 +190,10 @@ def connect(connections: Connections, reports: list[CallReport]) -> Connect:
         rules: SigningRules | None = None,
         timeout_s: float = 20.0,
         connect_timeout_s: float = 20.0,
-        through: Connections | None = None,
+        last_handled: Connections | None = None,
     ) -> EhpcClient:
         return EhpcClient(
-            through or connections,
+            last_handled or connections,
             url,
             Credentials(ACCESS_KEY_ID, SecretStr(SECRET)),
             rules or SigningRules(),
@@ -216,7 +216,7 @@ async def add_nodes(client: EhpcClient) -> JobAccepted:
 
 
 async def read_log(client: EhpcClient) -> Any:
-    return await client.list_operations("jn1a", at=AT, offset=0, newest_first=True)
+    return await client.list_jobs("jn1a", at=AT, offset=0, newest_first=True)
 
 
 async def read_nodes(client: EhpcClient) -> Any:
@@ -341,7 +341,7 @@ async def test_a_page_of_the_operation_log_is_asked_for_and_read(
     row = {"job_id": "j-1", "status": "successful", "resource_ids": "ehpc-a cln-1"}
     provider.answer = saying({"ret_code": 0, "total_count": 1, "job_set": [row]})
 
-    page = await client.list_operations(
+    page = await client.list_jobs(
         "jn1a",
         at=AT,
         offset=100,
@@ -598,7 +598,7 @@ async def test_a_session_that_was_closed_is_proof_that_nothing_was_sent(
     closed = open_connections()
     await closed.close()
 
-    error = await error_of(call(connect(provider.url, through=closed)))
+    error = await error_of(call(connect(provider.url, last_handled=closed)))
 
     assert type(error) is NotSent
     assert [report.error_kind for report in reports] == ["not_sent"]
@@ -614,7 +614,7 @@ async def test_an_unknown_host_is_proof_that_nothing_was_sent(connect: Connect) 
 
     connector = aiohttp.TCPConnector(resolver=NobodyKnows(), force_close=True)
     async with aiohttp.ClientSession(connector=connector, middlewares=(never_resend,)) as session:
-        client = connect("http://hpc.example.invalid/api", through=Connections(session, session))
+        client = connect("http://hpc.example.invalid/api", last_handled=Connections(session, session))
         error = await error_of(add_nodes(client))
 
     assert type(error) is NotSent
@@ -666,14 +666,14 @@ async def test_a_body_without_end_is_read_to_a_bound_and_then_the_connection_is_
         await asyncio.wait_for(gone.wait(), 10)
 
     assert type(error) is InDoubt
-    assert f"larger than {MOST_BYTES} bytes" in str(error)
+    assert f"larger than {MAX_BYTES} bytes" in str(error)
     # What is above the bound is on its way in the buffers of two sockets.
-    assert MOST_BYTES < written + 65_536 < 4 * MOST_BYTES
+    assert MAX_BYTES < written + 65_536 < 4 * MAX_BYTES
 
 
 async def test_the_largest_body_that_is_read_is_read_whole(client: EhpcClient, provider: Provider) -> None:
     body = json.dumps(TAKEN).encode()
-    provider.answer = giving(body + b" " * (MOST_BYTES - len(body)))
+    provider.answer = giving(body + b" " * (MAX_BYTES - len(body)))
 
     assert await add_nodes(client) == JobAccepted("j-1")
 

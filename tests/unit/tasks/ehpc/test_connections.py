@@ -80,7 +80,7 @@ def connect(connections: Connections, server: Server) -> EhpcClient:
 
 
 async def read(client: EhpcClient) -> None:
-    await client.list_operations("jn1a", at=AT, offset=0, newest_first=True)
+    await client.list_jobs("jn1a", at=AT, offset=0, newest_first=True)
 
 
 async def test_listings_one_after_another_share_a_connection(client: EhpcClient, server: Server) -> None:

@@ -16,7 +16,7 @@ from tasks.ehpc.errors import (
     QuotaExhausted,
     Rejected,
     Shortage,
-    refusal,
+    reason,
 )
 
 REJECTED = (1100, 1101, 2100, 3300, 8000, 8001, 8002, 8003, 8004)
@@ -40,7 +40,7 @@ CLASSES: dict[int, type[EhpcError]] = {
 
 @pytest.mark.parametrize(("ret_code", "kind"), sorted(CLASSES.items()))
 def test_each_documented_code_without_a_message_has_its_class(ret_code: int, kind: type[EhpcError]) -> None:
-    error = refusal(ret_code, "", 200)
+    error = reason(ret_code, "", 200)
 
     assert type(error) is kind
     assert error.ret_code == ret_code
@@ -55,17 +55,17 @@ def test_each_documented_code_without_a_message_has_its_class(ret_code: int, kin
 def test_an_internal_error_or_a_timeout_is_in_doubt_whatever_its_message_promises(
     ret_code: int, message: str
 ) -> None:
-    assert type(refusal(ret_code, message)) is InDoubt
+    assert type(reason(ret_code, message)) is InDoubt
 
 
 @given(st.integers().filter(lambda code: code not in CLASSES and code != 0), st.text(max_size=50))
 def test_any_code_that_is_not_documented_is_in_doubt(ret_code: int, message: str) -> None:
-    assert type(refusal(ret_code, message)) is InDoubt
+    assert type(reason(ret_code, message)) is InDoubt
 
 
 @pytest.mark.parametrize("ret_code", REJECTED_WITH_ALERT)
 def test_what_a_person_has_to_mend_at_the_account_is_rejected_with_an_alert(ret_code: int) -> None:
-    error = refusal(ret_code, "balance too low")
+    error = reason(ret_code, "balance too low")
 
     assert isinstance(error, Rejected)
     assert error.alert
@@ -73,7 +73,7 @@ def test_what_a_person_has_to_mend_at_the_account_is_rejected_with_an_alert(ret_
 
 @pytest.mark.parametrize("ret_code", [*REJECTED, 1400])
 def test_what_the_request_itself_got_wrong_is_rejected_without_an_alert(ret_code: int) -> None:
-    error = refusal(ret_code, "no permission")
+    error = reason(ret_code, "no permission")
 
     assert isinstance(error, Rejected)
     assert not error.alert
@@ -95,7 +95,7 @@ def test_what_the_request_itself_got_wrong_is_rejected_without_an_alert(ret_code
     ],
 )
 def test_denied_because_the_cluster_cannot_be_changed_now_means_wait(message: str) -> None:
-    assert type(refusal(1400, message)) is Busy
+    assert type(reason(1400, message)) is Busy
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_denied_because_the_cluster_cannot_be_changed_now_means_wait(message: st
     ["", "PermissionDenied", "you have no permission for cluster [ehpc-a]", "access denied", "没有权限"],
 )
 def test_denied_for_any_other_reason_is_final(message: str) -> None:
-    assert type(refusal(1400, message)) is Rejected
+    assert type(reason(1400, message)) is Rejected
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_denied_for_any_other_reason_is_final(message: str) -> None:
     ],
 )
 def test_over_the_quota_of_calls_waits_for_the_window(message: str) -> None:
-    assert type(refusal(2500, message)) is QuotaExhausted
+    assert type(reason(2500, message)) is QuotaExhausted
 
 
 @pytest.mark.parametrize(
@@ -143,14 +143,14 @@ def test_over_the_quota_of_calls_waits_for_the_window(message: str) -> None:
     ],
 )
 def test_over_the_quota_of_resources_is_a_shortage(message: str) -> None:
-    assert type(refusal(2500, message)) is Shortage
+    assert type(reason(2500, message)) is Shortage
 
 
 @pytest.mark.parametrize(
     "message", ["", "QuotaExceeded", "quota", "API requests for this resource are over quota"]
 )
 def test_over_a_quota_that_the_message_does_not_make_clear_waits_rather_than_asks_on(message: str) -> None:
-    assert type(refusal(2500, message)) is QuotaExhausted
+    assert type(reason(2500, message)) is QuotaExhausted
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_over_a_quota_that_the_message_does_not_make_clear_waits_rather_than_ask
         (Busy, "busy"),
         (Rejected, "rejected"),
         (Shortage, "shortage"),
-        (AccountRefused, "account_refused"),
+        (AccountRefused, "account_blocked"),
         (QuotaExhausted, "quota"),
         (InDoubt, "in_doubt"),
     ],
 )
 def test_each_class_has_a_stable_name_for_logs_and_outcomes(kind: type[EhpcError], name: str) -> None:
-    error = kind("why")
+    error = kind("reason")
 
     assert error.kind == name
     assert isinstance(error, EhpcError)
@@ -186,12 +186,12 @@ def test_busy_is_a_way_of_not_being_accepted() -> None:
 
 
 def test_the_quotas_error_keeps_how_long_the_provider_wants_us_to_wait() -> None:
-    assert QuotaExhausted("why", retry_after_s=30.0).retry_after_s == 30.0
-    assert QuotaExhausted("why").retry_after_s is None
+    assert QuotaExhausted("reason", retry_after_s=30.0).retry_after_s == 30.0
+    assert QuotaExhausted("reason").retry_after_s is None
 
 
 def test_the_providers_words_are_kept_with_their_code() -> None:
-    assert str(refusal(2100, "ResourceNotFound, cluster [ehpc-a]")) == (
+    assert str(reason(2100, "ResourceNotFound, cluster [ehpc-a]")) == (
         "the provider answered 2100: ResourceNotFound, cluster [ehpc-a]"
     )
 
@@ -200,7 +200,7 @@ def test_the_providers_words_are_kept_with_their_code() -> None:
 def test_whatever_the_provider_says_the_error_is_one_printable_line_of_bounded_length(
     ret_code: int, message: str
 ) -> None:
-    text = str(refusal(ret_code, message))
+    text = str(reason(ret_code, message))
 
     assert text.isprintable()
     assert len(text) <= 300

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ehpc.paging import LogPlace
+from tasks.ehpc.paging import PageCursor
 
 
-def read(place: LogPlace, rows: int, page: int, *, surplus: int, at_once: int) -> tuple[set[int], int]:
+def read(place: PageCursor, rows: int, page: int, *, surplus: int, at_once: int) -> tuple[set[int], int]:
     """The rows that are seen until the listing has come to its end, and in how many pages."""
     seen: set[int] = set()
     pages = 0
@@ -18,7 +18,7 @@ def read(place: LogPlace, rows: int, page: int, *, surplus: int, at_once: int) -
         for offset in offsets:
             seen.update(range(offset, min(rows, offset + page)))
         pages += number
-        place.has_read(offsets, max(0, min(rows - offsets[0], page)), rows + surplus)
+        place.advance(offsets, max(0, min(rows - offsets[0], page)), rows + surplus)
         assert pages <= 4 * rows + 10, "it comes to no end"
     return seen, pages
 
@@ -34,7 +34,7 @@ def read(place: LogPlace, rows: int, page: int, *, surplus: int, at_once: int) -
 def test_all_rows_are_read_however_many_a_page_has(
     rows: int, page: int, remembered: int, expected: int, surplus: int, at_once: int
 ) -> None:
-    place = LogPlace(remembered, expected, remembered)
+    place = PageCursor(remembered, expected, remembered)
 
     seen, _ = read(place, rows, page, surplus=surplus, at_once=at_once)
 
@@ -45,7 +45,7 @@ def test_all_rows_are_read_however_many_a_page_has(
 def test_a_listing_that_is_gone_on_with_is_read_from_there_to_its_end(
     rows: int, page: int, begins: int
 ) -> None:
-    place = LogPlace(page, rows, page, offset=begins)
+    place = PageCursor(page, rows, page, offset=begins)
 
     seen, pages = read(place, rows, page, surplus=0, at_once=8)
 
@@ -55,7 +55,7 @@ def test_a_listing_that_is_gone_on_with_is_read_from_there_to_its_end(
 
 @given(rows=st.integers(1, 400), page=st.integers(1, 100), surplus=st.integers(0, 3))
 def test_a_size_is_remembered_only_as_far_as_it_was_seen(rows: int, page: int, surplus: int) -> None:
-    place = LogPlace(100, 0, 100)
+    place = PageCursor(100, 0, 100)
 
     read(place, rows, page, surplus=surplus, at_once=8)
 

@@ -21,12 +21,12 @@ from tasks.ehpc.errors import (
     Rejected,
     Shortage,
 )
-from tasks.ehpc.models import JobAccepted, JobStatus, OperationRow
-from tasks.ehpc.replies import MOST_BYTES, Reply, add_nodes_answer, nodes_answer, operations_answer
+from tasks.ehpc.models import JobAccepted, JobRow, JobStatus
+from tasks.ehpc.replies import MAX_BYTES, Reply, add_nodes_response, jobs_response, nodes_response
 
 T = TypeVar("T")
 
-DECODERS: list[Callable[[Reply], object]] = [add_nodes_answer, operations_answer, nodes_answer]
+DECODERS: list[Callable[[Reply], object]] = [add_nodes_response, jobs_response, nodes_response]
 each_decoder = pytest.mark.parametrize("decode", DECODERS, ids=lambda decode: decode.__name__)
 
 # The codes by which the provider says for sure that nothing was made.
@@ -57,23 +57,23 @@ def error_of(decode: Callable[[Reply], object], answer: Reply) -> EhpcError:
 def test_the_vendors_own_reply_to_add_nodes_gives_its_job() -> None:
     answer = reply({"action": "HpcClusterAddClusterNodesResponse", "job_id": "j-5h4i2duatxc", "ret_code": 0})
 
-    assert add_nodes_answer(answer) == JobAccepted("j-5h4i2duatxc")
+    assert add_nodes_response(answer) == JobAccepted("j-5h4i2duatxc")
 
 
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 404, 500, 502, 504])
 def test_a_job_id_with_code_0_is_an_acceptance_whatever_the_http_status_says(status: int) -> None:
-    assert add_nodes_answer(reply({"ret_code": 0, "job_id": "j-1"}, status)) == JobAccepted("j-1")
+    assert add_nodes_response(reply({"ret_code": 0, "job_id": "j-1"}, status)) == JobAccepted("j-1")
 
 
 def test_a_code_that_comes_as_a_string_is_read_as_the_number_it_is() -> None:
-    assert add_nodes_answer(reply({"ret_code": "0", "job_id": "j-1"})) == JobAccepted("j-1")
-    assert type(error_of(add_nodes_answer, reply({"ret_code": "5200"}))) is Shortage
+    assert add_nodes_response(reply({"ret_code": "0", "job_id": "j-1"})) == JobAccepted("j-1")
+    assert type(error_of(add_nodes_response, reply({"ret_code": "5200"}))) is Shortage
 
 
 def test_unknown_fields_of_a_reply_are_no_trouble() -> None:
     content = {"ret_code": 0, "job_id": "j-1", "request_id": "x", "more": [1, {"a": None}]}
 
-    assert add_nodes_answer(reply(content)) == JobAccepted("j-1")
+    assert add_nodes_response(reply(content)) == JobAccepted("j-1")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_unknown_fields_of_a_reply_are_no_trouble() -> None:
     ids=repr,
 )
 def test_code_0_with_an_unusable_job_id_is_in_doubt(job_id: object) -> None:
-    error = error_of(add_nodes_answer, reply({"ret_code": 0, "job_id": job_id}))
+    error = error_of(add_nodes_response, reply({"ret_code": 0, "job_id": job_id}))
 
     assert type(error) is InDoubt
     assert error.ret_code == 0
@@ -90,21 +90,23 @@ def test_code_0_with_an_unusable_job_id_is_in_doubt(job_id: object) -> None:
 
 @pytest.mark.parametrize("job_id", ["j-\ud800", "j-\x00", "j-\x1b[2J"], ids=ascii)
 def test_code_0_with_a_job_id_of_control_characters_or_half_characters_is_in_doubt(job_id: str) -> None:
-    error = error_of(add_nodes_answer, reply({"ret_code": 0, "job_id": job_id}))
+    error = error_of(add_nodes_response, reply({"ret_code": 0, "job_id": job_id}))
 
     assert type(error) is InDoubt
     assert str(error) == "the provider answered 0 without a job_id that can be used"
 
 
 def test_code_0_without_a_job_id_is_in_doubt() -> None:
-    error = error_of(add_nodes_answer, reply({"action": "HpcClusterAddClusterNodesResponse", "ret_code": 0}))
+    error = error_of(
+        add_nodes_response, reply({"action": "HpcClusterAddClusterNodesResponse", "ret_code": 0})
+    )
 
     assert type(error) is InDoubt
     assert str(error) == "the provider answered 0 without a job_id"
 
 
 def test_the_longest_job_id_that_is_taken_has_128_characters() -> None:
-    assert add_nodes_answer(reply({"ret_code": 0, "job_id": "j" * 128})) == JobAccepted("j" * 128)
+    assert add_nodes_response(reply({"ret_code": 0, "job_id": "j" * 128})) == JobAccepted("j" * 128)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_the_longest_job_id_that_is_taken_has_128_characters() -> None:
 def test_a_refusal_is_told_by_its_code_and_message_not_by_the_http_status(
     ret_code: int, message: str, kind: type[EhpcError], status: int
 ) -> None:
-    error = error_of(add_nodes_answer, reply({"ret_code": ret_code, "message": message}, status))
+    error = error_of(add_nodes_response, reply({"ret_code": ret_code, "message": message}, status))
 
     assert type(error) is kind
     assert (error.ret_code, error.http_status) == (ret_code, status)
@@ -135,7 +137,7 @@ def test_a_refusal_is_told_by_its_code_and_message_not_by_the_http_status(
 
 @pytest.mark.parametrize("message", [None, 7, ["a"], {"a": 1}, True], ids=repr)
 def test_a_message_that_is_no_text_is_no_message(message: object) -> None:
-    error = error_of(add_nodes_answer, reply({"ret_code": 1400, "message": message}))
+    error = error_of(add_nodes_response, reply({"ret_code": 1400, "message": message}))
 
     assert type(error) is Rejected
     assert str(error) == "the provider answered 1400: no message"
@@ -143,7 +145,7 @@ def test_a_message_that_is_no_text_is_no_message(message: object) -> None:
 
 @pytest.mark.parametrize("ret_code", [1100, 1300, 5200, 5300])
 def test_a_refusal_that_nevertheless_names_a_job_is_in_doubt(ret_code: int) -> None:
-    assert type(error_of(add_nodes_answer, reply({"ret_code": ret_code, "job_id": "j-1"}))) is InDoubt
+    assert type(error_of(add_nodes_response, reply({"ret_code": ret_code, "job_id": "j-1"}))) is InDoubt
 
 
 # --- replies that are none --------------------------------------------------------------------------------
@@ -222,15 +224,15 @@ def test_a_reply_without_a_usable_ret_code_is_in_doubt_even_if_it_names_a_job(
 
 @pytest.mark.parametrize("ret_code", ["--5", "--1100", "---0"])
 def test_a_code_with_several_minus_signs_is_in_doubt(ret_code: str) -> None:
-    assert type(error_of(add_nodes_answer, reply({"ret_code": ret_code}))) is InDoubt
+    assert type(error_of(add_nodes_response, reply({"ret_code": ret_code}))) is InDoubt
 
 
 def test_a_code_of_many_digits_is_not_taken_for_the_code_it_begins_with() -> None:
-    assert type(error_of(add_nodes_answer, reply({"ret_code": "000000001100999"}))) is InDoubt
+    assert type(error_of(add_nodes_response, reply({"ret_code": "000000001100999"}))) is InDoubt
 
 
 @each_decoder
-@pytest.mark.parametrize("flaw", ["cut off", f"larger than {MOST_BYTES} bytes", "compressed"])
+@pytest.mark.parametrize("flaw", ["cut off", f"larger than {MAX_BYTES} bytes", "compressed"])
 @pytest.mark.parametrize("content", [{"ret_code": 0, "job_id": "j-1"}, {"ret_code": 1100}], ids=repr)
 def test_a_body_that_did_not_arrive_whole_is_in_doubt_whatever_stands_in_it(
     decode: Callable[[Reply], object], flaw: str, content: object
@@ -305,7 +307,7 @@ def test_http_429_is_the_quota_whatever_the_body(
 def test_the_wait_that_http_429_asks_for_is_read_in_seconds_and_bounded(
     header: str | None, seconds: float | None
 ) -> None:
-    error = error_of(add_nodes_answer, Reply(429, b"", retry_after=header))
+    error = error_of(add_nodes_response, Reply(429, b"", retry_after=header))
 
     assert isinstance(error, QuotaExhausted)
     assert error.retry_after_s == seconds
@@ -339,12 +341,12 @@ def operations(*rows: object, total_count: object = None) -> Reply:
     )
 
 
-def row_of(**fields: object) -> OperationRow:
-    return operations_answer(operations({**ROW, **fields})).rows[0]
+def row_of(**fields: object) -> JobRow:
+    return jobs_response(operations({**ROW, **fields})).rows[0]
 
 
 def test_the_vendors_own_row_of_the_operation_log_is_read() -> None:
-    page = operations_answer(operations(ROW))
+    page = jobs_response(operations(ROW))
 
     row = page.rows[0]
     assert page.total_count == 1
@@ -358,8 +360,8 @@ def test_the_vendors_own_row_of_the_operation_log_is_read() -> None:
 
 
 def test_a_page_without_rows_is_a_page() -> None:
-    assert operations_answer(operations(total_count=0)).rows == ()
-    assert operations_answer(operations(total_count=250)).total_count == 250
+    assert jobs_response(operations(total_count=0)).rows == ()
+    assert jobs_response(operations(total_count=250)).total_count == 250
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,7 @@ def test_a_status_that_is_no_known_end_counts_as_still_going(
 
 
 def test_a_row_needs_nothing_but_its_job_and_its_status() -> None:
-    row = operations_answer(operations({"job_id": "j-1", "status": "pending"})).rows[0]
+    row = jobs_response(operations({"job_id": "j-1", "status": "pending"})).rows[0]
 
     assert (row.job_action, row.error_codes, row.resource_ids, row.node_ids) == ("", "", (), ())
     assert row.create_time is None
@@ -442,7 +444,7 @@ def test_a_time_without_a_zone_is_utc_and_another_zone_is_kept() -> None:
     ids=ascii,
 )
 def test_a_row_that_cannot_be_read_leaves_the_listing_open_and_is_named(field: str, value: object) -> None:
-    error = error_of(operations_answer, operations(ROW, {**ROW, field: value}))
+    error = error_of(jobs_response, operations(ROW, {**ROW, field: value}))
 
     assert type(error) is InDoubt
     assert error.ret_code == 0
@@ -460,7 +462,7 @@ def test_text_that_only_is_shown_leaves_a_row_readable_and_is_made_fit_to_be_sho
 
 @pytest.mark.parametrize("total_count", [-1, "many", 1.5, [], {}], ids=repr)
 def test_a_listing_without_a_usable_total_is_open(total_count: object) -> None:
-    error = error_of(operations_answer, operations(ROW, total_count=total_count))
+    error = error_of(jobs_response, operations(ROW, total_count=total_count))
 
     assert type(error) is InDoubt
     assert "total_count" in str(error)
@@ -470,34 +472,34 @@ def test_a_listing_without_a_usable_total_is_open(total_count: object) -> None:
 def test_a_node_with_an_unusable_id_leaves_the_listing_open(node_id: object) -> None:
     content = {"ret_code": 0, "total_count": 1, "hpc_app_nodes_set": [{"node_id": node_id}]}
 
-    assert type(error_of(nodes_answer, reply(content))) is InDoubt
+    assert type(error_of(nodes_response, reply(content))) is InDoubt
 
 
 @pytest.mark.parametrize("rows", [None, {}, "j-1", 7, [None], ["j-1"], [[]]], ids=repr)
 def test_a_listing_whose_rows_are_none_is_open(rows: object) -> None:
-    error = error_of(operations_answer, reply({"ret_code": 0, "total_count": 1, "job_set": rows}))
+    error = error_of(jobs_response, reply({"ret_code": 0, "total_count": 1, "job_set": rows}))
 
     assert type(error) is InDoubt
     assert "job_set" in str(error)
 
 
 def test_a_listing_that_lacks_everything_names_what_it_lacks() -> None:
-    assert str(error_of(operations_answer, reply({"ret_code": 0}))) == (
+    assert str(error_of(jobs_response, reply({"ret_code": 0}))) == (
         "the provider's listing has fields that cannot be read: job_set, total_count"
     )
-    assert str(error_of(nodes_answer, reply({"ret_code": 0}))) == (
+    assert str(error_of(nodes_response, reply({"ret_code": 0}))) == (
         "the provider's listing has fields that cannot be read: hpc_app_nodes_set, total_count"
     )
 
 
 def test_only_a_few_of_many_wrong_fields_are_named() -> None:
-    error = error_of(operations_answer, operations(*({"job_id": n, "status": n} for n in range(100))))
+    error = error_of(jobs_response, operations(*({"job_id": n, "status": n} for n in range(100))))
 
     assert str(error).count("job_set") == 5
 
 
 def test_a_listing_is_never_cited_in_its_error() -> None:
-    error = error_of(operations_answer, operations({**ROW, "job_action": ["hunter2"]}))
+    error = error_of(jobs_response, operations({**ROW, "job_action": ["hunter2"]}))
 
     assert "hunter2" not in str(error)
     assert error.__cause__ is None
@@ -505,7 +507,7 @@ def test_a_listing_is_never_cited_in_its_error() -> None:
 
 
 def test_a_page_of_nodes_is_read() -> None:
-    page = nodes_answer(
+    page = nodes_response(
         reply(
             {
                 "ret_code": 0,
@@ -531,7 +533,7 @@ def test_a_page_of_nodes_is_read() -> None:
 
 
 def test_a_large_listing_is_read() -> None:
-    page = operations_answer(
+    page = jobs_response(
         operations(*({**ROW, "job_id": f"j-{n}", "resource_ids": "cln-x " * 99} for n in range(100)))
     )
 
@@ -597,7 +599,7 @@ def test_any_bytes_give_an_answer_or_an_ehpc_error_and_nothing_else(
 
 
 @given(st.sampled_from(DECODERS), STATUS, REPLY_LIKE | JSON, FLAW)
-@example(operations_answer, 200, {"ret_code": 0, "total_count": 1, "job_set": [{"\ud800": 1}]}, None)
+@example(jobs_response, 200, {"ret_code": 0, "total_count": 1, "job_set": [{"\ud800": 1}]}, None)
 def test_any_json_gives_an_answer_or_an_ehpc_error_and_nothing_else(
     decode: Callable[[Reply], object], status: int, content: object, flaw: str | None
 ) -> None:
@@ -610,7 +612,7 @@ def test_any_json_gives_an_answer_or_an_ehpc_error_and_nothing_else(
 def test_add_nodes_is_refused_for_sure_only_by_a_whole_reply_with_a_documented_code_or_by_429(
     status: int, content: object, flaw: str | None
 ) -> None:
-    what = what_comes_of(add_nodes_answer, reply(content, status, flaw=flaw))
+    what = what_comes_of(add_nodes_response, reply(content, status, flaw=flaw))
 
     if status == 429:
         assert type(what) is QuotaExhausted
@@ -631,4 +633,4 @@ def test_add_nodes_is_refused_for_sure_only_by_a_whole_reply_with_a_documented_c
 def test_a_reply_that_is_cut_anywhere_is_never_a_definite_refusal(cut: int, status: int) -> None:
     body = b'{"ret_code": 5200, "message": "shortage"}'[:cut]
 
-    assert type(error_of(add_nodes_answer, raw(body, status))) is InDoubt
+    assert type(error_of(add_nodes_response, raw(body, status))) is InDoubt

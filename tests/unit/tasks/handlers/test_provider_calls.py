@@ -7,25 +7,25 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.handlers.provider_calls import MustWait, counted
+from tasks.handlers.provider_calls import Deferred, call_with_grant
 from tasks.quota.rate_limiter import Grant
 from tasks.runtime.clock import HandClock
 
 
-async def test_a_process_that_was_stopped_for_too_long_does_not_make_the_call_it_was_granted() -> None:
+async def test_a_call_is_not_made_once_its_grant_has_expired() -> None:
     clock, made, given_back = HandClock(), [], []
 
     async def call() -> None:
         made.append("call")
 
-    async def unused(calls: list[str]) -> None:
+    async def release(calls: list[str]) -> None:
         given_back.extend(calls)
 
-    machinery = cast("Any", SimpleNamespace(clock=clock, governor=SimpleNamespace(unused=unused)))
+    ctx = cast("Any", SimpleNamespace(clock=clock, rate_limiter=SimpleNamespace(release=release)))
     grant = Grant(("3:a",), until_ms=clock.now_ms() + 30_000)
     clock.advance(31)
 
-    with pytest.raises(MustWait):
-        await counted(machinery, grant, "3:a", call())
+    with pytest.raises(Deferred):
+        await call_with_grant(ctx, grant, "3:a", call())
     assert made == []
     assert given_back == ["3:a"], "what is not made does not count"

@@ -7,21 +7,22 @@ from typing import Any
 import pytest
 
 from config.policy.model import Policy
-from tasks.limits.applicable import Meter, meters_of, restricts
-from tasks.limits.checks import Figures, Usage, against, allowed_by, room_at, that_end_it
+from tasks.limits.applicable import counters_of, restricts
+from tasks.limits.checks import CurrentUsage, check, fatal, permanent_violations, room_at
+from tasks.limits.usage import Usage, UsageCounter
 from tests.support.requests import DAY, FLIGHT, HOUR, NOW, asks, bought, policy
 
-NOTHING_BOUGHT = Figures()
+NOTHING_BOUGHT = CurrentUsage()
 
 
-def rules(of: Policy, figures: Figures = NOTHING_BOUGHT, **request: Any) -> list[str]:
-    return [violation.rule for violation in against(of, asks(**request), figures)]
+def rules(of: Policy, usage: CurrentUsage = NOTHING_BOUGHT, **request: Any) -> list[str]:
+    return [violation.rule for violation in check(of, asks(**request), usage)]
 
 
 def test_without_a_policy_everything_may_be_bought() -> None:
     assert not restricts(Policy())
-    assert against(Policy(), asks(10_000), bought(10**9, present=10**9)) == []
-    assert meters_of(Policy(), "ehpc-a", ["somebody"]) == []
+    assert check(Policy(), asks(10_000), bought(10**9, present=10**9)) == []
+    assert counters_of(Policy(), "ehpc-a", ["somebody"]) == []
 
 
 @pytest.mark.parametrize(
@@ -35,11 +36,11 @@ def test_without_a_policy_everything_may_be_bought() -> None:
     ],
 )
 def test_clusters_zones_and_roles_are_allowed_by_globs(allow: dict[str, Any], broken: list[str]) -> None:
-    assert [violation.rule for violation in allowed_by(policy(allow=allow), asks())] == broken
+    assert [violation.rule for violation in permanent_violations(policy(allow=allow), asks())] == broken
 
 
 def test_what_is_not_allowed_is_told_with_what_is() -> None:
-    (violation,) = allowed_by(policy(allow={"zones": ["jn1b", "gd*"]}), asks())
+    (violation,) = permanent_violations(policy(allow={"zones": ["jn1b", "gd*"]}), asks())
 
     assert violation.text == "allow.zones = jn1b, gd*: zone jn1a is not among them"
     assert not violation.waits
@@ -61,8 +62,8 @@ def test_a_request_of_exactly_the_limit_is_within_it() -> None:
     limits: dict[str, Any] = dict.fromkeys(names, 10)
     of = policy(**limits, nodes_per_day=10)
 
-    assert rules(of, Figures(present=0)) == []
-    assert len(rules(of, Figures(present=0), nodes=11)) == 5
+    assert rules(of, CurrentUsage(present=0)) == []
+    assert len(rules(of, CurrentUsage(present=0), nodes=11)) == 5
 
 
 def test_limits_of_account_cluster_and_producer_hold_together() -> None:
@@ -82,8 +83,8 @@ def test_a_rolling_limit_counts_what_was_bought_before() -> None:
     of = policy(nodes_per_hour=100)
 
     assert rules(of, bought(90)) == []
-    (violation,) = against(of, asks(), bought(91))
-    assert (violation.limit, violation.present, violation.asked) == (100, 91, 10)
+    (violation,) = check(of, asks(), bought(91))
+    assert (violation.limit, violation.present, violation.requested) == (100, 91, 10)
     assert violation.text == (
         "limits.nodes_per_hour = 100: 91 nodes were bought in the last hour or are on their way, "
         "10 more would be 101"
@@ -98,28 +99,28 @@ def test_each_rolling_limit_has_a_meter_of_its_own() -> None:
     )
     full = Usage(100)
 
-    def broken(meter: Meter) -> list[str]:
-        return rules(of, Figures({meter: full}), requested_by="nightly")
+    def broken(counter: UsageCounter) -> list[str]:
+        return rules(of, CurrentUsage({counter: full}), requested_by="nightly")
 
     assert broken(DAY) == ["limits.nodes_per_day"]
     assert broken(HOUR) == []
-    assert broken(Meter("cluster:ehpc-a", 3_600)) == ['limits.clusters."ehpc-a".nodes_per_hour']
-    assert broken(Meter("cluster:ehpc-b", 3_600)) == []
-    assert broken(Meter("producer:nightly", 86_400, "nightly")) == [
+    assert broken(UsageCounter("cluster:ehpc-a", 3_600)) == ['limits.clusters."ehpc-a".nodes_per_hour']
+    assert broken(UsageCounter("cluster:ehpc-b", 3_600)) == []
+    assert broken(UsageCounter("producer:nightly", 86_400, "nightly")) == [
         'limits.producers."nightly".nodes_per_day'
     ]
 
 
 def test_waiting_is_told_with_the_time_when_there_is_room() -> None:
     of = policy(nodes_per_hour=100, wait=True)
-    figures = bought(100, HOUR, (NOW + 60_000, 4), (NOW + 90_000, 6), (NOW + 95_000, 90))
+    usage = bought(100, HOUR, (NOW + 60_000, 4), (NOW + 90_000, 6), (NOW + 95_000, 90))
 
-    (violation,) = against(of, asks(), figures)
+    (violation,) = check(of, asks(), usage)
 
     assert violation.waits
     assert violation.until == NOW + 90_000
     assert violation.text.endswith("; there is room from 2023-11-14T22:14:50.000Z on")
-    assert that_end_it([violation]) == []
+    assert fatal([violation]) == []
 
 
 def test_no_time_is_told_where_none_is_known() -> None:
@@ -131,28 +132,28 @@ def test_no_time_is_told_where_none_is_known() -> None:
 def test_more_than_a_cluster_may_ever_have_is_refused_even_where_limits_wait() -> None:
     of = policy(nodes_per_cluster=9, wait=True)
 
-    (violation,) = that_end_it(against(of, asks(), NOTHING_BOUGHT))
+    (violation,) = fatal(check(of, asks(), NOTHING_BOUGHT))
 
-    assert violation.text == "limits.nodes_per_cluster = 9: the request alone asks for 10 nodes"
+    assert violation.text == "limits.nodes_per_cluster = 9: the request alone is for 10 nodes"
 
 
 def test_a_cluster_has_what_is_there_and_what_is_on_its_way() -> None:
     of = policy(nodes_per_cluster=100)
 
-    assert rules(of, Figures({FLIGHT: Usage(30)}, present=60)) == []
-    (violation,) = against(of, asks(), Figures({FLIGHT: Usage(30)}, present=61))
+    assert rules(of, CurrentUsage({FLIGHT: Usage(30)}, present=60)) == []
+    (violation,) = check(of, asks(), CurrentUsage({FLIGHT: Usage(30)}, present=61))
     assert violation.present == 91
     # Nobody has counted: the plan will.
-    assert rules(of, Figures({FLIGHT: Usage(99)}, present=None)) == []
+    assert rules(of, CurrentUsage({FLIGHT: Usage(99)}, present=None)) == []
 
 
 def test_what_is_in_flight_on_a_cluster_is_limited_by_what_is_not_settled() -> None:
     of = policy(nodes_in_flight_per_cluster=100)
 
     assert rules(of, bought(90, FLIGHT)) == []
-    (violation,) = against(of, asks(), bought(91, FLIGHT))
+    (violation,) = check(of, asks(), bought(91, FLIGHT))
     assert violation.text == (
-        "limits.nodes_in_flight_per_cluster = 100: 91 nodes are asked for and not settled yet, "
+        "limits.nodes_in_flight_per_cluster = 100: 91 nodes are requested and not settled yet, "
         "10 more would be 101"
     )
 
@@ -167,14 +168,14 @@ def test_a_limit_in_flight_that_waits_keeps_no_request_from_its_turn() -> None:
 def test_a_request_larger_than_a_limit_by_time_may_wait_unless_its_nodes_are_named() -> None:
     of = policy(nodes_per_hour=6, wait=True)
 
-    assert that_end_it(against(of, asks(), NOTHING_BOUGHT)) == []
-    (violation,) = that_end_it(against(of, asks(node_name="web"), NOTHING_BOUGHT))
-    assert violation.text == "limits.nodes_per_hour = 6: 10 named nodes are asked for in one call"
+    assert fatal(check(of, asks(), NOTHING_BOUGHT)) == []
+    (violation,) = fatal(check(of, asks(node_name="web"), NOTHING_BOUGHT))
+    assert violation.text == "limits.nodes_per_hour = 6: 10 named nodes need one call"
 
 
 def test_producers_are_counted_if_the_policy_knows_them() -> None:
     of = policy(producers={"nightly": {"nodes_per_day": 800}})
 
-    scopes = {meter.scope for meter in meters_of(of, "ehpc-a", ["nightly", "somebody", None])}
+    scopes = {counter.scope for counter in counters_of(of, "ehpc-a", ["nightly", "somebody", None])}
 
     assert scopes == {"account", "cluster:ehpc-a", "producer:nightly"}

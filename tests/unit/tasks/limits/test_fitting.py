@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.policy.model import Policy
-from tasks.limits.checks import Figures
-from tasks.limits.fitting import Fit, Part, fit, most_in_operation
+from tasks.limits.checks import CurrentUsage
+from tasks.limits.fitting import Fit, Part, fit, max_nodes_per_operation
 from tests.support.requests import asks, bought, policy
 
-NOTHING_BOUGHT = Figures()
+NOTHING_BOUGHT = CurrentUsage()
 
 
 def parts(*nodes: int, **more: Any) -> list[Part]:
     return [Part(asks(many, f"r-{place}", **more), min(many, 99), many) for place, many in enumerate(nodes)]
 
 
-def fitted(of: Policy, figures: Figures, *nodes: int, **more: Any) -> Fit:
-    return fit(of, parts(*nodes, **more), figures)
+def fitted(of: Policy, usage: CurrentUsage, *nodes: int, **more: Any) -> Fit:
+    return fit(of, parts(*nodes, **more), usage)
 
 
 def test_all_that_fits_is_taken_as_it_is() -> None:
@@ -32,56 +32,56 @@ def test_all_that_fits_is_taken_as_it_is() -> None:
 def test_requests_that_would_fit_alone_do_not_pass_together() -> None:
     found = fitted(policy(nodes_per_hour=100), bought(70), 20, 20, 10)
 
-    assert found.taken == {"r-0": 20, "r-2": 10}
-    assert list(found.ended) == ["r-1"]
+    assert found.fits == {"r-0": 20, "r-2": 10}
+    assert list(found.rejected) == ["r-1"]
 
 
 def test_what_does_not_fit_waits_where_the_limit_says_so_and_others_go_on() -> None:
     found = fitted(policy(nodes_per_hour=100, wait=True), bought(70), 40, 20)
 
-    assert found.taken == {"r-1": 20}
+    assert found.fits == {"r-1": 20}
     assert found.waiting["r-0"].present == 70
-    assert found.ended == {}
+    assert found.rejected == {}
 
 
 def test_the_present_value_counts_what_the_same_operation_takes() -> None:
-    found = fitted(policy(nodes_per_cluster=100, wait=True), Figures(present=70), 20, 20)
+    found = fitted(policy(nodes_per_cluster=100, wait=True), CurrentUsage(present=70), 20, 20)
 
-    assert found.taken == {"r-0": 20}
+    assert found.fits == {"r-0": 20}
     assert found.waiting["r-1"].present == 90
 
 
 def test_a_large_request_gets_what_there_is_room_for_and_waits_for_the_rest() -> None:
     found = fitted(policy(nodes_per_hour=100, wait=True), bought(70), 250)
 
-    assert found.taken == {"r-0": 30}
+    assert found.fits == {"r-0": 30}
     assert list(found.waiting) == ["r-0"]
 
 
 def test_a_request_larger_than_the_limit_is_bought_piece_by_piece() -> None:
     found = fitted(policy(nodes_per_hour=30, wait=True), NOTHING_BOUGHT, 50)
 
-    assert found.taken == {"r-0": 30}
+    assert found.fits == {"r-0": 30}
 
 
 def test_a_small_request_is_not_split() -> None:
     found = fitted(policy(nodes_per_hour=100, wait=True), bought(90), 11)
 
-    assert found.taken == {}
+    assert found.fits == {}
     assert list(found.waiting) == ["r-0"]
 
 
 def test_named_nodes_are_never_split() -> None:
     found = fitted(policy(nodes_per_hour=100, wait=True), bought(90), 40, node_name="web")
 
-    assert found.taken == {}
+    assert found.fits == {}
 
 
 def test_no_request_is_begun_that_a_limit_without_waiting_will_not_let_end() -> None:
     found = fitted(policy(nodes_per_hour=300), bought(100), 250)
 
-    assert found.taken == {}
-    assert found.ended["r-0"][0].asked == 250
+    assert found.fits == {}
+    assert found.rejected["r-0"][0].requested == 250
 
 
 def test_a_limit_without_waiting_wins_over_one_that_waits() -> None:
@@ -89,23 +89,23 @@ def test_a_limit_without_waiting_wins_over_one_that_waits() -> None:
 
     found = fitted(of, bought(5, present=10), 6)
 
-    assert list(found.ended) == ["r-0"]
+    assert list(found.rejected) == ["r-0"]
     assert found.waiting == {}
 
 
 def test_what_the_policy_has_come_to_forbid_ends_however_little_it_is() -> None:
     of = policy(allow={"zones": ["jn1b"]}, nodes_per_request=50)
 
-    assert list(fitted(of, NOTHING_BOUGHT, 1, 2).ended) == ["r-0", "r-1"]
+    assert list(fitted(of, NOTHING_BOUGHT, 1, 2).rejected) == ["r-0", "r-1"]
 
 
 def test_an_operation_has_no_more_nodes_than_may_be_in_flight() -> None:
     of = policy(nodes_in_flight_per_cluster=30)
 
-    assert most_in_operation(of, "ehpc-a") == 30
-    assert fitted(of, NOTHING_BOUGHT, 20, 20).taken == {"r-0": 20}
+    assert max_nodes_per_operation(of, "ehpc-a") == 30
+    assert fitted(of, NOTHING_BOUGHT, 20, 20).fits == {"r-0": 20}
     # It was taken in before the limit was.
-    assert fitted(of, NOTHING_BOUGHT, 50).taken == {"r-0": 30}
+    assert fitted(of, NOTHING_BOUGHT, 50).fits == {"r-0": 30}
 
 
 NUMBERS = st.integers(1, 150)
@@ -136,19 +136,19 @@ def test_whatever_is_asked_no_limit_is_exceeded_and_nobody_is_forgotten(
         nodes_in_flight_per_cluster=in_flight,
         wait=wait,
     )
-    asked = parts(*nodes)
+    given = parts(*nodes)
 
-    found = fit(of, asked, bought(used, present=present))
+    found = fit(of, given, bought(used, present=present))
 
-    taken = sum(found.taken.values())
-    if taken:
-        assert per_hour is None or used + taken <= per_hour
-        assert per_cluster is None or present + taken <= per_cluster
-        assert in_flight is None or taken <= in_flight
-    for part in asked:
-        assert 0 <= found.taken.get(part.name, 0) <= part.nodes
-        assert part.name not in found.ended or part.name not in found.taken
+    assigned = sum(found.fits.values())
+    if assigned:
+        assert per_hour is None or used + assigned <= per_hour
+        assert per_cluster is None or present + assigned <= per_cluster
+        assert in_flight is None or assigned <= in_flight
+    for part in given:
+        assert 0 <= found.fits.get(part.name, 0) <= part.nodes
+        assert part.name not in found.rejected or part.name not in found.fits
     if not wait:
         assert found.waiting == {}
     # Something becomes of the first, so that a plan without an operation is never made twice alike.
-    assert asked[0].name in {*found.taken, *found.ended, *found.waiting}
+    assert given[0].name in {*found.fits, *found.rejected, *found.waiting}

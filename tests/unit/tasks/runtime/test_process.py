@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.runtime.process import Process
+from tasks.runtime.event_loop_thread import Process
 
 LONG_S = 20.0
 

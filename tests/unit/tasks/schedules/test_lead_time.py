@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config.policy.model import Schedule
-from tasks.schedules.lead_time import MOST_LEARNT_S, lead_time_s, rounds
+from tasks.schedules.lead_time import MAX_ADAPTIVE_S, lead_time_s, rounds
 
 
 def schedule(**more: Any) -> Schedule:
@@ -41,7 +41,7 @@ def test_a_request_takes_a_round_for_each_ninety_nine_nodes(nodes: int, expected
         ({}, 1_200_001, 1201),
         ({"node_count": 250}, 1_200_000, 3600),
         ({"node_count": 250}, 200_000, 900),
-        ({}, 86_400_000, MOST_LEARNT_S),
+        ({}, 86_400_000, MAX_ADAPTIVE_S),
         ({"lead_time_s": 30_000}, 86_400_000, 30_000),
     ],
 )

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.ehpc.models import NodeRow
-from tasks.ledger.records import State
-from tasks.schedules.node_count import Listing, present_of, wanted_of
+from tasks.ledger.record_values import State
+from tasks.schedules.node_count import Listing, present_of, unassigned_of
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS
 from tests.support.records import NOW, SENT, cluster, operation, request
 
@@ -52,12 +52,17 @@ def test_no_more_nodes_are_taken_for_an_operations_own_than_it_has() -> None:
 
 
 def test_a_request_counts_with_what_it_wants_of_the_role_while_it_may_still_get_it() -> None:
-    waiting = request(nodes=4, wanted=3)
+    waiting = request(nodes=4, unassigned_nodes=3)
 
-    assert wanted_of(waiting, "compute", NOW) == 3
-    assert wanted_of(waiting, "login", NOW) == 0
-    assert wanted_of(waiting, "compute", waiting.deadline_at) == 0
-    assert wanted_of(request(nodes=4, wanted=0, status="succeeded", finished_at=NOW), "compute", NOW) == 0
+    assert unassigned_of(waiting, "compute", NOW) == 3
+    assert unassigned_of(waiting, "login", NOW) == 0
+    assert unassigned_of(waiting, "compute", waiting.deadline_at) == 0
+    assert (
+        unassigned_of(
+            request(nodes=4, unassigned_nodes=0, status="succeeded", finished_at=NOW), "compute", NOW
+        )
+        == 0
+    )
 
 
 def test_a_listing_is_too_old_once_an_operation_has_begun_or_ended() -> None:
@@ -65,4 +70,4 @@ def test_a_listing_is_too_old_once_an_operation_has_begun_or_ended() -> None:
 
     assert listing.fits(cluster(changed_at=5, version=99))
     assert not listing.fits(cluster(changed_at=6))
-    assert not listing.fits(cluster(changed_at=5, gate=None))
+    assert not listing.fits(cluster(changed_at=5, locked_by=None))

@@ -8,22 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ledger.breakers import Breaker
-from tasks.ledger.change_set import Changes
+from tasks.ledger.change_entries import Index
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.record_values import Breaker
 from tasks.ledger.records import Cluster
 from tasks.state_machine import circuit_breaker
-from tests.support.records import NOW, cluster, operation, request, served, told
+from tests.support.records import NOW, cluster, listed, operation, recorded, request, served
 
 OPERATION = operation()
 REQUESTS = [served(OPERATION)]
 POOL = REQUESTS[0].pool
 
 
-def after(outcomes: str, at: Cluster | None = None) -> tuple[Cluster, Changes]:
+def after(outcomes: str, at: Cluster | None = None) -> tuple[Cluster, ChangeSet]:
     """The cluster after failures (f) and successes (s), a second apart, and what the last one has changed."""
-    at, changes = at or cluster(), Changes()
+    at, changes = at or cluster(), ChangeSet()
     for number, outcome in enumerate(outcomes):
-        changes = Changes()
+        changes = ChangeSet()
         if outcome == "f":
             at = circuit_breaker.failed(
                 changes, at, OPERATION, REQUESTS, "job j-1 failed", NOW + number * 1000
@@ -41,11 +42,11 @@ def test_it_opens_with_the_fifth_failure_in_a_row_and_not_before() -> None:
     at, changes = after("fffff")
     broken = at.breakers[POOL]
     assert (broken.failures, broken.opened, broken.since) == (5, 1, NOW + 4_000)
-    assert broken.until == NOW + 4_000 + circuit_breaker.FIRST_PAUSE_MS
-    event = told(changes, "breaker_opened")
-    assert (event.level, event.noted, event.requests) == ("error", True, ("r-1",))
-    assert changes.broken == {"ehpc-a": NOW + 4_000}
-    assert "job j-1 failed" in circuit_breaker.text_of(broken)
+    assert broken.until == NOW + 4_000 + circuit_breaker.FIRST_WAIT_MS
+    event = recorded(changes, "breaker_opened")
+    assert (event.level, event.in_journal, event.requests) == ("error", True, ("r-1",))
+    assert listed(changes, Index.BROKEN) == {"ehpc-a": NOW + 4_000}
+    assert "job j-1 failed" in circuit_breaker.describe(broken)
 
 
 def test_a_success_forgets_the_failures_and_closes_it() -> None:
@@ -55,8 +56,8 @@ def test_a_success_forgets_the_failures_and_closes_it() -> None:
 
     at, changes = after("fffffs")
     assert at.breakers == {}
-    assert told(changes, "breaker_closed").noted
-    assert changes.broken == {"ehpc-a": None}
+    assert recorded(changes, "breaker_closed").in_journal
+    assert listed(changes, Index.BROKEN) == {"ehpc-a": None}
 
 
 def test_the_cluster_stays_marked_while_another_pool_of_it_is_broken() -> None:
@@ -64,7 +65,7 @@ def test_the_cluster_stays_marked_while_another_pool_of_it_is_broken() -> None:
     at, changes = after("fffffs", cluster(breakers={"other": other}))
 
     assert at.breakers == {"other": other}
-    assert changes.broken == {}
+    assert listed(changes, Index.BROKEN) == {}
 
 
 @given(st.integers(1, 60))
@@ -72,20 +73,18 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_an_hour(failures: int) ->
     at, _ = after("ffff" + "f" * failures)
     broken = at.breakers[POOL]
 
-    pause_ms = broken.until - broken.failed_at
-    assert pause_ms == min(
-        circuit_breaker.LONGEST_PAUSE_MS, circuit_breaker.FIRST_PAUSE_MS * 2 ** (failures - 1)
-    )
+    wait_ms = broken.until - broken.failed_at
+    assert wait_ms == min(circuit_breaker.MAX_WAIT_MS, circuit_breaker.FIRST_WAIT_MS * 2 ** (failures - 1))
     assert broken.since == NOW + 4_000
 
 
 def test_what_is_remembered_of_failing_pools_is_bounded_and_the_open_ones_stay() -> None:
     at, _ = after("fffff")
-    for number in range(circuit_breaker.MOST_POOLS * 2):
+    for number in range(circuit_breaker.MAX_POOLS * 2):
         one = served(OPERATION, resource_conf={"cpu": number})
-        at = circuit_breaker.failed(Changes(), at, OPERATION, [one], "no", NOW + 10_000 + number)
+        at = circuit_breaker.failed(ChangeSet(), at, OPERATION, [one], "no", NOW + 10_000 + number)
 
-    assert len(at.breakers) == circuit_breaker.MOST_POOLS
+    assert len(at.breakers) == circuit_breaker.MAX_POOLS
     assert at.breakers[POOL].is_open
 
 

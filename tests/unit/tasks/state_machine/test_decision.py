@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tasks.ehpc.models import OperationRow
-from tasks.ledger.records import Allocation, Operation, State
+from tasks.ehpc.models import JobRow
+from tasks.ledger.record_values import Allocation, State
+from tasks.ledger.records import Operation
 from tasks.state_machine.decision import (
-    Absent,
     Adopt,
-    CountNodes,
+    Decision,
     Hold,
-    Judgement,
-    LookAgain,
-    Timings,
+    NeedsNodeCount,
+    NotExecuted,
+    RetryAt,
+    Rules,
     candidates_of,
-    judge,
+    decide,
 )
 
 SENT = 1_700_000_000_000
-TIMINGS = Timings(signature_ttl_ms=60_000, http_timeout_ms=30_000, lag_ms=10_000, poll_ms=5_000)
-TAKEN_UNTIL = SENT + 60_000 + 5_000
-SHOWN_UNTIL = TAKEN_UNTIL + 10_000
+EXECUTED_UNTIL = SENT + 60_000 + 5_000
+SHOWN_UNTIL = EXECUTED_UNTIL + 10_000
 SILENCE_COUNTS = SHOWN_UNTIL + 30_000
 ACTION = "HpcClusterAddClusterNodes"
 NODES = ("cln-1", "cln-2", "cln-3")
+RULES = Rules(
+    signature_ttl_ms=60_000,
+    http_timeout_ms=30_000,
+    lag_ms=10_000,
+    poll_ms=5_000,
+    job_action=ACTION,
+    action_seen=True,
+)
 
 
 def operation(**more: Any) -> Operation:
@@ -45,9 +54,7 @@ def operation(**more: Any) -> Operation:
     return Operation(**{**given, **more})
 
 
-def row(
-    job_id: str = "j-new", *, nodes: tuple[str, ...] = NODES, at: int = SENT, **more: Any
-) -> OperationRow:
+def row(job_id: str = "j-new", *, nodes: tuple[str, ...] = NODES, at: int = SENT, **more: Any) -> JobRow:
     given = {
         "job_id": job_id,
         "status": "successful",
@@ -55,13 +62,13 @@ def row(
         "create_time": datetime.fromtimestamp(at / 1000, UTC),
         "resource_ids": " ".join(["ehpc-a", *nodes]),
     }
-    return OperationRow.model_validate({**given, **more})
+    return JobRow.model_validate({**given, **more})
 
 
-def judged(*rows: OperationRow, at: int = SILENCE_COUNTS + 1, **more: Any) -> Judgement:
-    about = {"action_seen": True, "job_action": ACTION, "timings": TIMINGS}
+def decided(*rows: JobRow, at: int = SILENCE_COUNTS + 1, **more: Any) -> Decision:
+    rules = replace(RULES, action_seen=more.pop("action_seen", True))
     of = more.pop("of", operation())
-    return judge(of, rows, listed_at=at, **{**about, **more})
+    return decide(of, rows, rules, listed_at=at, **more)
 
 
 def test_what_was_there_before_or_is_another_operations_is_no_candidate() -> None:
@@ -73,11 +80,11 @@ def test_what_was_there_before_or_is_another_operations_is_no_candidate() -> Non
 
 
 def test_one_job_with_the_nodes_that_were_sent_is_adopted() -> None:
-    assert judged(row()) == Adopt("j-new")
+    assert decided(row()) == Adopt("j-new")
 
 
 def test_a_failed_job_with_fewer_nodes_is_adopted() -> None:
-    assert judged(row(status="failed", nodes=("cln-1",))) == Adopt("j-new")
+    assert decided(row(status="failed", nodes=("cln-1",))) == Adopt("j-new")
 
 
 @pytest.mark.parametrize(
@@ -97,78 +104,78 @@ def test_a_job_without_node_ids_is_told_by_the_nodes_that_were_made(
 ) -> None:
     job = row(status=status, nodes=())
 
-    assert judged(job) == CountNodes(job)
-    judgement = judged(job, nodes_counted=counted)
+    assert decided(job) == NeedsNodeCount(job)
+    decision = decided(job, nodes_counted=counted)
 
-    assert judgement == Adopt("j-new") if adopted else isinstance(judgement, Hold)
+    assert decision == Adopt("j-new") if adopted else isinstance(decision, Hold)
 
 
-@pytest.mark.parametrize("at", [SENT, TAKEN_UNTIL, SHOWN_UNTIL])
+@pytest.mark.parametrize("at", [SENT, EXECUTED_UNTIL, SHOWN_UNTIL])
 def test_nothing_is_adopted_while_a_job_of_ours_could_still_appear(at: int) -> None:
-    assert judged(row(), at=at) == LookAgain(SHOWN_UNTIL + 1)
-    assert judged(row(), at=SHOWN_UNTIL + 1) == Adopt("j-new")
+    assert decided(row(), at=at) == RetryAt(SHOWN_UNTIL + 1)
+    assert decided(row(), at=SHOWN_UNTIL + 1) == Adopt("j-new")
 
 
 @pytest.mark.parametrize("status", ["pending", "working", "scaling"])
 def test_a_job_that_is_still_going_is_waited_for(status: str) -> None:
-    judgement = judged(row(status=status, nodes=()))
+    decision = decided(row(status=status, nodes=()))
 
-    assert isinstance(judgement, LookAgain)
-    assert judgement.at > SILENCE_COUNTS
+    assert isinstance(decision, RetryAt)
+    assert decision.at > SILENCE_COUNTS
 
 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([row("j-1"), row("j-2")], "nothing tells which: j-1, j-2"),
-        ([row(nodes=("cln-1",))], "it has brought 1 nodes"),
+        ([row("j-1"), row("j-2")], "nothing shows which: j-1, j-2"),
+        ([row(nodes=("cln-1",))], "it has added 1 nodes"),
         ([row(nodes=(*NODES, "cln-4"))], "4 nodes"),
         ([row(status="failed", nodes=(*NODES, "cln-4"))], "4 nodes"),
         ([row(status="pending", nodes=(*NODES, "cln-4"))], "4 nodes"),
         ([row(job_action="HpcClusterDeleteClusterNodes")], "its action is"),
         ([row(job_action="")], "its action is"),
-        ([row(at=SENT - 7_000)], "made before ours was sent"),
-        ([row(at=TAKEN_UNTIL + 2_000)], "could not be taken any more"),
+        ([row(at=SENT - 7_000)], "made before the call was sent"),
+        ([row(at=EXECUTED_UNTIL + 2_000)], "could not be executed any more"),
     ],
 )
-def test_what_contradicts_is_held_with_the_reason(rows: list[OperationRow], says: str) -> None:
-    judgement = judged(*rows)
+def test_what_contradicts_is_held_with_the_reason(rows: list[JobRow], says: str) -> None:
+    decision = decided(*rows)
 
-    assert isinstance(judgement, Hold)
-    assert says in judgement.because
+    assert isinstance(decision, Hold)
+    assert says in decision.reason
 
 
-@pytest.mark.parametrize("at", [SENT - 5_000, TAKEN_UNTIL])
+@pytest.mark.parametrize("at", [SENT - 5_000, EXECUTED_UNTIL])
 def test_clocks_that_differ_by_a_few_seconds_are_no_contradiction(at: int) -> None:
-    assert judged(row(at=at)) == Adopt("j-new")
+    assert decided(row(at=at)) == Adopt("j-new")
 
 
 def test_a_job_whose_time_is_not_told_may_be_ours() -> None:
-    assert judged(row(create_time="")) == Adopt("j-new")
+    assert decided(row(create_time="")) == Adopt("j-new")
 
 
 def test_silence_counts_only_when_signature_timeout_and_lag_are_over() -> None:
-    assert judged(at=SENT + 1) == LookAgain(SHOWN_UNTIL + 1)
-    assert judged(at=SHOWN_UNTIL + 1) == LookAgain(SILENCE_COUNTS + 1)
-    assert judged(at=SILENCE_COUNTS) == LookAgain(SILENCE_COUNTS + 1)
+    assert decided(at=SENT + 1) == RetryAt(SHOWN_UNTIL + 1)
+    assert decided(at=SHOWN_UNTIL + 1) == RetryAt(SILENCE_COUNTS + 1)
+    assert decided(at=SILENCE_COUNTS) == RetryAt(SILENCE_COUNTS + 1)
 
 
 def test_absence_takes_two_listings_a_lag_apart() -> None:
     first = SILENCE_COUNTS + 1
-    assert judged(at=first) == LookAgain(first + 10_000, absent_since=first)
+    assert decided(at=first) == RetryAt(first + 10_000, absent_since=first)
 
     seen = operation(absent_since=first)
-    assert judged(of=seen, at=first + 9_999) == LookAgain(first + 10_000, absent_since=first)
-    assert judged(of=seen, at=first + 10_000) == Absent()
+    assert decided(of=seen, at=first + 9_999) == RetryAt(first + 10_000, absent_since=first)
+    assert decided(of=seen, at=first + 10_000) == NotExecuted()
 
 
 def test_the_silence_of_a_log_that_never_showed_a_job_of_ours_is_held() -> None:
-    judgement = judged(action_seen=False)
+    decision = decided(action_seen=False)
 
-    assert isinstance(judgement, Hold)
-    assert "proves nothing" in judgement.because
+    assert isinstance(decision, Hold)
+    assert "proves nothing" in decision.reason
 
 
 @pytest.mark.parametrize("missing", ["sent_at", "baseline"])
 def test_an_operation_without_its_evidence_is_held(missing: str) -> None:
-    assert isinstance(judged(of=operation(**{missing: None})), Hold)
+    assert isinstance(decided(of=operation(**{missing: None})), Hold)

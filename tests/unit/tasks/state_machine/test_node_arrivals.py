@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.ehpc.models import NodeRow
-from tasks.ledger.records import State, Verdict
+from tasks.ledger.record_values import JobResult, State
 from tasks.state_machine.node_arrivals import needs_listing, nodes_made, nodes_that_came
 from tests.support.records import NOW, SENT, operation
 
@@ -23,23 +23,23 @@ def node(number: int, at: int | None = SENT + 10_000, **more: Any) -> NodeRow:
     return NodeRow.model_validate({**given, **more})
 
 
-def verdict(*ids: int, successful: bool = False) -> Verdict:
-    return Verdict(successful=successful, ended_at=NOW, node_ids=tuple(f"cln-{number}" for number in ids))
+def job_result(*ids: int, successful: bool = False) -> JobResult:
+    return JobResult(successful=successful, ended_at=NOW, node_ids=tuple(f"cln-{number}" for number in ids))
 
 
 @pytest.mark.parametrize(
-    ("said", "unclear"),
+    ("result", "unclear"),
     [
-        (verdict(1, 2, 3, successful=True), False),
-        (verdict(successful=True), False),
-        (verdict(1, 2, 3, 4, successful=True), False),
-        (verdict(1, 2, successful=True), True),
-        (verdict(1, 2, 3), True),
-        (verdict(), True),
+        (job_result(1, 2, 3, successful=True), False),
+        (job_result(successful=True), False),
+        (job_result(1, 2, 3, 4, successful=True), False),
+        (job_result(1, 2, successful=True), True),
+        (job_result(1, 2, 3), True),
+        (job_result(), True),
     ],
 )
-def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(said: Verdict, unclear: bool) -> None:
-    assert needs_listing(THREE, said) is unclear
+def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(result: JobResult, unclear: bool) -> None:
+    assert needs_listing(THREE, result) is unclear
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(said: Verdic
 def test_a_node_is_the_jobs_if_the_log_names_it_or_it_was_made_meanwhile_and_is_still_there(
     row: NodeRow, came: bool
 ) -> None:
-    assert nodes_that_came(THREE, verdict(9), [row]) == ([row.node_id] if came else [])
+    assert nodes_that_came(THREE, job_result(9), [row]) == ([row.node_id] if came else [])
 
 
 def test_nodes_that_were_made_before_the_job_started_are_not_its_own_though_it_had_been_sent() -> None:
-    late = Verdict(successful=False, started_at=SENT + 50_000, ended_at=NOW)
+    late = JobResult(successful=False, started_at=SENT + 50_000, ended_at=NOW)
 
     assert nodes_that_came(THREE, late, [node(1, SENT + 49_999), node(2, SENT + 50_000)]) == ["cln-2"]
 
@@ -75,7 +75,7 @@ def test_nodes_that_were_made_before_the_job_started_are_not_its_own_though_it_h
 def test_an_operation_that_does_not_say_when_it_was_sent_goes_by_when_it_was_planned() -> None:
     of = operation(state=State.PLANNED, planned_at=SENT)
 
-    assert nodes_that_came(of, verdict(), [node(1, SENT - 5_001), node(2, SENT)]) == ["cln-2"]
+    assert nodes_that_came(of, job_result(), [node(1, SENT - 5_001), node(2, SENT)]) == ["cln-2"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(-20, 120)), unique_by=lambda row: row[0]))
@@ -84,7 +84,7 @@ def test_never_more_nodes_come_than_were_asked_for_and_all_are_of_the_listing(
 ) -> None:
     rows = [node(number, SENT + seconds * 1000) for number, seconds in made]
 
-    came = nodes_that_came(THREE, verdict(1, 2), rows)
+    came = nodes_that_came(THREE, job_result(1, 2), rows)
 
     assert len(came) <= THREE.node_count
     assert len(came) == len(set(came))
@@ -94,7 +94,7 @@ def test_never_more_nodes_come_than_were_asked_for_and_all_are_of_the_listing(
 def test_the_nodes_that_the_log_names_come_before_those_that_were_made_about_that_time() -> None:
     rows = [node(1, SENT - 4_000), node(2), node(3), node(4)]
 
-    assert set(nodes_that_came(THREE, verdict(2, 3, 4), rows)) == {"cln-2", "cln-3", "cln-4"}
+    assert set(nodes_that_came(THREE, job_result(2, 3, 4), rows)) == {"cln-2", "cln-3", "cln-4"}
 
 
 def test_nodes_that_were_made_count_even_if_they_are_gone_by_now() -> None:

@@ -4,42 +4,62 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.ledger.breakers import Breaker
+from tasks.ledger.change_entries import Index
+from tasks.ledger.change_set import DueRule
 from tasks.ledger.due import Due, DueKind
-from tasks.ledger.pauses import EVERYTHING, Act, Pause, Pauses
-from tasks.state_machine.pauses import BY_TIME, MOST_UNTOLD, look_at, park, pause, resume, text_of
-from tasks.state_machine.planning import plan_cluster
-from tests.support.records import CLUSTER_DUE, NO_ACCOUNT_TROUBLE, NOW, check, cluster, request, told, written
+from tasks.ledger.pauses import EVERYTHING, Pause, PauseEvent, Pauses
+from tasks.ledger.record_values import Breaker
+from tasks.ledger.snapshots import ClusterSnapshot
+from tasks.state_machine.pauses import BY_TIME, MAX_UNLOGGED, apply_due, describe, park, pause, resume
+from tasks.state_machine.planning import PlanRules, plan_cluster
+from tests.support.records import (
+    CLUSTER_DUE,
+    NO_ACCOUNT_TROUBLE,
+    NOW,
+    check,
+    cluster,
+    due,
+    listed,
+    parked,
+    recorded,
+    request,
+    unparked,
+    written,
+)
 
 OF_ALL = Pause(scope=EVERYTHING)
 OF_ONE = Pause(scope="ehpc-a", version=4)
-LOOK = Due(DueKind.PAUSE, "ehpc-a")
+PAUSE_DUE = Due(DueKind.PAUSE, "ehpc-a")
 UNTIL = NOW + 60_000
 IN_FORCE = OF_ONE.model_copy(
-    update={"paused": True, "by": "ann", "why": "moving racks", "since": NOW, "until": UNTIL}
+    update={"paused": True, "by": "ann", "reason": "moving racks", "since": NOW, "until": UNTIL}
 )
-BROKEN = Breaker(zone="jn1a", node_role="compute", failures=5, said="no", opened=1, since=NOW, until=UNTIL)
+BROKEN = Breaker(
+    zone="jn1a", node_role="compute", failures=5, last_error="no", opened=1, since=NOW, until=UNTIL
+)
 
 
 def test_a_pause_is_written_with_who_and_why_and_a_worker_is_called_to_log_it() -> None:
-    changes = pause(OF_ONE, by="ann", why="moving racks", until=UNTIL, now=NOW)
+    changes = pause(OF_ONE, by="ann", reason="moving racks", until=UNTIL, now=NOW)
 
     made = written(changes, OF_ONE)
     assert made.in_force(NOW)
-    assert (made.by, made.why, made.since, made.until) == ("ann", "moving racks", NOW, UNTIL)
-    assert made.untold == (Act(event="paused", at=NOW, by="ann", why="moving racks", until=UNTIL),)
-    assert changes.due == {LOOK: NOW}
-    assert changes.paused == {"ehpc-a": NOW}
-    event = told(changes, "paused")
-    assert (event.noted, event.fields["by"], event.fields["cluster_id"]) == (True, "ann", "ehpc-a")
+    assert (made.by, made.reason, made.since, made.until) == ("ann", "moving racks", NOW, UNTIL)
+    assert made.unlogged == (
+        PauseEvent(event="paused", at=NOW, by="ann", reason="moving racks", until=UNTIL),
+    )
+    assert due(changes) == {PAUSE_DUE: NOW}
+    assert listed(changes, Index.PAUSED) == {"ehpc-a": NOW}
+    event = recorded(changes, "paused")
+    assert (event.in_journal, event.fields["by"], event.fields["cluster_id"]) == (True, "ann", "ehpc-a")
     assert not changes.sends
 
 
 def test_a_pause_of_everything_names_no_cluster() -> None:
-    changes = pause(OF_ALL, by="ann", why=None, until=None, now=NOW)
+    changes = pause(OF_ALL, by="ann", reason=None, until=None, now=NOW)
 
-    assert told(changes, "paused").fields["cluster_id"] is None
-    assert text_of(written(changes, OF_ALL)) == (
+    assert recorded(changes, "paused").fields["cluster_id"] is None
+    assert describe(written(changes, OF_ALL)) == (
         "pause: everything is paused by ann since 2023-11-14T22:13:20.000Z, until it is resumed"
     )
 
@@ -57,22 +77,22 @@ def test_resuming_lifts_the_pause_and_brings_back_in_the_same_step_what_waited_f
     assert changes is not None
     after = written(changes, IN_FORCE)
     assert not after.in_force(NOW + 5)
-    assert changes.unparked == {"ehpc-a": NOW + 5}
-    assert changes.paused == {"ehpc-a": None}
-    assert changes.due == {LOOK: NOW + 5}
-    assert told(changes, "resumed").fields["by"] == "bob"
+    assert unparked(changes) == {"ehpc-a": NOW + 5}
+    assert listed(changes, Index.PAUSED) == {"ehpc-a": None}
+    assert due(changes) == {PAUSE_DUE: NOW + 5}
+    assert recorded(changes, "resumed").fields["by"] == "bob"
 
 
 def test_resuming_a_cluster_closes_its_breakers_also_if_no_pause_is_there() -> None:
-    at = cluster(gate=None, breakers={"p": BROKEN, "q": BROKEN.model_copy(update={"opened": 0})})
+    at = cluster(locked_by=None, breakers={"p": BROKEN, "q": BROKEN.model_copy(update={"opened": 0})})
 
     changes = resume(OF_ONE, at, by="bob", now=NOW)
 
     assert changes is not None
     assert written(changes, at).breakers == {}
-    assert changes.sooner == {CLUSTER_DUE: NOW}
-    assert changes.broken == {"ehpc-a": None}
-    assert told(changes, "breaker_closed").fields["by"] == "bob"
+    assert due(changes, DueRule.NO_LATER) == {CLUSTER_DUE: NOW}
+    assert listed(changes, Index.BROKEN) == {"ehpc-a": None}
+    assert recorded(changes, "breaker_closed").fields["by"] == "bob"
 
 
 def test_there_is_nothing_to_resume_where_nothing_is_paused() -> None:
@@ -83,85 +103,67 @@ def test_there_is_nothing_to_resume_where_nothing_is_paused() -> None:
 
 
 def test_a_worker_logs_what_people_have_done_and_comes_back_at_the_end() -> None:
-    acts = tuple(Act(event=name, at=NOW, by="ann") for name in ("paused", "resumed", "paused"))
-    record = IN_FORCE.model_copy(update={"untold": acts})
+    acts = tuple(PauseEvent(event=name, at=NOW, by="ann") for name in ("paused", "resumed", "paused"))
+    record = IN_FORCE.model_copy(update={"unlogged": acts})
 
-    changes = look_at(record, NOW + 1)
+    changes = apply_due(record, NOW + 1)
 
     assert [event.name for event in changes.events] == ["paused", "resumed", "paused"]
-    assert not any(event.noted for event in changes.events)
-    assert written(changes, record).untold == ()
+    assert not any(event.in_journal for event in changes.events)
+    assert written(changes, record).unlogged == ()
     assert written(changes, record).in_force(NOW + 1)
-    assert changes.due == {LOOK: UNTIL}
-    assert changes.unparked == {}
+    assert due(changes) == {PAUSE_DUE: UNTIL}
+    assert unparked(changes) == {}
 
 
 def test_a_worker_lifts_a_pause_whose_time_is_over() -> None:
-    changes = look_at(IN_FORCE, UNTIL)
+    changes = apply_due(IN_FORCE, UNTIL)
 
     after = written(changes, IN_FORCE)
     assert not after.paused
-    assert after.untold == ()
-    assert changes.unparked == {"ehpc-a": UNTIL}
-    assert changes.due == {LOOK: None}
-    assert told(changes, "resumed").fields["by"] == BY_TIME
+    assert after.unlogged == ()
+    assert unparked(changes) == {"ehpc-a": UNTIL}
+    assert due(changes) == {PAUSE_DUE: None}
+    assert recorded(changes, "resumed").fields["by"] == BY_TIME
 
 
 def test_what_no_worker_has_logged_stays_bounded() -> None:
     record = OF_ONE
-    for number in range(MOST_UNTOLD + 5):
-        record = written(pause(record, by=f"n{number}", why=None, until=None, now=NOW), record)
+    for number in range(MAX_UNLOGGED + 5):
+        record = written(pause(record, by=f"n{number}", reason=None, until=None, now=NOW), record)
 
-    assert len(record.untold) == MOST_UNTOLD
-    assert record.untold[-1].by == f"n{MOST_UNTOLD + 4}"
+    assert len(record.unlogged) == MAX_UNLOGGED
+    assert record.unlogged[-1].by == f"n{MAX_UNLOGGED + 4}"
 
 
 def test_what_is_parked_checks_both_pauses_and_leaves_the_due_set() -> None:
     pauses = Pauses(OF_ALL, IN_FORCE)
 
-    changes = park(CLUSTER_DUE, pauses, IN_FORCE)
+    changes = park(CLUSTER_DUE, pauses, IN_FORCE, NOW)
 
-    assert changes.checks == [OF_ALL, IN_FORCE]
-    assert changes.parked == [("ehpc-a", CLUSTER_DUE)]
-    assert changes.due == {CLUSTER_DUE: None}
+    assert changes.expected == [OF_ALL, IN_FORCE]
+    assert parked(changes) == [("ehpc-a", CLUSTER_DUE)]
+    assert due(changes) == {CLUSTER_DUE: None}
 
 
 @pytest.mark.parametrize("pauses", [Pauses(OF_ALL, IN_FORCE), Pauses(IN_FORCE, OF_ONE)])
 def test_nothing_is_planned_while_the_cluster_or_everything_is_paused(pauses: Pauses) -> None:
-    one = request(wanted=2)
-    made = plan_cluster(
-        cluster(gate=None),
-        NO_ACCOUNT_TROUBLE,
-        {one.pool: [one]},
-        now=NOW,
-        coalesce_ms=0,
-        lease_ms=1,
-        probe_ms=1,
-        operation_id="op-1",
-        pauses=pauses,
-    )
+    one = request(unassigned_nodes=2)
+    snapshot = ClusterSnapshot(cluster(locked_by=None), NO_ACCOUNT_TROUBLE, pauses, {one.pool: [one]})
+    made = plan_cluster(snapshot, PlanRules(0, 1, 1), now=NOW, operation_id="op-1")
 
     check(made.changes)
     assert made.operation is None
-    assert made.changes.puts == []
-    assert made.changes.due == {CLUSTER_DUE: None}
-    assert [due for _, due in made.changes.parked] == [CLUSTER_DUE]
+    assert made.changes.writes == []
+    assert due(made.changes) == {CLUSTER_DUE: None}
+    assert [due for _, due in parked(made.changes)] == [CLUSTER_DUE]
 
 
 def test_a_plan_rests_on_there_being_no_pause() -> None:
-    one = request(wanted=2)
+    one = request(unassigned_nodes=2)
     pauses = Pauses(OF_ALL, OF_ONE)
-    made = plan_cluster(
-        cluster(gate=None),
-        NO_ACCOUNT_TROUBLE,
-        {one.pool: [one]},
-        now=NOW,
-        coalesce_ms=0,
-        lease_ms=1,
-        probe_ms=1,
-        operation_id="op-1",
-        pauses=pauses,
-    )
+    snapshot = ClusterSnapshot(cluster(locked_by=None), NO_ACCOUNT_TROUBLE, pauses, {one.pool: [one]})
+    made = plan_cluster(snapshot, PlanRules(0, 1, 1), now=NOW, operation_id="op-1")
 
     assert made.operation is not None
-    assert made.changes.checks == [OF_ALL, OF_ONE]
+    assert made.changes.expected == [OF_ALL, OF_ONE]

@@ -4,50 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.handlers.replan import take_back
-from tasks.ledger.due import Due, DueKind
-from tasks.ledger.records import Request, State
-from tasks.ledger.usage_counters import Within
-from tasks.limits.checks import Figures
-from tasks.state_machine.plan_limits import COUNT_AGAIN_MS, LOOK_AGAIN_MS, Guard
-from tasks.state_machine.planning import Plan, plan_cluster
+from tasks.ledger.pauses import Pauses
+from tasks.ledger.record_values import State
+from tasks.ledger.records import Request
+from tasks.ledger.snapshots import ClusterSnapshot
+from tasks.ledger.usage_entries import LimitCheck
+from tasks.limits.checks import CurrentUsage
+from tasks.state_machine.plan_limits import COUNT_RETRY_MS, LIMIT_RETRY_MS, PlanLimits
+from tasks.state_machine.planning import Plan, PlanRules, plan_cluster
+from tasks.state_machine.submission import take_back
 from tests.support.records import (
     CLUSTER_DUE,
     NO_ACCOUNT_TROUBLE,
     NOW,
     check,
     cluster,
+    demand,
+    due,
     is_written,
+    limit_checks,
     operation,
+    recorded,
     request,
     served,
-    told,
+    woken,
     written,
 )
 from tests.support.requests import HOUR, bought, policy
 
-NOTHING_BOUGHT = Figures()
+NOTHING_BOUGHT = CurrentUsage()
 
 
-def plan(*requests: Request, figures: Figures = NOTHING_BOUGHT, **limits: Any) -> Plan:
-    demand = {requests[0].pool: list(requests)}
+def plan(*requests: Request, usage: CurrentUsage = NOTHING_BOUGHT, **limits: Any) -> Plan:
+    waiting = {requests[0].pool: list(requests)}
+    snapshot = ClusterSnapshot(cluster(locked_by=None), NO_ACCOUNT_TROUBLE, Pauses.none("ehpc-a"), waiting)
     made = plan_cluster(
-        cluster(gate=None),
-        NO_ACCOUNT_TROUBLE,
-        demand,
+        snapshot,
+        PlanRules(1_000, 45_000, 5_000),
         now=NOW,
-        coalesce_ms=1_000,
-        lease_ms=45_000,
-        probe_ms=5_000,
         operation_id="op-1",
-        guard=Guard(policy(**limits), figures),
+        limits=PlanLimits(policy(**limits), usage),
     )
     check(made.changes)
     return made
 
 
 def demand_of(made: Plan) -> dict[str, int | None]:
-    return {request_id: order for _, _, request_id, order in made.changes.demand}
+    return {request_id: order for _, _, request_id, order in demand(made.changes)}
 
 
 def test_what_fits_is_planned_and_counted_on_every_meter_it_belongs_to() -> None:
@@ -65,7 +68,7 @@ def test_what_fits_is_planned_and_counted_on_every_meter_it_belongs_to() -> None
         ("r-1", "nightly"),
         ("r-2", None),
     ]
-    assert {(meter.scope, meter.window_s, meter.producer) for meter in made.operation.meters} == {
+    assert {(counter.scope, counter.window_s, counter.producer) for counter in made.operation.counters} == {
         (scope, window_s, producer)
         for scope, producer in (
             ("account", None),
@@ -74,10 +77,10 @@ def test_what_fits_is_planned_and_counted_on_every_meter_it_belongs_to() -> None
         )
         for window_s in (3_600, 86_400)
     }
-    assert set(made.changes.within) == {
-        Within("account", 3_600, 7, 100),
-        Within("account", 86_400, 7, 500),
-        Within("producer:nightly", 3_600, 3, 50),
+    assert set(limit_checks(made.changes)) == {
+        LimitCheck("account", 3_600, 7, 100),
+        LimitCheck("account", 86_400, 7, 500),
+        LimitCheck("producer:nightly", 3_600, 3, 50),
     }
 
 
@@ -85,25 +88,25 @@ def test_without_limits_nothing_is_counted() -> None:
     made = plan(request())
 
     assert made.operation is not None
-    assert made.operation.meters == ()
-    assert made.changes.within == []
-    assert made.operation.content() == made.operation.model_copy(update={"meters": ()}).content()
+    assert made.operation.counters == ()
+    assert limit_checks(made.changes) == []
+    assert made.operation.content() == made.operation.model_copy(update={"counters": ()}).content()
 
 
 def test_what_may_not_wait_ends_as_rejected_with_rule_limit_and_present_value() -> None:
     fits, over = request("r-1", 5), request("r-2", 6)
 
-    made = plan(fits, over, figures=bought(90), nodes_per_hour=100)
+    made = plan(fits, over, usage=bought(90), nodes_per_hour=100)
 
     assert made.operation is not None
     assert made.operation.request_ids == ("r-1",)
     ended = written(made.changes, over)
     assert ended.status == "rejected"
-    assert ended.last_refusal is not None
-    assert ended.last_refusal.kind == "guardrail"
-    assert ended.last_refusal.message.startswith("limits.nodes_per_hour = 100: 95 nodes were bought")
+    assert ended.last_reason is not None
+    assert ended.last_reason.kind == "limit"
+    assert ended.last_reason.message.startswith("limits.nodes_per_hour = 100: 95 nodes were bought")
     assert demand_of(made)["r-2"] is None
-    event = told(made.changes, "request_refused")
+    event = recorded(made.changes, "request_rejected")
     assert (event.fields["rule"], event.fields["limit"], event.fields["present"]) == (
         "limits.nodes_per_hour",
         100,
@@ -114,39 +117,39 @@ def test_what_may_not_wait_ends_as_rejected_with_rule_limit_and_present_value() 
 def test_what_waits_goes_behind_all_that_can_go_on() -> None:
     over, fits = request("r-1", 30), request("r-2", 5)
 
-    made = plan(over, fits, figures=bought(90), nodes_per_hour=100, wait=True)
+    made = plan(over, fits, usage=bought(90), nodes_per_hour=100, wait=True)
 
     assert made.operation is not None
     assert made.operation.request_ids == ("r-2",)
     waits = written(made.changes, over)
-    assert waits.wanted == 30
-    assert waits.not_before == NOW + LOOK_AGAIN_MS
+    assert waits.unassigned_nodes == 30
+    assert waits.not_before == NOW + LIMIT_RETRY_MS
     assert demand_of(made)["r-1"] == waits.not_before
-    assert told(made.changes, "request_over_limit").requests == ("r-1",)
+    assert recorded(made.changes, "request_over_limit").requests == ("r-1",)
 
 
 def test_a_wait_ends_with_the_window_if_that_is_sooner_than_the_next_look() -> None:
-    figures = bought(100, HOUR, (NOW + 7_000, 90))
+    usage = bought(100, HOUR, (NOW + 7_000, 90))
 
-    made = plan(request("r-1", 30), figures=figures, nodes_per_hour=100, wait=True)
+    made = plan(request("r-1", 30), usage=usage, nodes_per_hour=100, wait=True)
 
     assert made.operation is None
     assert written(made.changes, request("r-1", 30)).not_before == NOW + 7_000
-    assert made.changes.due[CLUSTER_DUE] == NOW
+    assert due(made.changes)[CLUSTER_DUE] == NOW
 
 
 def test_nodes_of_a_cluster_are_not_counted_every_minute_for_whom_they_are_too_many() -> None:
-    made = plan(request("r-1", 30), figures=Figures(present=80), nodes_per_cluster=100, wait=True)
+    made = plan(request("r-1", 30), usage=CurrentUsage(present=80), nodes_per_cluster=100, wait=True)
 
-    assert written(made.changes, request("r-1", 30)).not_before == NOW + COUNT_AGAIN_MS
+    assert written(made.changes, request("r-1", 30)).not_before == NOW + COUNT_RETRY_MS
 
 
 def test_a_wait_is_told_once_for_each_rule() -> None:
-    first = plan(request("r-1", 30), figures=bought(90), nodes_per_hour=100, wait=True)
+    first = plan(request("r-1", 30), usage=bought(90), nodes_per_hour=100, wait=True)
     waits = written(first.changes, request("r-1", 30)).model_copy(update={"not_before": 0})
 
-    again = plan(waits, figures=bought(91), nodes_per_hour=100, wait=True)
-    other = plan(waits, figures=bought(0, present=80), nodes_per_cluster=100, wait=True)
+    again = plan(waits, usage=bought(91), nodes_per_hour=100, wait=True)
+    other = plan(waits, usage=bought(0, present=80), nodes_per_cluster=100, wait=True)
 
     assert [event.name for event in again.changes.events] == []
     assert [event.name for event in other.changes.events] == ["request_over_limit"]
@@ -155,12 +158,12 @@ def test_a_wait_is_told_once_for_each_rule() -> None:
 def test_a_large_request_gets_its_part_and_the_rest_waits() -> None:
     large = request("r-1", 250)
 
-    made = plan(large, figures=bought(70), nodes_per_hour=100, wait=True)
+    made = plan(large, usage=bought(70), nodes_per_hour=100, wait=True)
 
     assert made.operation is not None
     assert made.operation.node_count == 30
     left = written(made.changes, large)
-    assert (left.wanted, left.not_before) == (220, NOW + LOOK_AGAIN_MS)
+    assert (left.unassigned_nodes, left.not_before) == (220, NOW + LIMIT_RETRY_MS)
 
 
 # An operation that waited too long to be sent
@@ -169,20 +172,20 @@ def test_a_large_request_gets_its_part_and_the_rest_waits() -> None:
 def test_an_operation_that_is_taken_back_gives_its_nodes_back_to_demand_and_opens_the_gate() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     all_in = served(planned, "r-1", 2)
-    part = served(planned, "r-2", 3, wanted=4)
+    part = served(planned, "r-2", 3, unassigned_nodes=4)
     gone = served(planned, "r-3", 1, cancelled=True)
 
     changes = take_back(planned, {"r-1": all_in, "r-2": part}, cluster(), NOW)
 
     assert written(changes, planned).state is State.ABANDONED
-    assert written(changes, cluster()).gate is None
-    assert (written(changes, all_in).wanted, written(changes, all_in).shares) == (2, ())
-    assert written(changes, part).wanted == 7
-    assert {name: order for _, _, name, order in changes.demand} == {
+    assert written(changes, cluster()).locked_by is None
+    assert (written(changes, all_in).unassigned_nodes, written(changes, all_in).assignments) == (2, ())
+    assert written(changes, part).unassigned_nodes == 7
+    assert {name: order for _, _, name, order in demand(changes)} == {
         "r-1": all_in.accepted_at,
         "r-2": part.accepted_at,
     }
-    assert changes.due[Due(DueKind.CLUSTER, "ehpc-a")] == NOW
+    assert woken(changes)["ehpc-a"] == NOW
     assert changes.sends
     assert not is_written(changes, gone)
 
@@ -196,4 +199,4 @@ def test_who_wants_its_nodes_no_more_ends_when_its_operation_is_taken_back() -> 
 
     assert written(changes, cancelled).status == "cancelled"
     assert written(changes, late).status == "timed_out"
-    assert changes.demand == []
+    assert demand(changes) == []

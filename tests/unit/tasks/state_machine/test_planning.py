@@ -10,23 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.ledger.due import Due, DueKind
-from tasks.ledger.records import READ_OF_A_POOL, Account, Cluster, Refusal, Request, State
-from tasks.state_machine.planning import Plan, plan_cluster
+from tasks.ledger.pauses import Pauses
+from tasks.ledger.record_values import Reason, State
+from tasks.ledger.records import MAX_READ_OF_A_POOL, Account, Cluster, Request
+from tasks.ledger.snapshots import ClusterSnapshot
+from tasks.state_machine.planning import Plan, PlanRules, plan_cluster
 from tests.support.records import (
     AN_HOUR,
     CLUSTER_DUE,
     NO_ACCOUNT_TROUBLE,
     NOW,
+    assignment_of,
     check,
     cluster,
+    demand,
+    due,
+    forgotten_pools,
     is_written,
+    recorded,
     request,
-    share_of,
-    told,
     written,
 )
 
-OPEN = cluster(gate=None)
+OPEN = cluster(locked_by=None)
+UNPAUSED = Pauses.none("ehpc-a")
 LEASE_MS = 45_000
 PROBE_MS = 5_000
 
@@ -45,13 +52,9 @@ def plan(
     for one in requests:
         demand.setdefault(one.pool, []).append(one)
     made = plan_cluster(
-        of,
-        account,
-        demand,
+        ClusterSnapshot(of, account, UNPAUSED, demand),
+        PlanRules(coalesce_ms, LEASE_MS, PROBE_MS),
         now=now,
-        coalesce_ms=coalesce_ms,
-        lease_ms=LEASE_MS,
-        probe_ms=PROBE_MS,
         operation_id=operation_id,
     )
     check(made.changes)
@@ -70,15 +73,17 @@ def one_after_another(
 ) -> Iterator[tuple[int, Plan]]:
     """Plan again and again until nothing is wanted, each operation at an end before the next; with when."""
     waiting = {one.request_id: one for one in requests}
-    while any(one.wanted for one in waiting.values()):
-        made = plan(*(one for one in waiting.values() if one.wanted), now=now, coalesce_ms=coalesce_ms)
+    while any(one.unassigned_nodes for one in waiting.values()):
+        made = plan(
+            *(one for one in waiting.values() if one.unassigned_nodes), now=now, coalesce_ms=coalesce_ms
+        )
         yield now, made
         if made.operation is None:
-            again = made.changes.due[CLUSTER_DUE]
+            again = due(made.changes)[CLUSTER_DUE]
             assert again is not None
             assert again > now
             now = again
-        waiting |= {put.request_id: put for put in made.changes.puts if isinstance(put, Request)}
+        waiting |= {put.request_id: put for put in made.changes.writes if isinstance(put, Request)}
 
 
 def operations(requests: Sequence[Request]) -> list[list[tuple[str, int]]]:
@@ -86,11 +91,11 @@ def operations(requests: Sequence[Request]) -> list[list[tuple[str, int]]]:
 
 
 def test_nothing_is_planned_while_another_operation_holds_the_gate() -> None:
-    made = plan(request(), of=cluster(gate="op-0"))
+    made = plan(request(), of=cluster(locked_by="op-0"))
 
     assert made.operation is None
-    assert made.changes.puts == []
-    assert made.changes.due == {CLUSTER_DUE: None}
+    assert made.changes.writes == []
+    assert due(made.changes) == {CLUSTER_DUE: None}
 
 
 def test_an_operation_takes_the_gate_and_serves_requests_in_order_of_arrival() -> None:
@@ -104,16 +109,16 @@ def test_an_operation_takes_the_gate_and_serves_requests_in_order_of_arrival() -
     assert (operation.state, operation.version, operation.planned_at) == (State.PLANNED, 0, NOW)
     assert (operation.cluster_id, operation.zone, operation.node_role) == ("ehpc-a", "jn1a", "compute")
     assert written(made.changes, operation) == operation
-    assert written(made.changes, OPEN).gate == "op-1"
-    assert made.changes.checks == []
-    assert made.changes.due == {CLUSTER_DUE: None, Due(DueKind.SUBMISSION, "op-1"): NOW + LEASE_MS}
+    assert written(made.changes, OPEN).locked_by == "op-1"
+    assert made.changes.expected == [*UNPAUSED.records]
+    assert due(made.changes) == {CLUSTER_DUE: None, Due(DueKind.SUBMISSION, "op-1"): NOW + LEASE_MS}
     for one in (first, second):
         planned = written(made.changes, one)
-        assert planned.wanted == 0
-        assert share_of(planned).node_count == one.wanted
-        assert share_of(planned).state is State.PLANNED
-        assert ("ehpc-a", one.pool, one.request_id, None) in made.changes.demand
-    event = told(made.changes, "operation_planned")
+        assert planned.unassigned_nodes == 0
+        assert assignment_of(planned).node_count == one.unassigned_nodes
+        assert assignment_of(planned).state is State.PLANNED
+        assert ("ehpc-a", one.pool, one.request_id, None) in demand(made.changes)
+    event = recorded(made.changes, "operation_planned")
     assert event.requests == ("r-1", "r-2")
     assert event.fields["node_count"] == 70
 
@@ -154,8 +159,8 @@ def test_what_is_left_of_a_large_request_stays_in_demand() -> None:
 
     made = plan(large)
 
-    assert written(made.changes, large).wanted == 151
-    assert made.changes.demand == []
+    assert written(made.changes, large).unassigned_nodes == 151
+    assert demand(made.changes) == []
 
 
 @pytest.mark.parametrize(
@@ -168,10 +173,10 @@ def test_a_request_waits_for_others_to_join_until_its_window_has_passed(
     made = plan(request("r-1", accepted_at=NOW - age_ms), request("r-2", accepted_at=NOW))
 
     assert (made.operation is None) == (look_again is not None)
-    assert made.changes.due[CLUSTER_DUE] == look_again
+    assert due(made.changes)[CLUSTER_DUE] == look_again
     if made.operation is None:
-        assert made.changes.puts == []
-        assert made.changes.checks == [OPEN]
+        assert made.changes.writes == []
+        assert made.changes.expected == [OPEN, *UNPAUSED.records]
 
 
 def test_without_a_window_a_request_goes_at_once() -> None:
@@ -183,7 +188,7 @@ def test_without_a_window_a_request_goes_at_once() -> None:
     [
         pytest.param([("r-2", {"nodes": 97})], id="it is full"),
         pytest.param([("r-2", {"nodes": 98})], id="the next does not fit"),
-        pytest.param([("r-2", {"alone": True})], id="the next goes alone"),
+        pytest.param([("r-2", {"exclusive": True})], id="the next goes alone"),
         pytest.param([("r-2", {"node_name": "gpu"})], id="the next has a name"),
     ],
 )
@@ -198,23 +203,27 @@ def test_an_operation_that_nobody_can_join_does_not_wait(later: list[tuple[str, 
     [
         {"node_name": "gpu"},
         {"private_ips": ["10.0.0.1", "10.0.0.2"]},
-        {"alone": True},
-        {"most_at_once": 5},
+        {"exclusive": True},
+        {"max_nodes_per_call": 5},
     ],
 )
 def test_a_request_that_goes_alone_is_joined_by_nobody_before_or_after_it(more: dict[str, Any]) -> None:
-    alone = request("alone", accepted_at=NOW, **more)
+    exclusive = request("exclusive", accepted_at=NOW, **more)
 
-    assert operations([request("before"), alone, request("after")]) == [
+    assert operations([request("before"), exclusive, request("after")]) == [
         [("before", 2)],
-        [("alone", 2)],
+        [("exclusive", 2)],
         [("after", 2)],
     ]
-    assert parts(plan(alone)) == [("alone", 2)]
+    assert parts(plan(exclusive)) == [("exclusive", 2)]
 
 
 def test_a_request_that_shall_ask_for_fewer_is_bought_in_parts_of_that_size() -> None:
-    assert operations([request("r-1", 10, most_at_once=4)]) == [[("r-1", 4)], [("r-1", 4)], [("r-1", 2)]]
+    assert operations([request("r-1", 10, max_nodes_per_call=4)]) == [
+        [("r-1", 4)],
+        [("r-1", 4)],
+        [("r-1", 2)],
+    ]
 
 
 def test_a_request_that_waits_for_capacity_does_not_keep_others_of_its_pool_waiting() -> None:
@@ -228,7 +237,7 @@ def test_when_all_wait_for_capacity_the_cluster_is_looked_at_for_the_first_of_th
     made = plan(request("r-1", not_before=NOW + 9_000), request("r-2", not_before=NOW + 2_000))
 
     assert made.operation is None
-    assert made.changes.due == {CLUSTER_DUE: NOW + 2_000}
+    assert due(made.changes) == {CLUSTER_DUE: NOW + 2_000}
 
 
 @pytest.mark.parametrize(
@@ -253,10 +262,10 @@ def test_of_several_pools_the_one_whose_first_request_came_first_goes_first() ->
 @pytest.mark.parametrize(
     ("of", "account", "until"),
     [
-        (cluster(gate=None, not_before=NOW + 7_000), NO_ACCOUNT_TROUBLE, NOW + 7_000),
-        (OPEN, Account(refused_since=NOW - 1, not_before=NOW + 8_000), NOW + 8_000),
-        (cluster(gate=None, not_before=NOW + 9_000), Account(not_before=NOW + 8_000), NOW + 9_000),
-        (cluster(gate=None, not_before=NOW + 1), Account(not_before=NOW + 2), NOW + 1_000),
+        (cluster(locked_by=None, not_before=NOW + 7_000), NO_ACCOUNT_TROUBLE, NOW + 7_000),
+        (OPEN, Account(blocked_since=NOW - 1, not_before=NOW + 8_000), NOW + 8_000),
+        (cluster(locked_by=None, not_before=NOW + 9_000), Account(not_before=NOW + 8_000), NOW + 9_000),
+        (cluster(locked_by=None, not_before=NOW + 1), Account(not_before=NOW + 2), NOW + 1_000),
     ],
     ids=["cluster", "account", "both", "but the window is longer"],
 )
@@ -266,15 +275,15 @@ def test_a_cluster_or_an_account_that_has_to_wait_is_looked_at_again_then(
     made = plan(request(accepted_at=NOW), of=of, account=account)
 
     assert made.operation is None
-    assert made.changes.due == {CLUSTER_DUE: until}
+    assert due(made.changes) == {CLUSTER_DUE: until}
 
 
 def test_a_refused_account_is_tried_by_one_cluster_only() -> None:
     account = Account(
-        refused_since=NOW - AN_HOUR,
+        blocked_since=NOW - AN_HOUR,
         not_before=NOW,
-        streak=4,
-        refusal=Refusal(kind="account_refused", message="no money"),
+        consecutive_failures=4,
+        reason=Reason(kind="account_blocked", message="no money"),
         version=2,
     )
 
@@ -285,7 +294,7 @@ def test_a_refused_account_is_tried_by_one_cluster_only() -> None:
     assert probe.operation is not None
     assert paused == account.model_copy(update={"not_before": NOW + PROBE_MS})
     assert other.operation is None
-    assert other.changes.due[CLUSTER_DUE] == NOW + PROBE_MS
+    assert due(other.changes)[CLUSTER_DUE] == NOW + PROBE_MS
 
 
 def test_an_accepted_account_is_not_written_by_planning() -> None:
@@ -294,12 +303,12 @@ def test_an_accepted_account_is_not_written_by_planning() -> None:
 
 def test_requests_that_name_another_zone_are_rejected_once_the_zone_is_known() -> None:
     wrong, right = request("wrong", zone="pek3"), request("right")
-    known = cluster(gate=None, zone="jn1a")
+    known = cluster(locked_by=None, zone="jn1a")
 
     made = plan(wrong, right, of=known)
 
     assert parts(made) == [("right", 2)]
-    assert ("ehpc-a", wrong.pool, "wrong", None) in made.changes.demand
+    assert ("ehpc-a", wrong.pool, "wrong", None) in demand(made.changes)
     ended = written(made.changes, wrong)
     assert ended.status == "rejected"
     (outcome,) = made.changes.outcomes
@@ -311,13 +320,13 @@ def test_requests_that_name_another_zone_are_rejected_once_the_zone_is_known() -
 def test_when_only_the_wrong_zone_is_wanted_the_cluster_is_looked_at_again_to_forget_its_pool() -> None:
     wrong = request("wrong", zone="pek3")
 
-    made = plan(wrong, of=cluster(gate=None, zone="jn1a"))
-    after = plan(of=cluster(gate=None, zone="jn1a"), empty_pools=[wrong.pool])
+    made = plan(wrong, of=cluster(locked_by=None, zone="jn1a"))
+    after = plan(of=cluster(locked_by=None, zone="jn1a"), empty_pools=[wrong.pool])
 
     assert made.operation is None
-    assert made.changes.due == {CLUSTER_DUE: NOW}
-    assert after.changes.due == {CLUSTER_DUE: None}
-    assert after.changes.empty_pools == [("ehpc-a", wrong.pool)]
+    assert due(made.changes) == {CLUSTER_DUE: NOW}
+    assert due(after.changes) == {CLUSTER_DUE: None}
+    assert forgotten_pools(after.changes) == [("ehpc-a", wrong.pool)]
 
 
 def test_as_long_as_no_job_has_shown_the_zone_any_may_be_tried() -> None:
@@ -328,7 +337,7 @@ def test_as_long_as_no_job_has_shown_the_zone_any_may_be_tried() -> None:
     "more",
     [
         {"deadline_at": NOW},
-        {"cancelled": True, "wanted": 0},
+        {"cancelled": True, "unassigned_nodes": 0},
         {"status": "timed_out", "finished_at": NOW},
     ],
     ids=["expired", "cancelled", "ended"],
@@ -339,16 +348,16 @@ def test_what_nobody_wants_any_more_is_not_planned(more: dict[str, Any]) -> None
     assert parts(plan(gone, request("r-2"))) == [("r-2", 2)]
     nothing = plan(gone)
     assert nothing.operation is None
-    assert nothing.changes.due == {CLUSTER_DUE: None}
-    assert nothing.changes.puts == []
-    assert nothing.changes.checks == [OPEN]
+    assert due(nothing.changes) == {CLUSTER_DUE: None}
+    assert nothing.changes.writes == []
+    assert nothing.changes.expected == [OPEN, *UNPAUSED.records]
 
 
-@pytest.mark.parametrize("gate", [None, "op-0"])
-def test_empty_pools_are_forgotten_and_others_are_not(gate: str | None) -> None:
-    made = plan(request(), of=cluster(gate=gate), empty_pools=["p-1", "p-2"])
+@pytest.mark.parametrize("locked_by", [None, "op-0"])
+def test_empty_pools_are_forgotten_and_others_are_not(locked_by: str | None) -> None:
+    made = plan(request(), of=cluster(locked_by=locked_by), empty_pools=["p-1", "p-2"])
 
-    assert made.changes.empty_pools[:2] == [("ehpc-a", "p-1"), ("ehpc-a", "p-2")]
+    assert forgotten_pools(made.changes)[:2] == [("ehpc-a", "p-1"), ("ehpc-a", "p-2")]
 
 
 def test_a_pool_is_forgotten_with_the_last_of_its_demand() -> None:
@@ -356,21 +365,21 @@ def test_a_pool_is_forgotten_with_the_last_of_its_demand() -> None:
 
     made = plan(asking)
 
-    assert made.changes.empty_pools == [("ehpc-a", asking.pool)]
+    assert forgotten_pools(made.changes) == [("ehpc-a", asking.pool)]
 
 
 def test_behind_a_crowd_whose_deadline_has_passed_others_are_looked_for_again() -> None:
-    crowd = [request(f"r-{number}", deadline_at=NOW) for number in range(READ_OF_A_POOL)]
+    crowd = [request(f"r-{number}", deadline_at=NOW) for number in range(MAX_READ_OF_A_POOL)]
 
-    assert plan(*crowd).changes.sooner == {CLUSTER_DUE: NOW + 1_000}
-    assert plan(*crowd[1:]).changes.sooner == {}
+    assert due(plan(*crowd).changes) == {CLUSTER_DUE: NOW + 1_000}
+    assert due(plan(*crowd[1:]).changes) == {CLUSTER_DUE: None}
 
 
 def test_a_pool_is_not_forgotten_while_somebody_may_wait_there() -> None:
-    assert plan(request("r-1", nodes=99), request("r-2")).changes.empty_pools == []
-    assert plan(request("r-1", nodes=120)).changes.empty_pools == []
-    many = [request(f"r-{number}") for number in range(READ_OF_A_POOL)]
-    assert plan(*many).changes.empty_pools == []
+    assert forgotten_pools(plan(request("r-1", nodes=99), request("r-2")).changes) == []
+    assert forgotten_pools(plan(request("r-1", nodes=120)).changes) == []
+    many = [request(f"r-{number}") for number in range(MAX_READ_OF_A_POOL)]
+    assert forgotten_pools(plan(*many).changes) == []
 
 
 @st.composite
@@ -384,8 +393,8 @@ def demands(draw: st.DrawFn, *, plain: bool = False) -> list[Request]:
         nodes = draw(st.one_of(st.integers(1, 99), st.integers(1, 300)))
         if not plain:
             more["not_before"] = draw(st.sampled_from([0, 0, 0, NOW + 700, NOW + 5_000]))
-            more["alone"] = draw(st.sampled_from([False, False, False, True]))
-            more["most_at_once"] = draw(st.sampled_from([None, None, None, 17, 49]))
+            more["exclusive"] = draw(st.sampled_from([False, False, False, True]))
+            more["max_nodes_per_call"] = draw(st.sampled_from([None, None, None, 17, 49]))
             more["resource_conf"] = draw(st.sampled_from([None, None, {"cpu": 4}]))
             more["node_name"] = draw(st.sampled_from([None, None, "gpu"])) if nodes <= 99 else None
         requests.append(request(f"r-{place:02}", nodes, accepted_at=arrival, **more))
@@ -397,30 +406,30 @@ def demands(draw: st.DrawFn, *, plain: bool = False) -> list[Request]:
 def test_whatever_is_wanted_every_node_is_bought_once_and_in_time(
     requests: list[Request], coalesce_ms: int
 ) -> None:
-    asked = {one.request_id: one for one in requests}
-    left = {one.request_id: one.wanted for one in requests}
-    served: dict[str, int] = dict.fromkeys(asked, 0)
+    spec = {one.request_id: one for one in requests}
+    left = {one.request_id: one.unassigned_nodes for one in requests}
+    served: dict[str, int] = dict.fromkeys(spec, 0)
     for now, made in one_after_another(requests, coalesce_ms=coalesce_ms):
         taken = parts(made)
         if made.operation is None:
             assert now <= requests[-1].accepted_at + max(5_000, coalesce_ms) + 10_000
             continue
-        together = [asked[name] for name, _ in taken]
+        together = [spec[name] for name, _ in taken]
         assert 1 <= made.operation.node_count <= 99
         assert len({one.pool for one in together}) == 1
         assert [one.request_id for one in together] == sorted(one.request_id for one in together)
         for one, (_, nodes) in zip(together, taken, strict=True):
             assert 1 <= nodes <= left[one.request_id]
-            assert nodes <= (one.most_at_once or 99)
+            assert nodes <= (one.max_nodes_per_call or 99)
             assert one.not_before <= now
-            if one.alone or one.form.goes_alone or one.most_at_once:
+            if one.exclusive or one.valid_spec.exclusive or one.max_nodes_per_call:
                 assert len(together) == 1
             left[one.request_id] -= nodes
             served[one.request_id] += 1
     assert set(left.values()) == {0}
-    for name, one in asked.items():
-        size = min(one.most_at_once or 99, 99)
-        assert served[name] == -(-one.wanted // size)
+    for name, one in spec.items():
+        size = min(one.max_nodes_per_call or 99, 99)
+        assert served[name] == -(-one.unassigned_nodes // size)
 
 
 @settings(deadline=None, max_examples=60)

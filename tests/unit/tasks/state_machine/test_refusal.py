@@ -19,23 +19,32 @@ from tasks.ehpc.errors import (
     Rejected,
     Shortage,
 )
-from tasks.ledger.change_set import Changes
-from tasks.ledger.records import Account, Cluster, Operation, Refusal, Request, State
-from tasks.state_machine.refusal import Waiting, pause_account, refuse
+from tasks.ledger.change_entries import Index
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.pauses import Pauses
+from tasks.ledger.record_values import Reason, State
+from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.ledger.snapshots import OperationSnapshot
+from tasks.state_machine.backoff import BackoffPolicy
+from tasks.state_machine.refusal import block_account, refuse
 from tests.support.records import (
     AN_HOUR,
-    CLUSTER_DUE,
     NO_ACCOUNT_TROUBLE,
     NOW,
     OPERATION_DUE,
+    assignment,
     cluster,
+    demand,
+    due,
     expires,
     is_written,
+    listed,
     operation,
+    polled,
+    recorded,
     request,
     served,
-    share,
-    told,
+    woken,
     written,
 )
 
@@ -65,17 +74,11 @@ def after(
     at: Cluster | None = None,
     account: Account = NO_ACCOUNT_TROUBLE,
     **more: Any,
-) -> Changes:
-    return refuse(
-        of or operation({one.request_id: 2 for one in requests}, State.SUBMITTING),
-        requests,
-        at or cluster(),
-        account,
-        error,
-        now=NOW,
-        waiting=Waiting(5.0, random.Random(7)),
-        **more,
-    )
+) -> ChangeSet:
+    refused = of or operation({one.request_id: 2 for one in requests}, State.SUBMITTING)
+    by_id = {one.request_id: one for one in requests}
+    around = OperationSnapshot(refused, by_id, at or cluster(), account, Pauses.none("ehpc-a"))
+    return refuse(around, error, now=NOW, backoff=BackoffPolicy(5.0, random.Random(7)), **more)
 
 
 def sent(request_id: str = "r-1", nodes: int = 2, **more: Any) -> Request:
@@ -90,18 +93,18 @@ def test_a_refused_operation_ends_opens_the_gate_and_is_told_whatever_the_class(
 
     record = written(changes, refused)
     assert (record.state, record.finished_at) == (State.REFUSED, NOW)
-    assert record.refusal == Refusal(kind=error.kind, message=str(error), code=error.ret_code)
+    assert record.reason == Reason(kind=error.kind, message=str(error), code=error.ret_code)
     assert expires(changes, refused)
-    assert written(changes, cluster()).gate is None
-    assert changes.due[OPERATION_DUE] is None
-    assert changes.due[CLUSTER_DUE] is not None
-    assert changes.held == {"op-1": None}
-    assert changes.running == []
+    assert written(changes, cluster()).locked_by is None
+    assert due(changes)[OPERATION_DUE] is None
+    assert woken(changes)["ehpc-a"] is not None
+    assert listed(changes, Index.HELD) == {"op-1": None}
+    assert polled(changes) == []
     back = written(changes, live)
-    assert back.shares == ()
+    assert back.assignments == ()
     assert back.refusals == 1
-    assert back.last_refusal == record.refusal
-    event = told(changes, "operation_refused")
+    assert back.last_reason == record.reason
+    event = recorded(changes, "operation_refused")
     assert event.requests == ("r-1",)
     assert (event.fields["kind"], event.fields["ret_code"]) == (error.kind, error.ret_code)
     assert event.fields["message"] == str(error)
@@ -110,11 +113,11 @@ def test_a_refused_operation_ends_opens_the_gate_and_is_told_whatever_the_class(
 def test_an_operation_that_is_proved_absent_is_told_as_that_and_its_job_is_not_followed() -> None:
     held = operation(state=State.HELD, job_id="j-1")
 
-    changes = after(NOT_ACCEPTED, sent(), of=held, as_state=State.ABSENT)
+    changes = after(NOT_ACCEPTED, sent(), of=held, state=State.NOT_EXECUTED)
 
-    assert written(changes, held).state is State.ABSENT
-    assert changes.running == [("jn1a", "j-1", "op-1", None)]
-    assert told(changes, "operation_absent").level == "warning"
+    assert written(changes, held).state is State.NOT_EXECUTED
+    assert polled(changes) == [("jn1a", "j-1", "op-1", None)]
+    assert recorded(changes, "operation_not_executed").level == "warning"
 
 
 @pytest.mark.parametrize("error", WAITED_OUT, ids=kind)
@@ -127,55 +130,68 @@ def test_what_is_nobodys_fault_puts_the_nodes_back_at_their_place_whatever_the_r
     changes = after(error, live)
 
     back = written(changes, live)
-    assert (back.wanted, back.not_before, back.streak, back.most_at_once) == (2, 0, 0, None)
-    assert not back.alone
-    assert changes.demand == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
+    assert (back.unassigned_nodes, back.not_before, back.consecutive_failures, back.max_nodes_per_call) == (
+        2,
+        0,
+        0,
+        None,
+    )
+    assert not back.exclusive
+    assert demand(changes) == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
     assert changes.outcomes == []
 
 
 def test_what_comes_back_is_added_to_what_is_still_wanted() -> None:
-    large = request("r-1", 250, wanted=151, shares=(share(nodes=99, state=State.SUBMITTING),))
+    large = request(
+        "r-1", 250, unassigned_nodes=151, assignments=(assignment(nodes=99, state=State.SUBMITTING),)
+    )
 
     changes = after(BUSY, large)
 
-    assert written(changes, large).wanted == 250
+    assert written(changes, large).unassigned_nodes == 250
 
 
 @pytest.mark.parametrize("error", BY_CLUSTER, ids=kind)
 def test_a_busy_cluster_waits_longer_each_time_in_a_row(error: EhpcError) -> None:
-    for streak in range(8):
-        at = cluster(streak=streak, not_before=NOW - 1)
+    for consecutive_failures in range(8):
+        at = cluster(consecutive_failures=consecutive_failures, not_before=NOW - 1)
 
         changes = after(error, sent(), at=at)
 
         waits = written(changes, at)
-        bound = min(5_000 * 2**streak, 300_000)
+        bound = min(5_000 * 2**consecutive_failures, 300_000)
         assert bound / 10 <= waits.not_before - NOW <= bound
-        assert waits.streak == streak + 1
-        assert waits.waits_for == Refusal(kind=error.kind, message=str(error), code=error.ret_code)
-        assert changes.due[CLUSTER_DUE] == waits.not_before
+        assert waits.consecutive_failures == consecutive_failures + 1
+        assert waits.wait_reason == Reason(kind=error.kind, message=str(error), code=error.ret_code)
+        assert woken(changes)["ehpc-a"] == waits.not_before
 
 
 @pytest.mark.parametrize("error", [one for one in ALL if one not in BY_CLUSTER], ids=kind)
 def test_what_does_not_come_from_the_cluster_ends_its_waiting(error: EhpcError) -> None:
-    at = cluster(streak=3, waits_for=Refusal(kind="busy", message="being changed"))
+    at = cluster(consecutive_failures=3, wait_reason=Reason(kind="busy", message="being changed"))
 
     changes = after(error, sent(), at=at)
 
     after_it = written(changes, at).model_copy(update={"breakers": {}})
-    assert after_it == at.model_copy(update={"gate": None, "streak": 0, "waits_for": None})
-    assert changes.due[CLUSTER_DUE] == NOW
+    assert after_it == at.model_copy(
+        update={"locked_by": None, "consecutive_failures": 0, "wait_reason": None}
+    )
+    assert woken(changes)["ehpc-a"] == NOW
 
 
 def test_a_shortage_is_waited_out_by_the_request_longer_each_time() -> None:
-    for streak in range(8):
-        live = sent(streak=streak)
+    for consecutive_failures in range(8):
+        live = sent(consecutive_failures=consecutive_failures)
 
         back = written(after(SHORTAGE, live), live)
 
-        bound = min(5_000 * 2**streak, 300_000)
+        bound = min(5_000 * 2**consecutive_failures, 300_000)
         assert bound / 10 <= back.not_before - NOW <= bound
-        assert (back.wanted, back.streak, back.most_at_once) == (2, streak + 1, None)
+        assert (back.unassigned_nodes, back.consecutive_failures, back.max_nodes_per_call) == (
+            2,
+            consecutive_failures + 1,
+            None,
+        )
 
 
 @pytest.mark.parametrize(("tried", "next_try"), [(2, 1), (3, 1), (50, 25), (99, 49)])
@@ -186,8 +202,8 @@ def test_who_takes_a_part_asks_for_half_of_what_was_tried_at_once(tried: int, ne
     changes = after(SHORTAGE, live, of=of)
 
     back = written(changes, live)
-    assert (back.wanted, back.most_at_once, back.not_before) == (tried, next_try, 0)
-    assert changes.demand == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
+    assert (back.unassigned_nodes, back.max_nodes_per_call, back.not_before) == (tried, next_try, 0)
+    assert demand(changes) == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
 
 
 def test_nodes_that_are_named_are_bought_in_one_call_or_not_at_all() -> None:
@@ -195,7 +211,7 @@ def test_nodes_that_are_named_are_bought_in_one_call_or_not_at_all() -> None:
 
     changes = after(SHORTAGE, named, of=operation({"r-1": 2}, State.SUBMITTING))
 
-    assert (written(changes, named).status, written(changes, named).wanted) == ("failed", 0)
+    assert (written(changes, named).status, written(changes, named).unassigned_nodes) == ("failed", 0)
 
 
 @pytest.mark.parametrize(
@@ -208,37 +224,41 @@ def test_nodes_that_are_named_are_bought_in_one_call_or_not_at_all() -> None:
 def test_a_request_that_will_not_wait_for_capacity_ends_with_what_it_has(
     on_shortage: str, tried: int, came: int, status: str, waiting: int
 ) -> None:
-    before = (share("op-0", came, State.SUCCEEDED, nodes_added=came),) if came else ()
+    before = (assignment("op-0", came, State.SUCCEEDED, nodes_added=came),) if came else ()
     live = request(
         "r-1",
         tried + came + waiting,
-        wanted=waiting,
-        shares=(*before, share(nodes=tried, state=State.SUBMITTING)),
+        unassigned_nodes=waiting,
+        assignments=(*before, assignment(nodes=tried, state=State.SUBMITTING)),
         on_shortage=on_shortage,
     )
 
     changes = after(SHORTAGE, live, of=operation({"r-1": tried}, State.SUBMITTING))
 
     ended = written(changes, live)
-    assert (ended.status, ended.wanted, ended.nodes_added) == (status, 0, came)
+    assert (ended.status, ended.unassigned_nodes, ended.nodes_added) == (status, 0, came)
     (outcome,) = changes.outcomes
     assert outcome.error is not None
     assert (outcome.error.kind, outcome.error.code) == ("shortage", 5200)
     assert outcome.refusals == 1
-    assert changes.demand == ([("ehpc-a", live.pool, "r-1", None)] if waiting else [])
+    assert demand(changes) == ([("ehpc-a", live.pool, "r-1", None)] if waiting else [])
 
 
 @pytest.mark.parametrize("on_shortage", ["wait", "partial", "fail"])
 def test_a_shortage_of_several_requests_says_nothing_about_each_so_they_go_alone(on_shortage: str) -> None:
-    first, second = sent("r-1", on_shortage=on_shortage, streak=2), sent("r-2")
+    first, second = sent("r-1", on_shortage=on_shortage, consecutive_failures=2), sent("r-2")
 
     changes = after(SHORTAGE, first, second)
 
     for live in (first, second):
         back = written(changes, live)
-        assert back.alone
-        assert (back.wanted, back.not_before, back.streak) == (2, 0, live.streak)
-        assert back.most_at_once is None
+        assert back.exclusive
+        assert (back.unassigned_nodes, back.not_before, back.consecutive_failures) == (
+            2,
+            0,
+            live.consecutive_failures,
+        )
+        assert back.max_nodes_per_call is None
     assert changes.outcomes == []
 
 
@@ -246,9 +266,9 @@ def test_a_shortage_of_several_requests_says_nothing_about_each_so_they_go_alone
     ("came", "status"), [(0, "rejected"), (3, "partially_succeeded")], ids=["none came", "some came"]
 )
 def test_a_rejection_ends_all_requests_of_the_operation_with_what_they_have(came: int, status: str) -> None:
-    before = (share("op-0", came, State.SUCCEEDED, nodes_added=came),) if came else ()
-    part = share(state=State.SUBMITTING)
-    first = request("r-1", 9 + came, wanted=7, shares=(*before, part))
+    before = (assignment("op-0", came, State.SUCCEEDED, nodes_added=came),) if came else ()
+    part = assignment(state=State.SUBMITTING)
+    first = request("r-1", 9 + came, unassigned_nodes=7, assignments=(*before, part))
     second = sent("r-2")
 
     changes = after(REJECTED, first, second)
@@ -256,7 +276,7 @@ def test_a_rejection_ends_all_requests_of_the_operation_with_what_they_have(came
     ends = {outcome.request_id: outcome for outcome in changes.outcomes}
     assert (ends["r-1"].status, ends["r-2"].status) == (status, "rejected")
     assert all(end.error is not None and end.error.code == 1100 for end in ends.values())
-    assert changes.demand == [("ehpc-a", first.pool, "r-1", None)]
+    assert demand(changes) == [("ehpc-a", first.pool, "r-1", None)]
 
 
 @pytest.mark.parametrize("error", ALL, ids=kind)
@@ -266,8 +286,8 @@ def test_a_cancelled_request_ends_and_asks_for_nothing_more(error: EhpcError) ->
     changes = after(error, cancelled)
 
     ended = written(changes, cancelled)
-    assert (ended.status, ended.wanted, ended.shares) == ("cancelled", 0, ())
-    assert changes.demand == []
+    assert (ended.status, ended.unassigned_nodes, ended.assignments) == ("cancelled", 0, ())
+    assert demand(changes) == []
 
 
 @pytest.mark.parametrize("error", ALL, ids=kind)
@@ -277,33 +297,33 @@ def test_a_request_that_has_ended_stays_as_it_is_and_asks_for_nothing_more(error
     changes = after(error, ended)
 
     record = written(changes, ended)
-    assert (record.status, record.finished_at, record.wanted) == ("timed_out", NOW - 1, 0)
+    assert (record.status, record.finished_at, record.unassigned_nodes) == ("timed_out", NOW - 1, 0)
     assert expires(changes, ended)
-    assert changes.demand == []
+    assert demand(changes) == []
     assert changes.outcomes == []
 
 
 @pytest.mark.parametrize("error", ALL, ids=kind)
 def test_only_what_is_said_of_the_account_pauses_the_account(error: EhpcError) -> None:
-    account = Account(streak=1, refused_since=NOW - AN_HOUR, version=4)
+    account = Account(consecutive_failures=1, blocked_since=NOW - AN_HOUR, version=4)
 
     changes = after(error, sent(), account=account)
 
     assert is_written(changes, account) == (error is ACCOUNT)
     if error is ACCOUNT:
         paused = written(changes, account)
-        assert paused.refused_since == NOW - AN_HOUR
-        assert paused.streak == 2
+        assert paused.blocked_since == NOW - AN_HOUR
+        assert paused.consecutive_failures == 2
         assert 1_000 <= paused.not_before - NOW <= 10_000
-        assert paused.refusal == Refusal(kind="account_refused", message=str(ACCOUNT), code=2000)
+        assert paused.reason == Reason(kind="account_blocked", message=str(ACCOUNT), code=2000)
 
 
 def test_an_account_is_refused_since_the_first_refusal() -> None:
-    refusal = Refusal(kind="account_refused", message="no money", code=2000)
+    reason = Reason(kind="account_blocked", message="no money", code=2000)
 
-    paused = pause_account(Account(), refusal, NOW, Waiting(5.0, random.Random(7)))
+    paused = block_account(Account(), reason, NOW, BackoffPolicy(5.0, random.Random(7)))
 
-    assert (paused.refused_since, paused.streak) == (NOW, 1)
+    assert (paused.blocked_since, paused.consecutive_failures) == (NOW, 1)
     low, high = FIRST_WAIT_MS
     assert low <= paused.not_before - NOW <= high
 
@@ -325,7 +345,7 @@ def test_what_a_person_has_to_mend_is_told_as_an_error(
         error = Rejected(str(error), ret_code=error.ret_code)
         error.alert = alert
 
-    assert told(after(error, sent()), "operation_refused").level == level
+    assert recorded(after(error, sent()), "operation_refused").level == level
 
 
 @settings(deadline=None, max_examples=60)
@@ -351,8 +371,8 @@ def test_no_node_is_lost_or_asked_for_twice_whatever_is_refused(
         request(
             f"r-{place}",
             wish["nodes"] + wish["waiting"],
-            wanted=0 if wish["cancelled"] else wish["waiting"],
-            shares=(share(nodes=wish["nodes"], state=State.SUBMITTING),),
+            unassigned_nodes=0 if wish["cancelled"] else wish["waiting"],
+            assignments=(assignment(nodes=wish["nodes"], state=State.SUBMITTING),),
             cancelled=wish["cancelled"],
             on_shortage=wish["on_shortage"],
         )
@@ -364,14 +384,14 @@ def test_no_node_is_lost_or_asked_for_twice_whatever_is_refused(
 
     changes = after(error, *requests, of=of)
 
-    queue = {entry[2]: entry[3] for entry in changes.demand}
+    queue = {entry[2]: entry[3] for entry in demand(changes)}
     for one in requests:
         back = written(changes, one)
         if back.ended:
-            assert back.wanted == 0
+            assert back.unassigned_nodes == 0
             assert queue.get(one.request_id) is None
-            assert one.wanted == 0 or one.request_id in queue
+            assert one.unassigned_nodes == 0 or one.request_id in queue
         else:
-            assert back.wanted == one.form.node_count
+            assert back.unassigned_nodes == one.valid_spec.node_count
             assert queue[one.request_id] == one.accepted_at
     assert len(changes.outcomes) == len({outcome.request_id for outcome in changes.outcomes})

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tasks.contract.outcome import OutcomeStatus
-from tasks.ledger.change_set import Changes
-from tasks.ledger.records import Refusal, Request, Share, State
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.record_values import Assignment, Reason, State
+from tasks.ledger.records import Request
 from tasks.state_machine.request_outcome import (
     CANCELLED,
     DEADLINE,
@@ -20,19 +21,30 @@ from tasks.state_machine.request_outcome import (
     report_late_nodes,
     write_request,
 )
-from tests.support.records import AN_HOUR, NOW, SENT, expires, request, share, told, written
+from tests.support.records import (
+    AN_HOUR,
+    NOW,
+    SENT,
+    assignment,
+    demand,
+    expires,
+    late_outcomes,
+    recorded,
+    request,
+    written,
+)
 
-SHORTAGE = Refusal(kind="shortage", message="too few nodes", code=5200)
+SHORTAGE = Reason(kind="shortage", message="too few nodes", code=5200)
 LIVE = (State.PLANNED, State.SUBMITTING, State.IN_DOUBT, State.RUNNING, State.HELD)
 SENT_STATES = LIVE[1:]
 
 
-def arrived(nodes: int, asked: int = 2, operation_id: str = "op-1") -> Share:
-    state = State.SUCCEEDED if nodes == asked else State.FAILED
+def arrived(nodes: int, spec: int = 2, operation_id: str = "op-1") -> Assignment:
+    state = State.SUCCEEDED if nodes == spec else State.FAILED
     ids = tuple(f"cln-{number}" for number in range(nodes))
-    return share(
+    return assignment(
         operation_id,
-        asked,
+        spec,
         state,
         job_id="j-1",
         nodes_added=nodes,
@@ -42,8 +54,8 @@ def arrived(nodes: int, asked: int = 2, operation_id: str = "op-1") -> Share:
     )
 
 
-def write(of: Request) -> Changes:
-    changes = Changes()
+def write(of: Request) -> ChangeSet:
+    changes = ChangeSet()
     given = write_request(changes, of, NOW)
     assert given == written(changes, of)
     return changes
@@ -51,7 +63,10 @@ def write(of: Request) -> Changes:
 
 @pytest.mark.parametrize(
     "more",
-    [{"wanted": 1}, *({"wanted": 0, "shares": (share(state=state),)} for state in LIVE)],
+    [
+        {"unassigned_nodes": 1},
+        *({"unassigned_nodes": 0, "assignments": (assignment(state=state),)} for state in LIVE),
+    ],
     ids=["wants more", *LIVE],
 )
 def test_a_request_goes_on_while_it_wants_nodes_or_an_operation_is_under_way(more: dict[str, Any]) -> None:
@@ -60,31 +75,31 @@ def test_a_request_goes_on_while_it_wants_nodes_or_an_operation_is_under_way(mor
     changes = write(live)
 
     assert written(changes, live) == live
-    assert (changes.outcomes, changes.expire, changes.events) == ([], [], [])
+    assert (changes.outcomes, changes.expiring, changes.events) == ([], [], [])
 
 
 @pytest.mark.parametrize(
     ("added", "more", "status"),
     [
         (2, {}, "succeeded"),
-        (2, {"last_refusal": SHORTAGE}, "succeeded"),
+        (2, {"last_reason": SHORTAGE}, "succeeded"),
         (2, {"cancelled": True}, "succeeded"),
-        (1, {"last_refusal": SHORTAGE}, "partially_succeeded"),
-        (1, {"cancelled": True, "last_refusal": CANCELLED}, "cancelled"),
-        (1, {"last_refusal": Refusal(kind="rejected", message="no")}, "partially_succeeded"),
+        (1, {"last_reason": SHORTAGE}, "partially_succeeded"),
+        (1, {"cancelled": True, "last_reason": CANCELLED}, "cancelled"),
+        (1, {"last_reason": Reason(kind="rejected", message="no")}, "partially_succeeded"),
         (0, {"cancelled": True}, "cancelled"),
-        (0, {"last_refusal": SHORTAGE}, "failed"),
-        (0, {"last_refusal": Refusal(kind="job_failed", message="no")}, "failed"),
+        (0, {"last_reason": SHORTAGE}, "failed"),
+        (0, {"last_reason": Reason(kind="job_failed", message="no")}, "failed"),
         *(
-            (0, {"last_refusal": Refusal(kind=kind, message="no")}, "rejected")
-            for kind in ("invalid", "rejected", "wrong_zone", "conflict", "guardrail")
+            (0, {"last_reason": Reason(kind=kind, message="no")}, "rejected")
+            for kind in ("invalid", "rejected", "wrong_zone", "conflict", "limit")
         ),
     ],
 )
 def test_a_request_that_waits_for_nothing_ends_by_what_came_and_why_no_more(
     added: int, more: dict[str, Any], status: str
 ) -> None:
-    of = request(wanted=0, shares=(arrived(added),), **more)
+    of = request(unassigned_nodes=0, assignments=(arrived(added),), **more)
 
     changes = write(of)
 
@@ -92,9 +107,9 @@ def test_a_request_that_waits_for_nothing_ends_by_what_came_and_why_no_more(
     assert (ended.status, ended.finished_at) == (status, NOW)
     (outcome,) = changes.outcomes
     assert outcome == outcome_of(ended)
-    assert (outcome.error is None) == (status == "succeeded" or of.last_refusal is None)
+    assert (outcome.error is None) == (status == "succeeded" or of.last_reason is None)
     assert expires(changes, of)
-    event = told(changes, "request_finished")
+    event = recorded(changes, "request_finished")
     assert event.level == ("info" if status == "succeeded" else "warning")
     assert event.requests == ("r-1",)
     assert event.fields["status"] == status
@@ -105,7 +120,9 @@ def test_a_request_that_waits_for_nothing_ends_by_what_came_and_why_no_more(
 def test_a_request_that_has_ended_ends_no_second_time_and_lives_as_long_as_its_operations(
     state: State, expired: bool
 ) -> None:
-    ended = request(wanted=0, status="timed_out", finished_at=NOW - 9, shares=(share(state=state),))
+    ended = request(
+        unassigned_nodes=0, status="timed_out", finished_at=NOW - 9, assignments=(assignment(state=state),)
+    )
 
     changes = write(ended)
 
@@ -116,75 +133,86 @@ def test_a_request_that_has_ended_ends_no_second_time_and_lives_as_long_as_its_o
 
 
 @pytest.mark.parametrize("state", LIVE)
-@pytest.mark.parametrize(("refusal", "shown"), [(None, DEADLINE), (SHORTAGE, SHORTAGE)])
+@pytest.mark.parametrize(("reason", "shown"), [(None, DEADLINE), (SHORTAGE, SHORTAGE)])
 def test_at_its_deadline_a_request_leaves_demand_and_says_what_it_waited_for(
-    state: State, refusal: Refusal | None, shown: Refusal
+    state: State, reason: Reason | None, shown: Reason
 ) -> None:
-    live = request("r-1", 9, wanted=5, last_refusal=refusal, shares=(arrived(2), share("op-2", state=state)))
+    live = request(
+        "r-1",
+        9,
+        unassigned_nodes=5,
+        last_reason=reason,
+        assignments=(arrived(2), assignment("op-2", state=state)),
+    )
 
-    changes = Changes()
+    changes = ChangeSet()
     expire_request(changes, live, NOW)
 
     ended = written(changes, live)
-    assert (ended.status, ended.wanted, ended.nodes_added) == ("timed_out", 0, 2)
-    assert changes.demand == [("ehpc-a", live.pool, "r-1", None)]
+    assert (ended.status, ended.unassigned_nodes, ended.nodes_added) == ("timed_out", 0, 2)
+    assert demand(changes) == [("ehpc-a", live.pool, "r-1", None)]
     (outcome,) = changes.outcomes
     assert outcome.error is not None
     assert (outcome.error.kind, outcome.error.message) == (shown.kind, shown.message)
     # What runs is followed, and its record is needed for that.
-    assert ended.live_shares == live.live_shares
+    assert ended.live_assignments == live.live_assignments
     assert not expires(changes, live)
 
 
 def test_a_request_all_of_whose_nodes_are_under_way_is_not_in_demand_when_it_ends() -> None:
-    changes = Changes()
-    expire_request(changes, request(wanted=0, shares=(share(),)), NOW)
+    changes = ChangeSet()
+    expire_request(changes, request(unassigned_nodes=0, assignments=(assignment(),)), NOW)
 
-    assert changes.demand == []
+    assert demand(changes) == []
 
 
 @pytest.mark.parametrize("states", [(), (State.PLANNED,), (State.PLANNED, State.REFUSED)])
-@pytest.mark.parametrize("wanted", [0, 3])
+@pytest.mark.parametrize("unassigned_nodes", [0, 3])
 def test_a_request_of_which_nothing_was_sent_is_cancelled_at_once(
-    states: tuple[State, ...], wanted: int
+    states: tuple[State, ...], unassigned_nodes: int
 ) -> None:
-    shares = tuple(share(f"op-{place}", state=state) for place, state in enumerate(states))
-    live = request("r-1", 9, wanted=wanted, shares=shares)
+    assignments = tuple(assignment(f"op-{place}", state=state) for place, state in enumerate(states))
+    live = request("r-1", 9, unassigned_nodes=unassigned_nodes, assignments=assignments)
 
-    changes = Changes()
+    changes = ChangeSet()
     cancel_request(changes, live, NOW, by="ann")
 
     ended = written(changes, live)
-    assert (ended.cancelled, ended.status, ended.wanted) == (True, "cancelled", 0)
+    assert (ended.cancelled, ended.status, ended.unassigned_nodes) == (True, "cancelled", 0)
     (outcome,) = changes.outcomes
     assert outcome.error is not None
     assert outcome.error.kind == "cancelled"
-    assert changes.demand == ([("ehpc-a", live.pool, "r-1", None)] if wanted else [])
-    assert told(changes, "request_cancelled").fields == {"by": "ann"}
+    assert demand(changes) == ([("ehpc-a", live.pool, "r-1", None)] if unassigned_nodes else [])
+    assert recorded(changes, "request_cancelled").fields == {"by": "ann"}
     assert expires(changes, live) == (State.PLANNED not in states)
 
 
 @pytest.mark.parametrize("state", SENT_STATES)
-@pytest.mark.parametrize("wanted", [0, 3])
+@pytest.mark.parametrize("unassigned_nodes", [0, 3])
 def test_a_request_of_which_something_was_sent_takes_no_more_and_ends_with_that(
-    state: State, wanted: int
+    state: State, unassigned_nodes: int
 ) -> None:
-    live = request("r-1", 5, wanted=wanted, shares=(share(state=state), share("op-2", state=State.PLANNED)))
+    live = request(
+        "r-1",
+        5,
+        unassigned_nodes=unassigned_nodes,
+        assignments=(assignment(state=state), assignment("op-2", state=State.PLANNED)),
+    )
 
-    changes = Changes()
+    changes = ChangeSet()
     cancel_request(changes, live, NOW, by="ann")
 
     cancelled = written(changes, live)
-    assert (cancelled.cancelled, cancelled.status, cancelled.wanted) == (True, None, 0)
-    assert cancelled.last_refusal == CANCELLED
-    assert changes.demand == ([("ehpc-a", live.pool, "r-1", None)] if wanted else [])
+    assert (cancelled.cancelled, cancelled.status, cancelled.unassigned_nodes) == (True, None, 0)
+    assert cancelled.last_reason == CANCELLED
+    assert demand(changes) == ([("ehpc-a", live.pool, "r-1", None)] if unassigned_nodes else [])
     assert changes.outcomes == []
     assert [event.name for event in changes.events] == ["request_cancelled"]
 
 
 def test_what_was_said_against_a_request_before_it_was_cancelled_is_kept() -> None:
-    changes = Changes()
-    cancel_request(changes, request(last_refusal=SHORTAGE), NOW, by="ann")
+    changes = ChangeSet()
+    cancel_request(changes, request(last_reason=SHORTAGE), NOW, by="ann")
 
     (outcome,) = changes.outcomes
     assert outcome.error is not None
@@ -192,22 +220,24 @@ def test_what_was_said_against_a_request_before_it_was_cancelled_is_kept() -> No
 
 
 def test_an_outcome_says_what_was_asked_what_came_and_by_which_jobs() -> None:
-    shares = (
+    assignments = (
         arrived(2),
-        share("op-2", 3, State.FAILED, job_id="j-2", error_codes="5201", submitted_at=SENT, finished_at=NOW),
-        share("op-3", 4, State.IN_DOUBT, submitted_at=SENT),
-        share("op-4", 5, State.RUNNING, job_id="j-4", submitted_at=SENT),
-        share("op-5", 6, State.HELD, job_id="j-5"),
+        assignment(
+            "op-2", 3, State.FAILED, job_id="j-2", error_codes="5201", submitted_at=SENT, finished_at=NOW
+        ),
+        assignment("op-3", 4, State.IN_DOUBT, submitted_at=SENT),
+        assignment("op-4", 5, State.RUNNING, job_id="j-4", submitted_at=SENT),
+        assignment("op-5", 6, State.HELD, job_id="j-5"),
     )
     ended = request(
         "r-1",
         20,
         requested_by="billing",
-        shares=shares,
+        assignments=assignments,
         refusals=4,
         status="timed_out",
         finished_at=NOW + 7,
-        last_refusal=SHORTAGE,
+        last_reason=SHORTAGE,
     )
 
     assert outcome_of(ended).model_dump() == {
@@ -273,9 +303,9 @@ def test_an_invalid_request_has_an_outcome_without_what_it_asked_for() -> None:
         fingerprint="f",
         accepted_at=NOW,
         deadline_at=NOW,
-        last_refusal=Refusal(kind="invalid", message="node_count is missing"),
+        last_reason=Reason(kind="invalid", message="node_count is missing"),
     )
-    changes = Changes()
+    changes = ChangeSet()
 
     end_request(changes, refused, "rejected", NOW)
 
@@ -283,9 +313,9 @@ def test_an_invalid_request_has_an_outcome_without_what_it_asked_for() -> None:
     unknown = ("cluster_id", "zone", "node_role", "nodes_requested", "requested_by")
     assert {name: getattr(outcome, name) for name in unknown} == dict.fromkeys(unknown)
     assert (outcome.nodes_added, outcome.duration_s) == (0, 0.0)
-    assert changes.demand == []
-    with pytest.raises(ValueError, match="r-1 was refused as invalid and has no valid content"):
-        _ = refused.form
+    assert demand(changes) == []
+    with pytest.raises(ValueError, match="r-1 was rejected as invalid and has no valid content"):
+        _ = refused.valid_spec
 
 
 def test_a_clock_that_went_back_makes_no_negative_duration() -> None:
@@ -304,22 +334,22 @@ def test_a_request_that_has_not_ended_has_no_outcome(
 
 def test_late_nodes_are_reported_with_the_outcome_as_it_now_is() -> None:
     part = arrived(2)
-    late = request(wanted=0, status="timed_out", finished_at=NOW - 9, shares=(part,))
-    changes = Changes()
+    late = request(unassigned_nodes=0, status="timed_out", finished_at=NOW - 9, assignments=(part,))
+    changes = ChangeSet()
 
     report_late_nodes(changes, late, part)
 
-    (report,) = changes.late
+    (report,) = late_outcomes(changes)
     assert (report.status, report.nodes_added, report.node_ids) == ("timed_out", 2, ["cln-0", "cln-1"])
     assert changes.outcomes == []
-    event = told(changes, "late_nodes")
+    event = recorded(changes, "late_nodes")
     assert (event.level, event.requests) == ("warning", ("r-1",))
     assert event.fields == {"operation_id": "op-1", "job_id": "j-1", "nodes_added": 2}
 
 
 def test_a_request_waits_again_at_the_place_of_its_first_arrival() -> None:
-    back, changes = request(), Changes()
+    back, changes = request(), ChangeSet()
 
     enter_demand(changes, back)
 
-    assert changes.demand == [("ehpc-a", back.pool, "r-1", back.accepted_at)]
+    assert demand(changes) == [("ehpc-a", back.pool, "r-1", back.accepted_at)]

@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ledger.change_set import Changes
-from tasks.ledger.records import (
-    Allocation,
-    Candidate,
-    Doubt,
-    Operation,
-    Refusal,
-    Request,
-    State,
-    Verdict,
-)
-from tasks.state_machine import completion, next_step
+from tasks.ledger.change_entries import Index
+from tasks.ledger.change_set import ChangeSet, DueRule
+from tasks.ledger.pauses import Pauses
+from tasks.ledger.record_values import Allocation, Candidate, Doubt, JobResult, Reason, State
+from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.ledger.snapshots import OperationSnapshot
+from tasks.state_machine import completion, submission
+from tasks.state_machine.acceptance import accept, late_response
+from tasks.state_machine.reconciliation import doubt, hold, stay_in_doubt
+from tasks.state_machine.submission import Baseline, abandon, retry_later, still_wanted
 from tests.support.records import (
     AN_HOUR,
     NOW,
@@ -27,22 +25,29 @@ from tests.support.records import (
     SENT,
     SUBMISSION_DUE,
     ZONE_DUE,
+    assignment,
+    assignment_of,
     cluster,
+    demand,
+    due,
     expires,
     is_written,
+    late_outcomes,
+    listed,
     operation,
+    owned,
+    polled,
+    recorded,
     request,
     served,
-    share,
-    share_of,
-    told,
+    woken,
     written,
 )
 
 LEASE_MS = 45_000
-A_DAY_MS = 86_400_000
-SUCCESSFUL = Verdict(successful=True, ended_at=NOW - 500)
-FAILED = Verdict(successful=False, ended_at=NOW - 500, error_codes="5201")
+DAY_MS = 86_400_000
+SUCCESSFUL = JobResult(successful=True, ended_at=NOW - 500)
+FAILED = JobResult(successful=False, ended_at=NOW - 500, error_codes="5201")
 
 CANCELLED: dict[str, Any] = {"cancelled": True}
 EXPIRED: dict[str, Any] = {"deadline_at": NOW}
@@ -53,25 +58,27 @@ def by_id(*requests: Request) -> dict[str, Request]:
     return {one.request_id: one for one in requests}
 
 
-def opens_gate(changes: Changes) -> bool:
+def releases_cluster(changes: ChangeSet) -> bool:
     """Whether the step opens the gate; then it also says when the cluster may be planned."""
-    if not is_written(changes, cluster()) or written(changes, cluster()).gate is not None:
-        assert "ehpc-a" not in changes.wake
+    if not is_written(changes, cluster()) or written(changes, cluster()).locked_by is not None:
+        assert "ehpc-a" not in woken(changes)
         return False
-    assert changes.wake["ehpc-a"] is not None
-    assert changes.due.get(OPERATION_DUE, changes.due.get(SUBMISSION_DUE)) is None
-    assert {OPERATION_DUE, SUBMISSION_DUE} & changes.due.keys()
-    assert changes.held["op-1"] is None
+    assert woken(changes)["ehpc-a"] is not None
+    assert due(changes).get(OPERATION_DUE, due(changes).get(SUBMISSION_DUE)) is None
+    assert {OPERATION_DUE, SUBMISSION_DUE} & due(changes).keys()
+    assert listed(changes, Index.HELD)["op-1"] is None
     return True
 
 
-def submit(of: Operation, *requests: Request) -> Changes:
-    return next_step.submitting(
-        of,
-        by_id(*requests),
-        next_step.still_wanted(of, by_id(*requests), NOW),
-        baseline=["j-1", "j-2"],
-        listed_since=NOW - 70_000,
+def snapshot(of: Operation, *requests: Request, at: Cluster | None = None) -> OperationSnapshot:
+    return OperationSnapshot(of, by_id(*requests), at or cluster(), Account(), Pauses.none("ehpc-a"))
+
+
+def submit(of: Operation, *requests: Request) -> ChangeSet:
+    return submission.submit(
+        snapshot(of, *requests),
+        still_wanted(of, by_id(*requests), NOW),
+        baseline=Baseline(["j-1", "j-2"], NOW - 70_000),
         body=b'{"node_count": "5"}',
         sent_at=NOW - 250,
         now=NOW,
@@ -80,7 +87,7 @@ def submit(of: Operation, *requests: Request) -> Changes:
 
 
 def test_an_event_names_operation_job_cluster_and_zone_beside_what_is_said() -> None:
-    event = next_step.event("operation_held", operation({"r-1": 2, "r-2": 3}), "error", because="no answer")
+    event = operation({"r-1": 2, "r-2": 3}).event("operation_held", "error", reason="no answer")
 
     assert (event.name, event.level, event.requests) == ("operation_held", "error", ("r-1", "r-2"))
     assert event.fields == {
@@ -89,12 +96,12 @@ def test_an_event_names_operation_job_cluster_and_zone_beside_what_is_said() -> 
         "cluster_id": "ehpc-a",
         "zone": "jn1a",
         "node_count": 5,
-        "because": "no answer",
+        "reason": "no answer",
     }
 
 
 @pytest.mark.parametrize(
-    ("more", "wanted"),
+    ("more", "unassigned_nodes"),
     [
         ({}, True),
         ({"deadline_at": NOW + 1}, True),
@@ -104,18 +111,18 @@ def test_an_event_names_operation_job_cluster_and_zone_beside_what_is_said() -> 
     ],
 )
 def test_only_requests_that_are_neither_ended_nor_cancelled_nor_expired_still_want_their_nodes(
-    more: dict[str, Any], wanted: bool
+    more: dict[str, Any], unassigned_nodes: bool
 ) -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     requests = by_id(served(planned, "r-1", 2, **more), served(planned, "r-2", 3))
 
-    left = next_step.still_wanted(planned, requests, NOW)
+    left = still_wanted(planned, requests, NOW)
 
-    assert left == planned.allocations[0 if wanted else 1 :]
+    assert left == planned.allocations[0 if unassigned_nodes else 1 :]
 
 
 def test_a_request_that_is_not_in_the_ledger_any_more_wants_nothing() -> None:
-    assert next_step.still_wanted(operation(state=State.PLANNED), {}, NOW) == ()
+    assert still_wanted(operation(state=State.PLANNED), {}, NOW) == ()
 
 
 def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_needs() -> None:
@@ -132,11 +139,11 @@ def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_nee
     assert (record.listed_since, record.sent_at) == (NOW - 70_000, NOW - 250)
     assert record.body == '{"node_count": "5"}'
     assert record.allocations == planned.allocations
-    assert changes.due == {SUBMISSION_DUE: None, OPERATION_DUE: NOW + LEASE_MS}
+    assert due(changes) == {SUBMISSION_DUE: None, OPERATION_DUE: NOW + LEASE_MS}
     for one in (first, second):
-        part = share_of(written(changes, one))
+        part = assignment_of(written(changes, one))
         assert (part.state, part.submitted_at) == (State.SUBMITTING, NOW - 250)
-    assert not opens_gate(changes)
+    assert not releases_cluster(changes)
 
 
 @pytest.mark.parametrize(
@@ -158,105 +165,118 @@ def test_what_is_not_wanted_any_more_is_not_sent_and_its_request_ends(
 
     assert sending.allocations == (Allocation(request_id="r-2", node_count=3),)
     dropped = written(changes, gone)
-    assert dropped.shares == ()
+    assert dropped.assignments == ()
     assert dropped.status == status
-    assert share_of(written(changes, stays)).state is State.SUBMITTING
+    assert assignment_of(written(changes, stays)).state is State.SUBMITTING
 
 
 def test_what_a_request_has_in_other_operations_stays_when_it_is_dropped_from_this_one() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
-    other = share("op-0", 4, State.SUCCEEDED, nodes_added=4)
-    gone = request("r-1", 6, wanted=0, cancelled=True, shares=(other, share("op-1", 2, State.PLANNED)))
+    other = assignment("op-0", 4, State.SUCCEEDED, nodes_added=4)
+    gone = request(
+        "r-1",
+        6,
+        unassigned_nodes=0,
+        cancelled=True,
+        assignments=(other, assignment("op-1", 2, State.PLANNED)),
+    )
 
     changes = submit(planned, gone, served(planned, "r-2", 3))
 
     ended = written(changes, gone)
-    assert ended.shares == (other,)
+    assert ended.assignments == (other,)
     assert ended.status == "cancelled"
     assert ended.nodes_added == 4
 
 
 def test_a_large_request_that_is_dropped_at_its_deadline_leaves_demand_with_what_it_has() -> None:
     planned = operation({"r-1": 99}, State.PLANNED)
-    done = share("op-0", 99, State.SUCCEEDED, nodes_added=99)
-    large = request("r-1", 250, wanted=52, shares=(done, share("op-1", 99, State.PLANNED)), **EXPIRED)
+    done = assignment("op-0", 99, State.SUCCEEDED, nodes_added=99)
+    large = request(
+        "r-1", 250, unassigned_nodes=52, assignments=(done, assignment("op-1", 99, State.PLANNED)), **EXPIRED
+    )
 
-    changes = next_step.abandon(planned, by_id(large), cluster(), NOW)
+    changes = abandon(planned, by_id(large), cluster(), NOW)
 
     ended = written(changes, large)
-    assert (ended.status, ended.wanted, ended.nodes_added) == ("timed_out", 0, 99)
-    assert changes.demand == [("ehpc-a", large.pool, "r-1", None)]
+    assert (ended.status, ended.unassigned_nodes, ended.nodes_added) == ("timed_out", 0, 99)
+    assert demand(changes) == [("ehpc-a", large.pool, "r-1", None)]
 
 
 def test_an_operation_that_nobody_wants_is_abandoned_and_opens_the_gate() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     cancelled, ended = served(planned, "r-1", 2, **CANCELLED), served(planned, "r-2", 3, **TIMED_OUT)
 
-    changes = next_step.abandon(planned, by_id(cancelled, ended), cluster(), NOW)
+    changes = abandon(planned, by_id(cancelled, ended), cluster(), NOW)
 
     record = written(changes, planned)
     assert (record.state, record.finished_at) == (State.ABANDONED, NOW)
     assert expires(changes, planned)
-    assert opens_gate(changes)
+    assert releases_cluster(changes)
     assert [outcome.request_id for outcome in changes.outcomes] == ["r-1"]
     for one in (cancelled, ended):
-        assert written(changes, one).shares == ()
+        assert written(changes, one).assignments == ()
         assert expires(changes, one)
-    assert told(changes, "operation_abandoned").level == "info"
+    assert recorded(changes, "operation_abandoned").level == "info"
 
 
 def test_a_request_whose_operation_is_abandoned_at_its_deadline_has_timed_out() -> None:
     planned = operation(state=State.PLANNED)
     expired = served(planned, **EXPIRED)
 
-    changes = next_step.abandon(planned, by_id(expired), cluster(), NOW)
+    changes = abandon(planned, by_id(expired), cluster(), NOW)
 
     assert written(changes, expired).status == "timed_out"
 
 
 def test_an_operation_that_is_tried_again_keeps_its_state_and_says_what_it_waits_for() -> None:
-    planned = operation(state=State.PLANNED, tries=2)
-    reason = Refusal(kind="quota", message="used up")
+    planned = operation(state=State.PLANNED, attempts=2)
+    reason = Reason(kind="quota", message="used up")
 
-    changes = next_step.try_again(planned, at=NOW + 9, reason=reason)
+    changes = retry_later(planned, at=NOW + 9, reason=reason)
 
-    assert written(changes, planned) == planned.model_copy(update={"tries": 3, "refusal": reason})
-    assert changes.due == {SUBMISSION_DUE: NOW + 9}
-    assert not opens_gate(changes)
+    assert written(changes, planned) == planned.model_copy(update={"attempts": 3, "reason": reason})
+    assert due(changes) == {SUBMISSION_DUE: NOW + 9}
+    assert not releases_cluster(changes)
 
 
 @pytest.mark.parametrize("state", [State.SUBMITTING, State.IN_DOUBT, State.HELD])
 def test_a_job_that_has_started_is_followed_whatever_its_operation_had_drifted_to(state: State) -> None:
-    sent = operation(state=state, held_because="why", verdict=FAILED)
-    live = served(sent, "r-1", 2, streak=3)
-    waits_for = Refusal(kind="busy", message="being changed")
-    of = cluster(streak=4, waits_for=waits_for)
+    sent = operation(state=state, held_reason="reason", job_result=FAILED)
+    live = served(sent, "r-1", 2, consecutive_failures=3)
+    wait_reason = Reason(kind="busy", message="being changed")
+    of = cluster(consecutive_failures=4, wait_reason=wait_reason)
 
-    changes = next_step.started(sent, [live], of, job_id="j-9", look_at=NOW + 5_000)
+    changes = accept(sent, [live], of, job_id="j-9", poll_at=NOW + 5_000)
 
     running = written(changes, sent)
     assert (running.state, running.job_id) == (State.RUNNING, "j-9")
-    assert (running.held_because, running.verdict) == (None, None)
+    assert (running.held_reason, running.job_result) == (None, None)
     known = written(changes, of)
-    assert (known.gate, known.zone, known.streak, known.waits_for) == ("op-1", "jn1a", 0, None)
-    assert changes.running == [("jn1a", "j-9", "op-1", SENT)]
-    assert changes.jobs == [("ehpc-a", "j-9", "op-1", SENT)]
-    assert changes.due == {OPERATION_DUE: None}
-    assert changes.held == {"op-1": None}
-    assert changes.unless_due == {ZONE_DUE: NOW + 5_000}
+    assert (known.locked_by, known.zone, known.consecutive_failures, known.wait_reason) == (
+        "op-1",
+        "jn1a",
+        0,
+        None,
+    )
+    assert polled(changes) == [("jn1a", "j-9", "op-1", SENT)]
+    assert [(one.job_id, one.operation_id, one.sent_at) for one in owned(changes)] == [("j-9", "op-1", SENT)]
+    assert due(changes) == {OPERATION_DUE: None}
+    assert listed(changes, Index.HELD) == {"op-1": None}
+    assert due(changes, DueRule.IF_ABSENT) == {ZONE_DUE: NOW + 5_000}
     followed = written(changes, live)
-    assert followed.streak == 0
-    assert (share_of(followed).state, share_of(followed).job_id) == (State.RUNNING, "j-9")
-    event = told(changes, "operation_submitted")
+    assert followed.consecutive_failures == 0
+    assert (assignment_of(followed).state, assignment_of(followed).job_id) == (State.RUNNING, "j-9")
+    event = recorded(changes, "operation_submitted")
     assert event.fields["job_id"] == "j-9"
     assert event.fields["sent_at"] == SENT
 
 
 def test_a_job_that_was_found_is_told_as_what_it_is() -> None:
     sent = operation(state=State.IN_DOUBT)
-    found = next_step.event("operation_adopted", sent, by="the provider's log")
+    found = sent.event("operation_adopted", by="the operation log")
 
-    changes = next_step.started(sent, [], cluster(), job_id="j-9", look_at=NOW, told_as=found)
+    changes = accept(sent, [], cluster(), job_id="j-9", poll_at=NOW, event=found)
 
     assert changes.events == [found]
 
@@ -270,9 +290,9 @@ def test_a_job_is_remembered_as_long_as_any_baseline_can_reach_back_to_it(
 ) -> None:
     sent = operation(state=State.SUBMITTING)
 
-    changes = next_step.started(sent, [], cluster(doubt_since=doubt_since), job_id="j-9", look_at=NOW)
+    changes = accept(sent, [], cluster(doubt_since=doubt_since), job_id="j-9", poll_at=NOW)
 
-    assert changes.forget_jobs == {"ehpc-a": kept_from - A_DAY_MS}
+    assert [one.forget_before for one in owned(changes)] == [kept_from - DAY_MS]
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, SENT), (SENT - AN_HOUR, None)])
@@ -284,16 +304,16 @@ def test_an_operation_in_doubt_is_settled_at_once_and_the_first_doubt_of_a_clust
     of = cluster(doubt_since=before)
     what = Doubt(since=NOW, reason="no reply in 30 s", http_status=504, ret_code=5100)
 
-    changes = next_step.doubt(sent, [live], of, what)
+    changes = doubt(sent, [live], of, what)
 
     record = written(changes, sent)
     assert (record.state, record.doubt, record.baseline) == (State.IN_DOUBT, what, sent.baseline)
-    assert changes.due == {OPERATION_DUE: NOW}
-    assert share_of(written(changes, live)).state is State.IN_DOUBT
+    assert due(changes) == {OPERATION_DUE: NOW}
+    assert assignment_of(written(changes, live)).state is State.IN_DOUBT
     assert is_written(changes, of) == (after is not None)
     if after is not None:
         assert written(changes, of) == of.model_copy(update={"doubt_since": after})
-    event = told(changes, "operation_in_doubt")
+    event = recorded(changes, "operation_in_doubt")
     assert event.level == "warning"
     assert {"reason": "no reply in 30 s", "http_status": 504, "ret_code": 5100, "sent_at": SENT}.items() <= (
         event.fields.items()
@@ -301,16 +321,16 @@ def test_an_operation_in_doubt_is_settled_at_once_and_the_first_doubt_of_a_clust
 
 
 def test_what_a_look_at_the_log_has_shown_is_kept_while_in_doubt() -> None:
-    in_doubt = operation(state=State.IN_DOUBT, tries=4, refusal=Refusal(kind="quota", message="used up"))
+    in_doubt = operation(state=State.IN_DOUBT, attempts=4, reason=Reason(kind="quota", message="used up"))
     seen = Candidate(job_id="j-9", job_action="AddNodes", status="pending")
 
-    changes = next_step.keep_in_doubt(in_doubt, at=NOW + 7, candidates=[seen], absent_since=NOW)
+    changes = stay_in_doubt(in_doubt, at=NOW + 7, candidates=[seen], absent_since=NOW)
 
     record = written(changes, in_doubt)
     assert (record.state, record.candidates, record.absent_since) == (State.IN_DOUBT, (seen,), NOW)
-    assert (record.tries, record.refusal) == (0, None)
-    assert changes.due == {OPERATION_DUE: NOW + 7}
-    assert not opens_gate(changes)
+    assert (record.attempts, record.reason) == (0, None)
+    assert due(changes) == {OPERATION_DUE: NOW + 7}
+    assert not releases_cluster(changes)
 
 
 @pytest.mark.parametrize(
@@ -322,42 +342,41 @@ def test_a_held_operation_keeps_its_gate_and_its_evidence_and_is_not_followed(
     stuck = operation(state=state)
     live = served(stuck)
 
-    changes = next_step.hold(stuck, [live], because="two jobs may be it", now=NOW)
+    changes = hold(stuck, [live], reason="two jobs may be it", now=NOW)
 
     assert written(changes, stuck) == stuck.model_copy(
-        update={"state": State.HELD, "held_because": "two jobs may be it"}
+        update={"state": State.HELD, "held_reason": "two jobs may be it"}
     )
-    assert changes.due == {OPERATION_DUE: None}
-    assert changes.held == {"op-1": NOW}
-    assert changes.running == not_followed
-    assert share_of(written(changes, live)).state is State.HELD
-    assert told(changes, "operation_held").level == "error"
-    assert not opens_gate(changes)
+    assert due(changes) == {OPERATION_DUE: None}
+    assert listed(changes, Index.HELD) == {"op-1": NOW}
+    assert polled(changes) == not_followed
+    assert assignment_of(written(changes, live)).state is State.HELD
+    assert recorded(changes, "operation_held").level == "error"
+    assert not releases_cluster(changes)
 
 
 def test_a_job_that_has_ended_is_not_followed_any_more_and_has_its_nodes_counted() -> None:
     running = operation()
 
-    changes = completion.note_verdict(running, FAILED, NOW)
+    changes = completion.note_job_result(running, FAILED, NOW)
 
-    assert written(changes, running) == running.model_copy(update={"verdict": FAILED})
-    assert changes.running == [("jn1a", "j-1", "op-1", None)]
-    assert changes.due == {OPERATION_DUE: NOW}
-    assert not opens_gate(changes)
+    assert written(changes, running) == running.model_copy(update={"job_result": FAILED})
+    assert polled(changes) == [("jn1a", "j-1", "op-1", None)]
+    assert due(changes) == {OPERATION_DUE: NOW}
+    assert not releases_cluster(changes)
 
 
 def finish(
     of: Operation,
     requests: list[Request],
-    verdict: Verdict = SUCCESSFUL,
+    job_result: JobResult = SUCCESSFUL,
     *,
     nodes: int,
     ids: tuple[str, ...] = (),
     not_before: int = 0,
-) -> Changes:
-    return completion.finish(
-        of, requests, cluster(not_before=not_before), verdict, nodes_added=nodes, node_ids=ids, now=NOW
-    )
+) -> ChangeSet:
+    around = snapshot(of, *requests, at=cluster(not_before=not_before))
+    return completion.finish(around, job_result, nodes_added=nodes, node_ids=ids, now=NOW)
 
 
 def test_a_successful_job_gives_its_nodes_in_order_and_ends_its_requests() -> None:
@@ -367,16 +386,16 @@ def test_a_successful_job_gives_its_nodes_in_order_and_ends_its_requests() -> No
     changes = finish(running, [second, first], nodes=3, ids=("cln-1", "cln-2", "cln-3"))
 
     done = written(changes, running)
-    assert (done.state, done.verdict, done.finished_at) == (State.SUCCEEDED, SUCCESSFUL, NOW)
+    assert (done.state, done.job_result, done.finished_at) == (State.SUCCEEDED, SUCCESSFUL, NOW)
     assert (done.nodes_added, done.node_ids) == (3, ("cln-1", "cln-2", "cln-3"))
-    assert changes.running == [("jn1a", "j-1", "op-1", None)]
+    assert polled(changes) == [("jn1a", "j-1", "op-1", None)]
     assert {outcome.request_id: outcome.node_ids for outcome in changes.outcomes} == {
         "r-1": ["cln-1", "cln-2"],
         "r-2": ["cln-3"],
     }
     assert {outcome.status for outcome in changes.outcomes} == {"succeeded"}
-    assert changes.late == []
-    event = told(changes, "operation_finished")
+    assert late_outcomes(changes) == []
+    event = recorded(changes, "operation_finished")
     assert (event.level, event.fields["status"], event.fields["nodes_added"]) == ("info", "succeeded", 3)
 
 
@@ -384,13 +403,13 @@ def test_a_successful_job_gives_its_nodes_in_order_and_ends_its_requests() -> No
 @pytest.mark.parametrize(("not_before", "at"), [(0, NOW), (NOW + 60_000, NOW + 60_000)])
 def test_the_gate_opens_in_the_step_that_ends_the_operation(state: State, not_before: int, at: int) -> None:
     running = operation()
-    verdict = SUCCESSFUL if state is State.SUCCEEDED else FAILED
+    job_result = SUCCESSFUL if state is State.SUCCEEDED else FAILED
 
-    changes = finish(running, [served(running)], verdict, nodes=2, not_before=not_before)
+    changes = finish(running, [served(running)], job_result, nodes=2, not_before=not_before)
 
     assert written(changes, running).state is state
-    assert opens_gate(changes)
-    assert changes.wake == {"ehpc-a": at}
+    assert releases_cluster(changes)
+    assert woken(changes) == {"ehpc-a": at}
 
 
 def test_a_failed_job_gives_what_came_to_the_first_and_says_what_the_others_lack() -> None:
@@ -411,7 +430,7 @@ def test_a_failed_job_gives_what_came_to_the_first_and_says_what_the_others_lack
     assert ends["r-2"].error.kind == "job_failed"
     assert ends["r-2"].error.message == "job j-1 ended as failed with 1 of 2 nodes: 5201"
     assert [part.error_codes for part in ends["r-3"].operations] == ["5201"]
-    assert told(changes, "operation_finished").level == "warning"
+    assert recorded(changes, "operation_finished").level == "warning"
 
 
 def test_a_successful_job_with_fewer_nodes_says_so_without_error_codes() -> None:
@@ -427,12 +446,12 @@ def test_a_successful_job_with_fewer_nodes_says_so_without_error_codes() -> None
 
 def test_a_request_that_wants_more_goes_on_after_one_of_its_operations_has_ended() -> None:
     running = operation({"r-1": 99})
-    large = request("r-1", 250, wanted=151, shares=(share(nodes=99, job_id="j-1"),))
+    large = request("r-1", 250, unassigned_nodes=151, assignments=(assignment(nodes=99, job_id="j-1"),))
 
     changes = finish(running, [large], nodes=99)
 
     goes_on = written(changes, large)
-    assert (goes_on.ended, goes_on.nodes_added, goes_on.wanted) == (False, 99, 151)
+    assert (goes_on.ended, goes_on.nodes_added, goes_on.unassigned_nodes) == (False, 99, 151)
     assert changes.outcomes == []
     assert not expires(changes, large)
 
@@ -444,9 +463,9 @@ def test_nodes_that_come_for_a_request_that_has_ended_are_reported_as_late() -> 
     changes = finish(running, [late, live], nodes=4, ids=("cln-1", "cln-2", "cln-3", "cln-4"))
 
     assert [outcome.request_id for outcome in changes.outcomes] == ["r-2"]
-    (report,) = changes.late
+    (report,) = late_outcomes(changes)
     assert (report.request_id, report.status, report.node_ids) == ("late", "timed_out", ["cln-1", "cln-2"])
-    event = told(changes, "late_nodes")
+    event = recorded(changes, "late_nodes")
     assert event.requests == ("late",)
     assert event.fields == {"operation_id": "op-1", "job_id": "j-1", "nodes_added": 2}
     assert expires(changes, late)
@@ -458,9 +477,9 @@ def test_a_job_that_brings_nothing_for_a_request_that_has_ended_is_no_late_node(
 
     changes = finish(running, [late], FAILED, nodes=0)
 
-    assert changes.late == []
+    assert late_outcomes(changes) == []
     assert [event.name for event in changes.events] == ["operation_finished"]
-    assert share_of(written(changes, late)).state is State.FAILED
+    assert assignment_of(written(changes, late)).state is State.FAILED
 
 
 def test_an_operation_ends_even_if_its_request_or_its_job_is_not_known_any_more() -> None:
@@ -469,8 +488,8 @@ def test_an_operation_ends_even_if_its_request_or_its_job_is_not_known_any_more(
 
     changes = finish(lost, [left], nodes=3, ids=("cln-1", "cln-2", "cln-3"))
 
-    assert opens_gate(changes)
-    assert changes.running == []
+    assert releases_cluster(changes)
+    assert polled(changes) == []
     (outcome,) = changes.outcomes
     assert (outcome.request_id, outcome.nodes_added, outcome.node_ids) == ("r-2", 1, ["cln-3"])
 
@@ -490,45 +509,45 @@ def test_however_many_nodes_come_each_goes_to_one_request_and_none_gets_more_tha
 
     changes = finish(running, requests, FAILED, nodes=nodes, ids=ids)
 
-    shares = [share_of(written(changes, one)) for one in requests]
-    given_nodes = [part.nodes_added for part in shares]
+    assignments = [assignment_of(written(changes, one)) for one in requests]
+    given_nodes = [part.nodes_added for part in assignments]
     assert sum(given_nodes) == nodes
     assert all(0 <= added <= size for added, size in zip(given_nodes, sizes, strict=True))
-    assert [name for part in shares for name in part.node_ids] == list(ids)
-    assert all(len(part.node_ids) <= part.nodes_added for part in shares)
+    assert [name for part in assignments for name in part.node_ids] == list(ids)
+    assert all(len(part.node_ids) <= part.nodes_added for part in assignments)
     # In order: whoever comes after one that lacks nodes gets none.
     short = next((at for at, added in enumerate(given_nodes) if added < sizes[at]), len(sizes))
     assert not any(given_nodes[short + 1 :])
 
 
-@pytest.mark.parametrize("state", [State.REFUSED, State.ABSENT, State.SUCCEEDED])
+@pytest.mark.parametrize("state", [State.REFUSED, State.NOT_EXECUTED, State.SUCCEEDED])
 def test_a_job_named_too_late_for_an_ended_operation_is_its_own_and_is_told(state: State) -> None:
     ended = operation(state=state)
 
-    changes = next_step.answered_too_late(ended, cluster(gate=None), job_id="j-9", now=NOW)
+    changes = late_response(snapshot(ended, at=cluster(locked_by=None)), job_id="j-9", now=NOW)
 
     assert not is_written(changes, ended)
     assert is_written(changes, cluster())
-    assert changes.jobs == [("ehpc-a", "j-9", "op-1", SENT)]
-    assert changes.due == {}
-    event = told(changes, "late_answer")
+    assert [(one.job_id, one.operation_id) for one in owned(changes)] == [("j-9", "op-1")]
+    assert due(changes) == {}
+    event = recorded(changes, "late_response")
     assert (event.level, event.requests) == ("error", ("r-1",))
-    assert event.fields["answered_job_id"] == "j-9"
+    assert event.fields["response_job_id"] == "j-9"
 
 
 @pytest.mark.parametrize(("job_id", "not_followed"), [("j-1", [("jn1a", "j-1", "op-1", None)]), (None, [])])
 def test_an_operation_whose_own_answer_names_another_job_is_held(
     job_id: str | None, not_followed: list[Any]
 ) -> None:
-    running = operation(job_id=job_id, verdict=FAILED)
+    running = operation(job_id=job_id, job_result=FAILED)
 
-    changes = next_step.answered_too_late(running, cluster(), job_id="j-9", now=NOW)
+    changes = late_response(snapshot(running), job_id="j-9", now=NOW)
 
     record = written(changes, running)
-    assert (record.state, record.job_id, record.verdict) == (State.HELD, job_id, None)
-    assert record.held_because == f"it was taken for job {job_id}, but the provider's own answer says j-9"
-    assert changes.running == not_followed
-    assert changes.held == {"op-1": NOW}
-    assert changes.due == {OPERATION_DUE: None}
-    assert not opens_gate(changes)
-    assert [event.name for event in changes.events] == ["late_answer", "operation_held"]
+    assert (record.state, record.job_id, record.job_result) == (State.HELD, job_id, None)
+    assert record.held_reason == f"it was adopted as job {job_id}, but the provider's response names j-9"
+    assert polled(changes) == not_followed
+    assert listed(changes, Index.HELD) == {"op-1": NOW}
+    assert due(changes) == {OPERATION_DUE: None}
+    assert not releases_cluster(changes)
+    assert [event.name for event in changes.events] == ["late_response", "operation_held"]

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasks.ledger.records import Refusal, State
-from tasks.views.history import Wanted, attempts, chronicle, state_of
-from tests.support.records import NOW, request, share
+from tasks.ledger.record_values import Reason, State
+from tasks.views.history import HistoryFilter, attempts, history_entry
+from tasks.views.status import state_of
+from tests.support.records import NOW, assignment, request
 
 
 def line(event: str, operation_id: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -31,10 +32,10 @@ def test_every_attempt_is_there_with_what_the_provider_said() -> None:
     first, second = attempts(lines)
 
     assert (first["operation_id"], first["state"], first["ret_code"]) == ("op-1", "refused", 5200)
-    assert first["said"] == "the provider answered 5200: too few"
+    assert first["last_error"] == "the provider answered 5200: too few"
     assert (first["at"], first["until"]) == ("at operation_planned", "at operation_refused")
     assert (second["state"], second["job_id"], second["nodes_added"]) == ("failed", "j-2", 3)
-    assert second["said"] == "no reply within 30 s"
+    assert second["last_error"] == "no reply within 30 s"
     assert first.keys() == second.keys()
 
 
@@ -45,12 +46,17 @@ def test_an_attempt_whose_beginning_is_forgotten_is_still_told_as_far_as_known()
 
 
 def test_an_entry_says_who_asked_and_what_came_of_it() -> None:
-    refused = Refusal(kind="rejected", message="no", code=1100)
+    refused = Reason(kind="rejected", message="no", code=1100)
     one = request(
-        wanted=0, requested_by="ann", status="rejected", finished_at=NOW, last_refusal=refused, refusals=1
+        unassigned_nodes=0,
+        requested_by="ann",
+        status="rejected",
+        finished_at=NOW,
+        last_reason=refused,
+        refusals=1,
     )
 
-    entry = chronicle(one, [])
+    entry = history_entry(one, [])
 
     assert (entry["requested_by"], entry["state"], entry["refusals"]) == ("ann", "rejected", 1)
     assert entry["error"] == {"kind": "rejected", "message": "no", "code": 1100}
@@ -59,7 +65,7 @@ def test_an_entry_says_who_asked_and_what_came_of_it() -> None:
 
 
 def test_a_request_that_was_refused_as_invalid_has_an_entry_too() -> None:
-    entry = chronicle(request(asked=None, wanted=0, status="rejected", finished_at=NOW), [])
+    entry = history_entry(request(spec=None, unassigned_nodes=0, status="rejected", finished_at=NOW), [])
 
     assert entry["cluster_id"] is entry["nodes_requested"] is None
 
@@ -75,21 +81,21 @@ def test_a_request_that_was_refused_as_invalid_has_an_entry_too() -> None:
     ],
 )
 def test_the_state_of_a_request_that_has_not_ended(states: list[State], expected: str) -> None:
-    shares = tuple(share(f"op-{place}", 1, state) for place, state in enumerate(states))
+    assignments = tuple(assignment(f"op-{place}", 1, state) for place, state in enumerate(states))
 
-    assert state_of(request(nodes=9, shares=shares)) == expected
+    assert state_of(request(nodes=9, assignments=assignments)) == expected
 
 
-def test_only_what_is_wanted_is_taken() -> None:
-    one = request(requested_by="ann", status="failed", finished_at=NOW, wanted=0)
+def test_a_filter_matches_only_what_it_names() -> None:
+    one = request(requested_by="ann", status="failed", finished_at=NOW, unassigned_nodes=0)
 
-    def taken(**wanted: Any) -> bool:
-        return Wanted(**wanted).takes(one, "failed")
+    def matches(**criteria: Any) -> bool:
+        return HistoryFilter(**criteria).matches(one)
 
-    assert taken()
-    assert taken(cluster_id="ehpc-a", requested_by="ann", state="failed", since=NOW)
-    assert not taken(cluster_id="ehpc-b")
-    assert not taken(requested_by="bob")
-    assert not taken(state="succeeded")
-    assert not taken(since=NOW + 1)
-    assert Wanted(since=NOW + 1).takes(request(), "waiting")
+    assert matches()
+    assert matches(cluster_id="ehpc-a", requested_by="ann", state="failed", since=NOW)
+    assert not matches(cluster_id="ehpc-b")
+    assert not matches(requested_by="bob")
+    assert not matches(state="succeeded")
+    assert not matches(since=NOW + 1)
+    assert HistoryFilter(since=NOW + 1).matches(request())

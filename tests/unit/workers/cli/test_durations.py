@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.cli.durations import NoSpan, moment_ms, seconds_of
+from workers.cli.durations import InvalidDuration, parse_duration, parse_since
 
 NOW = 1_700_000_000_000
 
@@ -21,16 +21,16 @@ NOW = 1_700_000_000_000
         ("366d", 31_622_400),
     ],
 )
-def test_a_span_is_a_number_with_units(text: str, seconds: int) -> None:
-    assert seconds_of(text) == seconds
+def test_a_duration_is_a_number_with_units(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "0", "0s", "-5m", "2 h", "2x", "h", "1.5h", "367d", "9999999999s", "٣h"]
 )
-def test_what_is_no_span_is_named(text: str) -> None:
-    with pytest.raises(NoSpan, match=r"is no span of time|is not between"):
-        seconds_of(text)
+def test_what_is_not_a_duration_is_refused(text: str) -> None:
+    with pytest.raises(InvalidDuration, match=r"is not a duration|is not between"):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_what_is_no_span_is_named(text: str) -> None:
     ],
 )
 def test_a_moment_is_a_span_ago_or_in_iso_8601(text: str, ms: int) -> None:
-    assert moment_ms(text, NOW) == ms
+    assert parse_since(text, NOW) == ms
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2023-13-01", ""])
 def test_what_is_no_moment_is_named(text: str) -> None:
-    with pytest.raises(NoSpan):
-        moment_ms(text, NOW)
+    with pytest.raises(InvalidDuration):
+        parse_since(text, NOW)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.unit.workers.simulator.calling import Caller, Clock
+from tests.support.simulator_calls import Caller, Clock
 from workers.simulator.options import SimulatorOptions
 from workers.simulator.server import start
 

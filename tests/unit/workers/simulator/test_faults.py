@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.unit.workers.simulator.calling import Caller
+from tests.support.simulator_calls import Caller
 from workers.simulator.faults import KINDS, OF_THE_JOB, Fault, FaultPlan
 from workers.simulator.wire_faults import HUGE
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.workers.simulator.calling import ZONE, Caller
+from tests.support.simulator_calls import ZONE, Caller
 
 
 async def make_jobs(caller: Caller, count: int) -> list[str]:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.contenders import Request, System
+from benchmarks.environment import Conditions, cpu_s, environment, send_all
 from benchmarks.outcomes import Outcome, delays_s, read_outcomes
 from benchmarks.percentiles import Spread, spread
 from benchmarks.provider import Arrival, Job
-from benchmarks.redis_figures import RedisFigures, RedisMeter
-from benchmarks.scene import Conditions, cpu_s, scene, send_all
-from benchmarks.systems import Request, System
+from benchmarks.redis_stats import RedisFigures, RedisMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Run:
 
 def run(system: System, requests: Sequence[Request], conditions: Conditions) -> Run:
     """Raises BenchmarkFailed if not every request ends, and ends well, in time."""
-    with scene(conditions) as here, here.running(system, len(requests)) as running:
+    with environment(conditions) as here, here.running(system, len(requests)) as running:
         meter, load = RedisMeter(here.server), here.load_meter(running)
         before, simulator_before = cpu_s(running.processes), here.provider.process.cpu_s()
         began_at = time.time()

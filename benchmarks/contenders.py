@@ -191,10 +191,10 @@ ARQ = System("arq", "arq, a coroutine a job", ALTERNATIVES_STREAM, "zadd", _arq)
 PLAIN_ASYNCIO = System("asyncio", "asyncio, no queue", ALTERNATIVES_STREAM, None, _plain_asyncio)
 ONE_CALL = System(
     "celery-one-call",
-    "Celery, one call, not followed",
+    "Celery, one call, not polled",
     ALTERNATIVES_STREAM,
     "lpush",
     _celery("celery_one_call", lambda _: CELERY_CONCURRENCY),
 )
 
-FOLLOWERS = (SCALEOUT, CELERY_POLLING, CELERY_RETRY, ARQ, PLAIN_ASYNCIO)
+CONTENDERS = (SCALEOUT, CELERY_POLLING, CELERY_RETRY, ARQ, PLAIN_ASYNCIO)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 
 @dataclass(frozen=True)

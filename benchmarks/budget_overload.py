@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benchmarks.budget_delay import CALLS, FOREVER_S, PERIOD_S, POLL_S, settings
+from benchmarks.contenders import SCALEOUT, System
+from benchmarks.environment import Conditions, environment, requests_on_clusters, send_all, until
 from benchmarks.options import Options
-from benchmarks.percentiles import most_in_a_window
+from benchmarks.percentiles import max_in_a_window
 from benchmarks.provider import Arrival, Provider
-from benchmarks.scene import Conditions, requests_on_clusters, scene, send_all, until
-from benchmarks.systems import SCALEOUT, System
 
 WORKERS = 4
 LOST_ANSWERS = 0.02
@@ -39,13 +39,13 @@ class Crowded:
     """As the provider has counted."""
 
     crowd: Crowd
-    most_calls: int
+    max_calls: int
     refused: int
     used_percent: float
 
 
 def crowd_workers(options: Options) -> Crowded:
-    """Submitting, settling and following all have more to do than the quota lets them."""
+    """Submitting, settling and polling all have more to do than the quota lets them."""
     crowd = QUICK_CROWD if options.quick else CROWD
     options.say(
         f"budget: {WORKERS} workers, {crowd.size} requests, {crowd.calls} calls in {crowd.period_s:g} s"
@@ -54,12 +54,12 @@ def crowd_workers(options: Options) -> Crowded:
     quota = {"quota_calls": crowd.calls, "quota_period_s": crowd.period_s}
     conditions = Conditions(
         POLL_S / speed_up,
-        # So long that hundreds run, and following alone would want three times the quota.
+        # So long that hundreds run, and polling alone would want three times the quota.
         {"job_duration_s": f"{crowd.period_s / 2:g}-{crowd.period_s:g}", **quota},
         workers=WORKERS,
         settings={**settings(speed_up, crowd.calls, crowd.period_s), "COALESCE_WINDOW_S": 0},
     )
-    with scene(conditions) as here, here.running(SCALEOUT, crowd.size) as running:
+    with environment(conditions) as here, here.running(SCALEOUT, crowd.size) as running:
         here.provider.lose_answers(LOST_ANSWERS)
         send_all(running, requests_on_clusters(crowd.size))
         first = _first_arrival(here.provider)
@@ -74,7 +74,7 @@ def crowd_workers(options: Options) -> Crowded:
     used = [sum(end - crowd.period_s < at <= end for at in times) for end in ends]
     return Crowded(
         crowd=crowd,
-        most_calls=most_in_a_window(times, crowd.period_s),
+        max_calls=max_in_a_window(times, crowd.period_s),
         refused=sum(arrival.ret_code == OVER_QUOTA for arrival in arrivals),
         used_percent=100 * sum(used) / len(used) / crowd.calls,
     )
@@ -92,7 +92,7 @@ def until_used_up(options: Options, systems: Sequence[System]) -> list[tuple[Sys
 def _time_to_2500(system: System) -> float:
     quota = {"quota_calls": CALLS, "quota_period_s": PERIOD_S / OTHERS_SPEED_UP}
     conditions = Conditions(POLL_S / OTHERS_SPEED_UP, {"job_duration_s": FOREVER_S, **quota})
-    with scene(conditions) as here, here.running(system, OTHERS_SIZE) as running:
+    with environment(conditions) as here, here.running(system, OTHERS_SIZE) as running:
         send_all(running, requests_on_clusters(OTHERS_SIZE))
         first = _first_arrival(here.provider)
         what = f"{system.title}: a 2500"

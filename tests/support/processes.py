@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 START_S = 30.0
 
 ACCESS_KEY_ID = "QYACCESSKEYIDEXAMPLE"

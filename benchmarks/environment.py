@@ -11,14 +11,14 @@ from pathlib import Path
 
 import redis
 
+from benchmarks.contenders import Request, Running, Stage, System
 from benchmarks.machine_load import LoadMeter
 from benchmarks.processes import BenchmarkFailed, Measured
 from benchmarks.provider import Provider, simulator
-from benchmarks.redis_figures import cpu_s as server_cpu_s
-from benchmarks.redis_figures import redis_server, url_of
-from benchmarks.systems import Request, Running, Stage, System
+from benchmarks.redis_stats import cpu_s as server_cpu_s
+from benchmarks.redis_stats import redis_server, url_of
 
-LOOK_EVERY_S = 0.1
+CHECK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Environment:
     conditions: Conditions
     folder: Path
     server: redis.Redis
@@ -45,7 +45,7 @@ class Scene:
     def running(
         self, system: System, at_once: int, conditions: Conditions | None = None
     ) -> Iterator[Running]:
-        """Start `system`, ready for `at_once` jobs; `conditions` instead of the scene's own."""
+        """Start `system`, ready for `at_once` jobs; `conditions` instead of the environment's own."""
         given = conditions or self.conditions
         stage = Stage(
             redis_url=url_of(self.server),
@@ -75,13 +75,13 @@ class Scene:
 
 
 @contextmanager
-def scene(conditions: Conditions) -> Iterator[Scene]:
+def environment(conditions: Conditions) -> Iterator[Environment]:
     with (
         tempfile.TemporaryDirectory(prefix="scaleout-bench-") as name,
         redis_server(Path(name)) as server,
         simulator(Path(name), **conditions.simulator) as provider,
     ):
-        yield Scene(conditions, Path(name), server, provider)
+        yield Environment(conditions, Path(name), server, provider)
 
 
 def requests_on_clusters(count: int, first: int = 0) -> list[Request]:
@@ -111,7 +111,7 @@ def until(
             process.check()
         if time.monotonic() > deadline:
             raise BenchmarkFailed(f"{what}: {now} of {count} after {within_s:g} s")
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(CHECK_EVERY_S)
 
 
 def cpu_s(processes: Sequence[Measured]) -> float:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.durable_server import DurableServer, durable_server
-from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.tcp_proxy import TcpProxy, tcp_proxy
-from tests.processes import Simulator, environment, simulator
+from tests.chaos.workers import Fleet, fleet
+from tests.support.durable_server import DurableServer, durable_server
+from tests.support.processes import Simulator, environment, simulator
 
 SIGNATURE_TTL_S = 3
 SUBMIT_LEASE_S = 3
@@ -46,7 +46,7 @@ class History:
 
 
 @dataclass
-class Bench:
+class Environment:
     server: DurableServer
     redis_proxy: TcpProxy
     http_proxy: TcpProxy
@@ -71,7 +71,7 @@ class Bench:
 
 
 @contextmanager
-def bench(directory: Path, workers: int) -> Iterator[Bench]:
+def bench(directory: Path, workers: int) -> Iterator[Environment]:
     """Everything in processes of its own but the proxies; logs and data are in `directory`."""
     with (
         durable_server(directory / "server") as server,
@@ -87,4 +87,4 @@ def bench(directory: Path, workers: int) -> Iterator[Bench]:
             f"redis://127.0.0.1:{redis_proxy.port}/0", f"http://127.0.0.1:{http_proxy.port}/api", **SETTINGS
         )
         with fleet(workers, env, directory) as running:
-            yield Bench(server, redis_proxy, http_proxy, provider, env, running)
+            yield Environment(server, redis_proxy, http_proxy, provider, env, running)

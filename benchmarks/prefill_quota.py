@@ -7,8 +7,8 @@ import asyncio
 import redis
 
 from benchmarks.provider import Provider
-from benchmarks.redis_figures import url_of
-from tasks.quota.rate_limiter import CallClass, Governor, Grant
+from benchmarks.redis_stats import url_of
+from tasks.quota.rate_limiter import CallPriority, Grant, RateLimiter
 from tasks.runtime.clock import HandClock
 from tasks.runtime.redis_client import open_redis
 
@@ -28,12 +28,12 @@ def fill_window(server: redis.Redis, provider: Provider, calls: int, period_s: f
 async def _use(url: str, now_ms: int, calls: int, period_s: float, used: int) -> None:
     clock = HandClock(now_ms - round(period_s * 1000))
     client = open_redis(url)
-    governor = Governor(client, PREFIX, clock, limit=calls, window_s=period_s, lasting_s=LASTING_S)
+    limiter = RateLimiter(client, PREFIX, clock, limit=calls, window_s=period_s, lasting_s=LASTING_S)
     for _ in range(used):
         clock.advance(period_s / used)
-        grant = await governor.reserve(CallClass.FOLLOW)
+        grant = await limiter.reserve(CallPriority.POLL)
         if isinstance(grant, Grant):
-            governor.ended(grant.calls)
+            limiter.ended(grant.calls)
     await client.aclose()
 
 

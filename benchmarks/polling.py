@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.comparison import Figure, side_by_side, the_run
-from benchmarks.one_run import Run, run
+from benchmarks.contenders import CONTENDERS
+from benchmarks.environment import Conditions, requests_on_clusters
 from benchmarks.options import Options
 from benchmarks.report import Bars, Report, Target, at_most, machine, now_text, paragraphs
-from benchmarks.scene import Conditions, requests_on_clusters
-from benchmarks.systems import FOLLOWERS
+from benchmarks.run import Run, run
 
 SIZE, QUICK_SIZE = 500, 100
 POLL_S = 1.0
@@ -39,16 +39,16 @@ def measure(options: Options) -> Report:
     conditions = Conditions(POLL_S, {"job_duration_s": jobs_s}, within_s=120 + size / 10)
     requests = requests_on_clusters(size)
     runs = []
-    for system in options.chosen(FOLLOWERS):
-        options.say(f"following: {size} operations, {system.title}")
+    for system in options.chosen(CONTENDERS):
+        options.say(f"polling: {size} operations, {system.title}")
         runs.append(run(system, requests, conditions))
     cpu = {run.system.title: run.cpu_s for run in runs}
     return Report(
-        name="following",
-        title=f"Following {size} operations on {size} clusters",
+        name="polling",
+        title=f"Polling {size} operations on {size} clusters",
         conditions=paragraphs(f"""
         {size} requests of one node, each on a cluster of its own, all at once; jobs of {jobs_s} s, so that
-        ends fall anywhere between two looks; poll interval {POLL_S:g} s; no quota.
+        ends fall anywhere between two polls; poll interval {POLL_S:g} s; no quota.
 
         CPU and Redis figures are from the first request to the last outcome: submitting is in them, the
         start of the worker is not.

@@ -21,9 +21,9 @@ class Ended:
 def limit_s(
     ends: Sequence[Ended], running: int, poll_s: float, calls: int, period_s: float, others: Sequence[float]
 ) -> float:
-    """The mean over `ends` of half the shortest interval between two looks at all jobs that ran then.
+    """The mean over `ends` of half the shortest interval between two polls at all jobs that ran then.
 
-    `running` jobs ran before the first end. `others` are the times of calls that were not for following;
+    `running` jobs ran before the first end. `others` are the times of calls that were not for polling;
     what they took in the period before an end was not there for looking. Raises ValueError for no ends.
     """
     if not ends:

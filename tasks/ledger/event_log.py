@@ -1,25 +1,22 @@
-"""Steps that are read, decided and written again until nobody was faster."""
+"""The log lines of what was written to the ledger."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 
-from tasks.ledger.change_set import Changes
+from tasks.ledger.events import Event
 
 log = structlog.get_logger(__name__)
 
-MOST_CONTENTION = 50
+MAX_REQUESTS_SHOWN = 20
 
 
-class Contention(RuntimeError):  # noqa: N818 - named by what happened
-    """A step was overtaken by others again and again; its due entry brings it up once more."""
-
-
-def tell(changes: Changes) -> None:
-    """One log line for each event; a line about one request carries its id."""
-    for event in changes.events:
+def log_events(events: Iterable[Event]) -> None:
+    """Log one line for each event; a line about a single request carries its id."""
+    for event in events:
         about: dict[str, Any] = {key: value for key, value in event.fields.items() if value is not None}
         # structlog's own name for the line's text
         if "message" in about:
@@ -27,5 +24,5 @@ def tell(changes: Changes) -> None:
         if len(event.requests) == 1:
             about["request_id"] = event.requests[0]
         elif event.requests:
-            about["request_ids"] = list(event.requests[:20])
+            about["request_ids"] = list(event.requests[:MAX_REQUESTS_SHOWN])
         getattr(log, event.level)(event.name, **about)

@@ -1,0 +1,99 @@
+"""What an operator may change: cancel, pause, resume, resolve. One transaction each, recorded with a name."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.pauses import EVERYTHING
+from tasks.state_machine import pauses, resolution
+from tasks.state_machine.request_outcome import cancel_request
+from tasks.state_machine.resolution import CannotResolve
+
+
+class CancelResult(Enum):
+    NOT_FOUND = auto()
+    ENDED_BEFORE = auto()
+    CANCELLED_BEFORE = auto()
+    CANCELLED = auto()
+
+
+async def cancel(ledger: Ledger, request_id: str, *, by: str) -> CancelResult:
+    """Cancel a request: it gets no further nodes. What was sent continues."""
+    result = CancelResult.NOT_FOUND
+
+    async def build() -> ChangeSet | None:
+        nonlocal result
+        request = await ledger.request(request_id)
+        if request is None:
+            result = CancelResult.NOT_FOUND
+        elif request.ended:
+            result = CancelResult.ENDED_BEFORE
+        elif request.cancelled:
+            result = CancelResult.CANCELLED_BEFORE
+        else:
+            result, changes = CancelResult.CANCELLED, ChangeSet()
+            cancel_request(changes, request, ledger.clock.now_ms(), by=by)
+            return changes
+        return None
+
+    await ledger.transact(build)
+    return result
+
+
+async def pause(
+    ledger: Ledger, cluster_id: str | None, *, by: str, reason: str | None, lasting_s: float | None
+) -> None:
+    """Pause submissions.
+
+    Args:
+        cluster_id: of this cluster; None pauses everything.
+        lasting_s: for so many seconds; None until it is resumed.
+    """
+
+    async def build() -> ChangeSet:
+        record, now = await ledger.pause(cluster_id or EVERYTHING), ledger.clock.now_ms()
+        until = None if lasting_s is None else now + round(lasting_s * 1000)
+        return pauses.pause(record, by=by, reason=reason, until=until, now=now)
+
+    await ledger.transact(build)
+
+
+async def resume(ledger: Ledger, cluster_id: str | None, *, by: str) -> bool:
+    """Lift the pause of a cluster, or of everything; close the cluster's open circuit breakers.
+
+    Returns False if there was nothing to lift.
+    """
+
+    async def build() -> ChangeSet | None:
+        record = await ledger.pause(cluster_id or EVERYTHING)
+        cluster = None if cluster_id is None else await ledger.cluster(cluster_id)
+        return pauses.resume(record, cluster, by=by, now=ledger.clock.now_ms())
+
+    return await ledger.transact(build) is not None
+
+
+async def resolve(
+    ledger: Ledger, operation_id: str, *, adopt_job: str | None, by: str, reason: str | None
+) -> None:
+    """Decide about a held operation.
+
+    Args:
+        adopt_job: the job that it became; None: the provider never executed it.
+
+    Raises:
+        CannotResolve: the decision does not fit what is known.
+    """
+
+    async def build() -> ChangeSet:
+        snapshot = await ledger.operation_snapshot(operation_id)
+        if snapshot is None:
+            raise CannotResolve(f"operation {operation_id} is gone")
+        now = ledger.clock.now_ms()
+        if adopt_job is None:
+            return resolution.not_executed(snapshot, by=by, reason=reason, now=now)
+        owners = await ledger.jobs(snapshot.operation.cluster_id)
+        return resolution.adopt(snapshot, owners, job_id=adopt_job, by=by, reason=reason, now=now)
+
+    await ledger.transact(build)

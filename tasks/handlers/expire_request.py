@@ -1,0 +1,25 @@
+"""Ends a request at its deadline."""
+
+from __future__ import annotations
+
+from tasks.handlers.context import Context
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.due import Due
+from tasks.state_machine import request_outcome
+
+
+async def expire_request(ctx: Context, due: Due) -> None:
+    """Handle the due entry of a request: end it if its deadline has passed."""
+
+    async def build() -> ChangeSet:
+        request, now = await ctx.ledger.request(due.name), ctx.clock.now_ms()
+        changes = ChangeSet()
+        if request is None or request.ended:
+            changes.schedule(due, None)
+        elif request.deadline_at > now:
+            changes.schedule(due, request.deadline_at)
+        else:
+            request_outcome.expire_request(changes, request, now)
+        return changes
+
+    await ctx.ledger.transact(build)

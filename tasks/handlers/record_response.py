@@ -1,0 +1,92 @@
+"""Records the provider's response to a call, whatever state the operation has reached meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from redis.exceptions import RedisError
+
+from tasks.ehpc.errors import EhpcError, InDoubt
+from tasks.ehpc.models import JobAccepted
+from tasks.handlers.context import Context
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.ledger import WriteConflict
+from tasks.ledger.record_values import Doubt, State
+from tasks.ledger.snapshots import OperationSnapshot
+from tasks.state_machine.acceptance import accept, late_response
+from tasks.state_machine.reconciliation import doubt
+from tasks.state_machine.refusal import refuse
+from tasks.state_machine.states import UNDECIDED
+
+log = structlog.get_logger(__name__)
+
+MAX_RETRY_S = 2.0
+
+Response = JobAccepted | EhpcError
+
+
+async def record_response(
+    ctx: Context, operation_id: str, response: Response, snapshot: OperationSnapshot | None = None
+) -> None:
+    """Write the response down.
+
+    A definite response decides as long as the operation has not ended. An unclear one only moves an
+    operation that is still `submitting`.
+
+    Args:
+        snapshot: as this process last wrote it, which saves a read.
+    """
+    known = snapshot
+
+    async def build() -> ChangeSet | None:
+        nonlocal known
+        current, known = known or await ctx.ledger.operation_snapshot(operation_id), None
+        if current is None:
+            log.error("response_for_unknown_operation", operation_id=operation_id, response=str(response))
+            return None
+        if current.operation.state not in UNDECIDED:
+            return _contradiction(current, response, ctx.clock.now_ms())
+        return _decide(ctx, current, response)
+
+    await _until_written(ctx, build)
+
+
+async def _until_written(ctx: Context, build: Callable[[], Awaitable[ChangeSet | None]]) -> None:
+    """No other process knows a definite response: it is written as soon as Redis is back."""
+    wait_s = 0.1
+    while True:
+        try:
+            await ctx.ledger.transact(build)
+        except (RedisError, OSError, WriteConflict) as error:
+            log.warning("response_write_retrying", kind=type(error).__name__, detail=str(error))
+            await ctx.clock.sleep(wait_s)
+            wait_s = min(wait_s * 2, MAX_RETRY_S)
+        else:
+            return
+
+
+def _decide(ctx: Context, snapshot: OperationSnapshot, response: Response) -> ChangeSet | None:
+    operation, now = snapshot.operation, ctx.clock.now_ms()
+    if isinstance(response, JobAccepted):
+        poll_at = now + round(ctx.settings.poll_interval_s * 1000)
+        return accept(operation, snapshot.served, snapshot.cluster, job_id=response.job_id, poll_at=poll_at)
+    if not isinstance(response, InDoubt):
+        return refuse(snapshot, response, now=now, backoff=ctx.backoff)
+    if operation.state is not State.SUBMITTING:
+        return None
+    what = Doubt(
+        since=now, reason=str(response), http_status=response.http_status, ret_code=response.ret_code
+    )
+    return doubt(operation, snapshot.served, snapshot.cluster, what)
+
+
+def _contradiction(snapshot: OperationSnapshot, response: Response, now: int) -> ChangeSet | None:
+    """Record a response that contradicts what was decided without it; one that agrees needs nothing."""
+    operation = snapshot.operation
+    if isinstance(response, JobAccepted) and operation.job_id != response.job_id:
+        return late_response(snapshot, job_id=response.job_id, now=now)
+    if isinstance(response, EhpcError) and not isinstance(response, InDoubt) and operation.job_id is not None:
+        about = {"operation_id": operation.operation_id, "job_id": operation.job_id}
+        log.error("late_response", **about, detail=str(response))
+    return None

@@ -1,0 +1,114 @@
+"""The commands of operators: cancel, pause, resume, resolve, quota, doctor, health."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from workers.cli.arguments import Json, RequestId, Yes
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `scaleout`."""
+    for command in (cancel, pause, resume, resolve, quota, doctor, health):
+        app.command()(command)
+
+
+def cancel(
+    request_id: RequestId,
+    by: Annotated[str | None, typer.Option(help="Who cancels; recorded in the history.")] = None,
+    json: Json = False,
+) -> None:
+    """Cancel a request: it gets no further nodes. What was sent continues to its end."""
+    from workers.cli.commands.cancel import cancel_by_id
+
+    raise typer.Exit(cancel_by_id(request_id, by, as_json=json))
+
+
+def pause(
+    cluster_id: Annotated[
+        str | None, typer.Option("--cluster", help="Only this cluster; without it, everything.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; shown wherever the pause is shown.")] = None,
+    lasting: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="End the pause after 90s, 30m, 2h or 1h30m."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who pauses; recorded.")] = None,
+    json: Json = False,
+) -> None:
+    """Submit nothing new. Running jobs are polled to their end, and requests are still accepted."""
+    from workers.cli.commands.pause import pause_submissions
+
+    raise typer.Exit(pause_submissions(cluster_id, reason, lasting, by, as_json=json))
+
+
+def resume(
+    cluster_id: Annotated[
+        str | None,
+        typer.Option("--cluster", help="This cluster's pause and breakers; without it, everything's pause."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who resumes; recorded.")] = None,
+    json: Json = False,
+) -> None:
+    """Lift a pause, and show what is still paused."""
+    from workers.cli.commands.pause import resume_submissions
+
+    raise typer.Exit(resume_submissions(cluster_id, by, as_json=json))
+
+
+def resolve(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A held operation, or its request.")],
+    adopt: Annotated[str | None, typer.Option(metavar="JOB_ID", help="It became this job.")] = None,
+    not_executed: Annotated[
+        bool, typer.Option("--not-executed", help="The provider never executed it: request its nodes again.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who decides; recorded in the history.")] = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Show the evidence about a held operation, and decide it."""
+    from workers.cli.commands.resolve import Choice, resolve_held
+
+    choice = Choice(adopt_job=adopt, not_executed=not_executed, reason=reason, by=by, confirmed=yes)
+    raise typer.Exit(resolve_held(name, choice, as_json=json))
+
+
+def quota(json: Json = False) -> None:
+    """Show how many of the account's API calls are used."""
+    from workers.cli.commands.quota import show_quota
+
+    raise typer.Exit(show_quota(as_json=json))
+
+
+def doctor(
+    zone: Annotated[
+        str | None, typer.Option(help="Zone of the one call that checks the credentials.")
+    ] = None,
+    acknowledge_data_loss: Annotated[
+        bool,
+        typer.Option("--acknowledge-data-loss", help="Send again, though data is missing from the ledger."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check settings, Redis, clocks and credentials, and list what needs an operator."""
+    from workers.cli.commands.doctor import examine
+
+    raise typer.Exit(examine(zone, acknowledge_data_loss=acknowledge_data_loss, as_json=json))
+
+
+def health(
+    within_s: Annotated[
+        float,
+        typer.Option("--within", min=1, metavar="SECONDS", help="More than three times SCALEOUT_TICK_S."),
+    ] = 30,
+    worker: Annotated[str | None, typer.Option(help="Only this worker, by its node name.")] = None,
+    anywhere: Annotated[bool, typer.Option("--any", help="Any worker, on any host.")] = False,
+    json: Json = False,
+) -> None:
+    """Check that a worker of this host ticks, for probes: exit code 0 if so, 1 if not."""
+    from workers.cli.commands.health import show_health
+
+    raise typer.Exit(show_health(within_s, worker, anywhere=anywhere, as_json=json))
