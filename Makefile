@@ -59,7 +59,7 @@ chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=
 	$(BIN)/python -m tests.chaos.run --runs $(RUNS) --seed $(SEED)
 
 mutants: $(READY)  ## switch each safeguard off in turn: the bench must notice every time
-	$(BIN)/python -m tests.simulation.mutants
+	$(BIN)/python -m tests.mutation.mutants
 
 # arq wants redis-py below 6, so it cannot be in .venv.
 ARQ_LOCK  := benchmarks/alternatives/requirements-arq.txt

@@ -1,7 +1,5 @@
 """`python -m benchmarks polling --size 500`; `all` runs each; `report` only writes the page anew."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -1,7 +1,5 @@
 """The provider's real quota, with all clocks sped up: what can be polled within it, and how late."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from benchmarks.budget_delay import (

@@ -1,7 +1,5 @@
 """How late the ends of jobs are known when all calls come out of the quota."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Pure: how soon, on average, ends of jobs can be known at all within a quota."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """More work than the quota allows: four workers of ours within it, and when each alternative runs into it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Many small requests for one cluster, which can be changed by one job at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """The tables that set systems side by side: ratios to this project first, then the figures themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.report import Cell, Table, ratio

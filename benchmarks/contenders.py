@@ -1,7 +1,5 @@
 """What is measured: this project and the alternatives, each started and fed in its own way."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """Where a run takes place: a folder, a Redis server and a provider, new for each."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

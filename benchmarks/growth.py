@@ -1,7 +1,5 @@
 """The same polling with ten, a hundred times as many operations: how cost and delay grow."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

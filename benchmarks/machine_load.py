@@ -1,7 +1,5 @@
 """How much of the machine others used meanwhile: with much of it, a run's times by the clock mean little."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Sequence

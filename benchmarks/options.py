@@ -1,7 +1,5 @@
 """What a benchmark is asked for on the command line."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

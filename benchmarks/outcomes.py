@@ -1,7 +1,5 @@
 """The outcomes that a system has written, from its stream."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

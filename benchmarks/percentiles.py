@@ -1,7 +1,5 @@
 """Pure: what a list of figures comes to."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Puts each report's section between its markers in docs/performance.md."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from benchmarks.processes import BenchmarkFailed

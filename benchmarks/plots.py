@@ -1,7 +1,5 @@
 """Plots as SVG, written by hand: bars, and lines on logarithmic axes, need no library."""
 
-from __future__ import annotations
-
 import math
 from html import escape
 from pathlib import Path

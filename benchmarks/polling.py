@@ -1,7 +1,5 @@
 """Hundreds of running jobs: what it costs to follow them, and how soon their ends are known."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

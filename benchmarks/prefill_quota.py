@@ -1,7 +1,5 @@
 """Puts the account's window into the state that it would have after hours of work."""
 
-from __future__ import annotations
-
 import asyncio
 
 import redis

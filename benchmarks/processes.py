@@ -1,7 +1,5 @@
 """Processes under measurement, and what the kernel says that they have used."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

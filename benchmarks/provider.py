@@ -1,7 +1,5 @@
 """The simulated provider in a process of its own: how it is started, and its pages."""
 
-from __future__ import annotations
-
 import json
 import os
 import urllib.request

@@ -1,7 +1,5 @@
 """What a run has cost the Redis server, by the server's own count."""
 
-from __future__ import annotations
-
 import socket
 from collections import Counter
 from collections.abc import Iterator

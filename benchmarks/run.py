@@ -1,7 +1,5 @@
 """One system under one load, from the first request to the last outcome."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A report on the terminal, and as Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from rich.console import Console

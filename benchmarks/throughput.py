@@ -1,7 +1,5 @@
 """Many requests at once whose jobs end at once: how many a second go through, and how soon each is sent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from benchmarks.comparison import Figure, side_by_side, the_run

@@ -1,7 +1,5 @@
 """Celery's settings for this project. Each that is not a matter of taste says what it mends."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Mapping
 from typing import Any

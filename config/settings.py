@@ -1,7 +1,5 @@
 """The only reader of the environment: every setting, its default, and what is wrong with it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

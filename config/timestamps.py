@@ -1,7 +1,5 @@
 """Times as text and as datetimes, the same in logs, outcomes and histories."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from functools import lru_cache
 

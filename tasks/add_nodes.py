@@ -1,7 +1,5 @@
 """`scaleout.add_nodes`: write the request to the ledger; the task's result is the outcome."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an operator may change: cancel, pause, resume, resolve. One transaction each, recorded with a name."""
 
-from __future__ import annotations
-
 from enum import Enum, auto
 
 from tasks.ledger.change_set import ChangeSet

@@ -1,7 +1,5 @@
 """`scaleout.sweep`: start what is due in the ledger, and return; nothing waits here."""
 
-from __future__ import annotations
-
 from celery import shared_task
 
 from config.celery_options import SWEEP

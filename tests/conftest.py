@@ -1,7 +1,5 @@
 """A real server for all tests that need one: one process for the whole run, emptied before each test."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 

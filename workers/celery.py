@@ -1,7 +1,5 @@
 """The Celery app: `celery -A workers worker` needs no further flags."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys
@@ -13,9 +11,9 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 from kombu import Exchange, Queue
 
 from config.celery_options import APP_NAME, QUEUE, SWEEP_QUEUE, celery_options
+from config.logs.setup import configure_logging
 from config.policy.file import PolicyError
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
-from config.structured_logs import configure_logging
 from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.engine import worker_process

@@ -1,7 +1,5 @@
 """Asks the ledger every tick whether anything is due, and if so rings for a sweep."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Hands the requests on stdin to arq, in a process of its own: arq cannot live beside redis-py 8."""
 
-from __future__ import annotations
-
 import asyncio
 
 from arq import create_pool

@@ -1,7 +1,5 @@
 """arq: a coroutine a job, which polls until its job has ended. Runs in an environment of its own."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, ClassVar
 

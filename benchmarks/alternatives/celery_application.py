@@ -1,7 +1,5 @@
 """What the alternatives on Celery have alike: the app, the loop thread with its session, the outcome."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar

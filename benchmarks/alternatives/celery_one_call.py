@@ -1,7 +1,5 @@
 """Plain Celery, one HTTP call a task and nothing after it: no job is polled. A measure for throughput."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from benchmarks.alternatives.celery_application import call, make_app, server

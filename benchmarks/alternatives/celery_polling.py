@@ -1,7 +1,5 @@
 """Plain Celery: the task adds the nodes and polls until its job has ended. Each running job has a thread."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plain Celery: the task comes back with `self.retry(countdown=…)` for each look at its job."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from celery import Task

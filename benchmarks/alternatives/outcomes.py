@@ -1,7 +1,5 @@
 """What is written when a request ends: a key for whoever asks, and an entry of a stream for all."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

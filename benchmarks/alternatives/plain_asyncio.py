@@ -1,7 +1,5 @@
 """A script with a coroutine a job and no queue: the floor. What it was doing is gone when it ends."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict
 from typing import Any

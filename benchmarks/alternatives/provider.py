@@ -1,7 +1,5 @@
 """The two calls that are needed, signed, over one session whose connections are kept."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any

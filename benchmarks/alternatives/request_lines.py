@@ -1,7 +1,5 @@
 """Requests as lines of JSON on stdin."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

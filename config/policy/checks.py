@@ -1,7 +1,5 @@
 """Pure: what is wrong with a policy that no single value shows, one sentence for each thing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta

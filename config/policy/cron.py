@@ -5,8 +5,6 @@ it, and what is set for an hour that comes twice comes the first time only. An e
 hours begin with `*` goes by the time that passes: the missing hour is left out, the doubled one counts twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches

@@ -1,7 +1,5 @@
 """What is wrong with a table of a policy file, in sentences that name the key, the value and the remedy."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args

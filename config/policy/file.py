@@ -1,7 +1,5 @@
 """Reads a policy file, and reads it again when it has changed."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 import tomllib

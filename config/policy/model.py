@@ -1,7 +1,5 @@
 """What may be bought, and what is bought on a schedule: the types that a policy file is read into."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, datetime
 from fnmatch import fnmatchcase

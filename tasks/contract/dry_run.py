@@ -1,7 +1,5 @@
 """The answer to a request with `dry_run`: what would come of it."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,7 +1,5 @@
 """What is wrong with a request, told to whoever sent it: printable and bounded, whatever was sent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is written back when a request ends. Other programs read this shape."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field

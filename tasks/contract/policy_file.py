@@ -1,7 +1,5 @@
 """The policy of this installation, checked by all that knows something of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

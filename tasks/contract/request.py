@@ -1,7 +1,5 @@
 """What a producer may ask for. Other programs are written against this shape."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The public shapes as JSON Schema, for programs in other languages."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks of single fields that are more than a pattern. Each raises ValueError with all that is wrong."""
 
-from __future__ import annotations
-
 import ipaddress
 import json
 from collections.abc import Sequence

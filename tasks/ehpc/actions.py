@@ -1,7 +1,5 @@
 """Pure: the calls of the EHPC API that this project makes, as method, path, parameters and body."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

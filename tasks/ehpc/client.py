@@ -1,7 +1,5 @@
 """Sends one call, once, and hands its reply to the decoders. Nothing here decides anything."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The connections of a process to the API: a fresh one for each sending, kept ones for what is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self

@@ -1,7 +1,5 @@
 """What can come back instead of an answer, named by what the caller does next (page "Error codes")."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 MAX_CHARS = 300

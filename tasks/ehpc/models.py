@@ -1,7 +1,5 @@
 """What the API's replies say, typed. Lenient where nothing rests on a field, strict where money does."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum

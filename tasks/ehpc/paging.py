@@ -1,7 +1,5 @@
 """PURE: which pages of a listing to read next. The provider may give fewer rows a page than requested."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Pure: from the bytes of a reply to a typed answer, or to an error that says what to do next."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Pure: the signature of the EHPC API (page "Signature"), version 1, HmacSHA256."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

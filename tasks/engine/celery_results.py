@@ -1,7 +1,5 @@
 """Resolves the Celery results that producers wait for, in a thread, for Celery's backend blocks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any

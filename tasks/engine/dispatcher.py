@@ -1,7 +1,5 @@
 """Claims due entries and hands each to its handler, in the background of the process's event loop."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 from collections.abc import Coroutine, Iterable

@@ -1,7 +1,5 @@
 """The parts of a worker process, wired together; opened and closed in the event loop."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

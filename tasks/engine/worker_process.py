@@ -1,7 +1,5 @@
 """The engine of this worker process, opened by the first Celery task that needs it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar

@@ -1,7 +1,5 @@
 """What workers do about pauses: park planned operations, lift what is over, log what operators did."""
 
-from __future__ import annotations
-
 from tasks.handlers.context import Context
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.snapshots import OperationSnapshot

@@ -1,7 +1,5 @@
 """The parts that every handler works with, one set a process."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Finishes an operation whose job has ended, by listNodes where the log does not name its nodes."""
 
-from __future__ import annotations
-
 from tasks.ehpc.errors import EhpcError, Rejected
 from tasks.handlers.context import Context
 from tasks.handlers.provider_calls import Deferred, defer_after_error, list_cluster_nodes

@@ -1,7 +1,5 @@
 """Ends a request at its deadline."""
 
-from __future__ import annotations
-
 from tasks.handlers.context import Context
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.due import Due

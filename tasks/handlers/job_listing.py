@@ -1,7 +1,5 @@
 """One poll of a zone's operation log, for all jobs that run there."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

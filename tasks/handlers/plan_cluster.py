@@ -1,7 +1,5 @@
 """Plans the next operation of a cluster, within the policy, and sends it."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Polls a zone: one listing of its operation log covers all jobs that run there."""
 
-from __future__ import annotations
-
 import asyncio
 
 import structlog

@@ -1,7 +1,5 @@
 """Every call to the provider: granted by the rate limiter, counted, and what it shows of the account kept."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar

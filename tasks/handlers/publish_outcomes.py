@@ -1,7 +1,5 @@
 """Publishes outcomes to the tasks that wait for them, from the outbox in the ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 

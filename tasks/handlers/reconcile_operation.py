@@ -1,7 +1,5 @@
 """Reconciles operations in doubt: lists the cluster's jobs, decides, and writes the decision."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tasks.ehpc.errors import EhpcError, InDoubt, Rejected

@@ -1,7 +1,5 @@
 """Records the provider's response to a call, whatever state the operation has reached meanwhile."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 
 import structlog

@@ -1,7 +1,5 @@
 """Sends a planned operation, once: list the baseline, write it as `submitting`, send, record the response."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace

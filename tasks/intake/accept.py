@@ -1,7 +1,5 @@
 """A request comes in: it is checked, then written to the ledger. Accepted means written."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Estimates what would come of a request, from the ledger alone: nothing is written, nothing is called."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any

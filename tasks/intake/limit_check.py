@@ -1,7 +1,5 @@
 """Checks a request that comes in against the policy; planning checks it again before anything is bought."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from config.policy.model import Policy, PolicyLimits

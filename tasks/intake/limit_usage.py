@@ -1,7 +1,5 @@
 """Reads what the limits of the policy are compared with, from the ledger alone."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 
 from config.policy.model import Policy

@@ -1,7 +1,5 @@
 """The entries of a change set, each with the commands of `commit.lua` that write it. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum

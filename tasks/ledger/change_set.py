@@ -1,7 +1,5 @@
 """What one step changes: built by pure functions, applied by one script, all or nothing. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto

@@ -1,7 +1,5 @@
 """A change set as the arguments of commit.lua: every key once, every command by the key's index."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 

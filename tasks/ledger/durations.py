@@ -1,7 +1,5 @@
 """How long a pool's operations take: the last of them, from which lead times and statistics are made."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

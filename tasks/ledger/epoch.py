@@ -1,7 +1,5 @@
 """What a process has seen of the ledger, to notice when data that was there is there no more."""
 
-from __future__ import annotations
-
 import structlog
 
 log = structlog.get_logger(__name__)

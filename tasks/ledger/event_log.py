@@ -1,7 +1,5 @@
 """The log lines of what was written to the ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

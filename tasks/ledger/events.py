@@ -1,7 +1,5 @@
 """Something that happened: its log line, its line of history and its count are made from one object."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,7 +1,5 @@
 """Reads many requests, page by page, so that memory does not grow with how many there are."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast

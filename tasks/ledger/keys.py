@@ -1,7 +1,5 @@
 """The names of all keys. Only the outcome keys and the outcome stream are public."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tasks.ledger.due import Lane

@@ -1,7 +1,5 @@
 """The durable record of requests and operations, in Redis: one typed method a script."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,5 @@
 """Records that an earlier version wrote, in the shape of this one. See docs/how-to/upgrade.md."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar

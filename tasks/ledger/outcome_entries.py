@@ -1,7 +1,5 @@
 """The entries of a change set that publish outcomes. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What people are shown of the ledger, and estimates are made from: lists, counts, histories, durations."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Read what the ledger holds, as typed records."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path

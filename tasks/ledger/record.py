@@ -1,7 +1,5 @@
 """What all records have in common: a version, a schema number, and fields of later versions kept."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict
 
 SCHEMA = 2

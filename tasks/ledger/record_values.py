@@ -1,7 +1,5 @@
 """Values that records are made of. Times in ms since 1970."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import StrEnum
 

@@ -1,7 +1,5 @@
 """What the ledger knows of a schedule. All workers go by this, whichever policy file each has read."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from config.policy.model import Schedule

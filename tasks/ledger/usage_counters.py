@@ -1,7 +1,5 @@
 """Pure: what counts of an operation or a request, from when, and for how long."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

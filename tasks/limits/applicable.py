@@ -1,7 +1,5 @@
 """PURE: which limits of the policy hold for a request, and which counter each is measured by."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 

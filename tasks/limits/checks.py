@@ -1,7 +1,5 @@
 """PURE: what the policy says against a request as a whole, before anything is planned for it. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

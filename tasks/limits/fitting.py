@@ -1,7 +1,5 @@
 """PURE: how much of what the next operation would serve fits into the limits. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 

@@ -1,7 +1,5 @@
 """Pure: what is counted for a limit, and how much is in use."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

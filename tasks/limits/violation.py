@@ -1,7 +1,5 @@
 """PURE: a rule of the policy that a request breaks, for people and programs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The interval between polls of a zone. Knows nothing of retries."""
 
-from __future__ import annotations
-
 import math
 
 from tasks.quota.rate_limiter import CallPriority, PollingBudget

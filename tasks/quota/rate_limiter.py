@@ -5,8 +5,6 @@ from its grant until one window after its reply or timeout: the provider can nev
 a window than we have.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Time, handed in. Workers go by the Redis server's clock; tests move a clock by hand."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Protocol

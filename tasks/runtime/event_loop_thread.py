@@ -1,7 +1,5 @@
 """The only bridge from Celery's synchronous tasks to asyncio: one event loop thread a process."""
 
-from __future__ import annotations
-
 import asyncio
 import concurrent.futures
 import os

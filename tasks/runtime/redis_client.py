@@ -1,7 +1,5 @@
 """Lua files as typed calls."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Wakes a process at times that it has scheduled itself."""
 
-from __future__ import annotations
-
 import asyncio
 import heapq
 from collections.abc import Callable

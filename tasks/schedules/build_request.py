@@ -1,7 +1,5 @@
 """The request of a schedule, staged in one step together with the record that it was made."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from config.policy.model import Schedule

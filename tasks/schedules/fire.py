@@ -1,7 +1,5 @@
 """A schedule is due: make the request of its occurrence, report what was missed, or wait."""
 
-from __future__ import annotations
-
 from config.timestamps import timestamp
 from tasks.ehpc.errors import EhpcError
 from tasks.handlers.context import Context

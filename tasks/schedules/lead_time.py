@@ -1,7 +1,5 @@
 """PURE: how long before its occurrence a schedule makes a request whose nodes must be there by then."""
 
-from __future__ import annotations
-
 from math import ceil
 
 from config.policy.model import Schedule

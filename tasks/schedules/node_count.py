@@ -1,7 +1,5 @@
 """How many nodes of a role a cluster has, and how many are on their way to it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

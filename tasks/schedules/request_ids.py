@@ -1,7 +1,5 @@
 """PURE: the ids of a schedule's requests. An occurrence has one id, so it cannot be requested twice."""
 
-from __future__ import annotations
-
 from config.timestamps import utc_second
 
 PREFIX = "schedule:"

@@ -1,7 +1,5 @@
 """Puts the schedules of the policy file into the ledger, and removes those that the file has no more."""
 
-from __future__ import annotations
-
 from config.policy.file import PolicyFile
 from config.policy.model import Schedule
 from tasks.handlers.context import Context

@@ -1,7 +1,5 @@
 """PURE: which occurrence of a schedule is handled next, and how. Times in ms since 1970."""
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

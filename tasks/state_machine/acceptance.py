@@ -1,7 +1,5 @@
 """PURE: the provider has accepted an operation as a job. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tasks.ledger.change_entries import Index, Listed, OwnJob, PollJob

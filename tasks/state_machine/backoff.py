@@ -1,7 +1,5 @@
 """PURE: how long to wait after a refusal. Knows nothing of polling."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

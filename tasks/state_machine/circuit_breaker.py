@@ -6,8 +6,6 @@ pool. A job that succeeded closes the breaker. The cluster lock lets one operati
 of the pool is between plan and response when its breaker opens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from config.timestamps import timestamp

@@ -1,7 +1,5 @@
 """PURE: the cluster lock. At most one operation changes a cluster at a time. Times in ms."""
 
-from __future__ import annotations
-
 from tasks.ledger.change_entries import Index, Listed
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.records import Cluster, Operation

@@ -1,7 +1,5 @@
 """PURE: an operation's job has ended: what its requests get of it. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tasks.ledger.change_entries import KeepDuration

@@ -6,8 +6,6 @@ log shows what was executed at most one lag later. And only one operation of our
 so a job that was not there before, and is none of our others, is this operation's or a foreign one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """PURE: which nodes a job has added, when the operation log alone does not show it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tasks.ehpc.models import NodeRow

@@ -5,8 +5,6 @@ committed before either of them wins. Entries that wait for a pause's end are pa
 return there in the step that ends the pause.
 """
 
-from __future__ import annotations
-
 from config.timestamps import timestamp
 from tasks.ledger.change_entries import Index, Listed, Park, Unpark
 from tasks.ledger.change_set import ChangeSet, DueRule

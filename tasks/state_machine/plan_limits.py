@@ -1,7 +1,5 @@
 """PURE: keeps the next operation of a cluster within the policy. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

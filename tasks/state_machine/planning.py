@@ -1,7 +1,5 @@
 """PURE: which waiting requests the next operation of a cluster serves. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """PURE: it is unknown what became of an operation. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from tasks.ledger.change_entries import Index, Listed, PollJob

@@ -1,7 +1,5 @@
 """PURE: an operation started no job: what that means for its requests, cluster and account. Times in ms."""
 
-from __future__ import annotations
-
 from tasks.ehpc.errors import (
     AccountRefused,
     Busy,

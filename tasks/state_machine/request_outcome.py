@@ -1,7 +1,5 @@
 """PURE: when a request has ended, and the outcome that is written back. Times in ms."""
 
-from __future__ import annotations
-
 from config.timestamps import timestamp
 from tasks.contract.outcome import Outcome, OutcomeError, OutcomeOperation, OutcomeStatus
 from tasks.ledger.change_entries import Dequeue, Enqueue

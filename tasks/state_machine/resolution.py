@@ -1,7 +1,5 @@
 """PURE: an operator decides about a held operation. Times in ms."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ An operation is one addNodes call of ours. This module is the source of the tabl
 docs/how-it-works.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tasks.ledger.record_values import FINAL, State

@@ -1,7 +1,5 @@
 """PURE: an operation is about to be sent, waits to be, or is given up before it was. Times in ms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

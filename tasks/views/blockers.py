@@ -1,7 +1,5 @@
 """What blocks new operations: pauses, open circuit breakers, a blocked account."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The evidence about an operation, for the operator who decides about it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A request's history: who asked, every attempt, what the provider answered, the outcome."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """How long a pool's operations take, and how many of them fail."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

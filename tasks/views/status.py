@@ -1,7 +1,5 @@
 """The state of a request, what it waits for, and the status document, for people and programs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import inf, isinf

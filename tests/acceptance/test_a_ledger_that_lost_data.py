@@ -1,7 +1,5 @@
 """A server that comes back empty or older than it was: nothing is bought until a person has looked."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Every way to lose the reply of addNodes, with and without a job made: settled, and bought once."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 OUTAGE_S=60 makes outages of a minute, of every kind; the suite has no time for all of them.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Requests over a limit, through a real worker: rejected, or kept waiting and bought when there is room."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import subprocess

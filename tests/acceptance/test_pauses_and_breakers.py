@@ -1,7 +1,5 @@
 """People who pause and resume, and a pool that fails, with a real worker and the provider at the socket."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

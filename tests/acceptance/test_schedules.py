@@ -1,7 +1,5 @@
 """Schedules as an operator has them: a file, a real worker, and the simulator at the socket."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """After the last fault: waits for every end, decides what is held by the truth, asks again for the lost."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

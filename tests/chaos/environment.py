@@ -1,7 +1,5 @@
 """What a run works on: a durable server, the simulator, a proxy before each, and a fleet of workers."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 A fault is a generator: it does something, yields for how many seconds that lasts, and mends it.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 `python -m tests.chaos.frozen_connections --rounds 20` counts how many of them are lost.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

@@ -3,8 +3,6 @@
 A run of a minute has no time for the 60 s that workers go by.
 """
 
-from __future__ import annotations
-
 from workers.celery import app
 
 VISIBILITY_TIMEOUT_S = 6

@@ -1,7 +1,5 @@
 """Where in the broker a message is, looked at from outside."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import redis

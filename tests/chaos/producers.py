@@ -3,8 +3,6 @@
 A producer that does not learn whether it was heard asks again, with the same request_id.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import subprocess

@@ -3,8 +3,6 @@
 `python -m tests.chaos.run --runs 10 --seed 1` makes several and prints the table of faults.
 """
 
-from __future__ import annotations
-
 import argparse
 import heapq
 import logging

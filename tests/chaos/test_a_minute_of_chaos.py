@@ -1,7 +1,5 @@
 """A hundred requests while processes die and networks fail: at the end the truth is what the outcomes say."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

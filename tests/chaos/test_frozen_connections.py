@@ -1,7 +1,5 @@
 """Messages that reach the broker while the workers' connections are frozen."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tests.chaos.frozen_connections import measure

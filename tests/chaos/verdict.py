@@ -1,7 +1,5 @@
 """Compares what the outcomes say with what the provider has really made."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Worker processes, each started again when it has died, as a supervisor would."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

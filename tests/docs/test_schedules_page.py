@@ -1,7 +1,5 @@
 """What docs/schedules.md shows is right."""
 
-from __future__ import annotations
-
 import os
 import re
 from datetime import UTC, date, datetime

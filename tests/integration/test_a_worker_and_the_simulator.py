@@ -1,7 +1,5 @@
 """The main job, end to end: real workers, a real server, the provider simulated at the socket."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

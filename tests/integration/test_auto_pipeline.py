@@ -1,7 +1,5 @@
 """Concurrent commands go to the server as pipelines; each gets its own reply."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from pathlib import Path

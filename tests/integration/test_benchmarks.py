@@ -1,7 +1,5 @@
 """Each system that the benchmarks set side by side does its work, so that the comparison cannot rot."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

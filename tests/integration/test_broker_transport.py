@@ -1,7 +1,5 @@
 """The workers' transport: no message is lost on its way, and the rest is as kombu's own."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator

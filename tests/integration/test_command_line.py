@@ -1,7 +1,5 @@
 """The `scaleout` command as people and scripts use it: exit codes, what is on stdout, no traceback ever."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

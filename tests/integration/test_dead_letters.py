@@ -1,7 +1,5 @@
 """What others may put into the queue's list must never stop a worker."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterator

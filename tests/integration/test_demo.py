@@ -1,7 +1,5 @@
 """The demo as a newcomer starts it: what appears, and that nothing stays behind."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

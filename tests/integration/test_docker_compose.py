@@ -1,7 +1,5 @@
 """The containers, without an engine: what the files say, and their very commands run as processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

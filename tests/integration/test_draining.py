@@ -1,7 +1,5 @@
 """A worker that is told to stop starts nothing after it has waited for all that was under way."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from typing import Any, cast

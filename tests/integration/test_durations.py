@@ -1,7 +1,5 @@
 """How long operations took, as the ledger keeps it."""
 
-from __future__ import annotations
-
 import redis
 
 from tasks.ledger.change_entries import KeepDuration

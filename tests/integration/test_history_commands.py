@@ -1,7 +1,5 @@
 """`scaleout history` over many requests, and `scaleout stats`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reading many requests page by page, on a real server."""
 
-from __future__ import annotations
-
 import redis
 
 from tasks.ledger.history_pages import histories, newest_first

@@ -1,7 +1,5 @@
 """Requests that come in against a policy, on a real server."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """A definite answer that comes late: evidence is never thrown away, and what has ended stays as it is."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import pytest

@@ -1,7 +1,5 @@
 """The ledger's scripts on a real server."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """`scaleout pause` and `resume` while no worker runs, and where what they did is shown."""
 
-from __future__ import annotations
-
 import pytest
 import redis
 

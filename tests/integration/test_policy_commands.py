@@ -1,7 +1,5 @@
 """`scaleout policy`, `scaleout schedules` and `scaleout health` where no worker runs."""
 
-from __future__ import annotations
-
 import json
 import socket
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The rate limiter's sliding window on a real server."""
 
-from __future__ import annotations
-
 import pytest
 import redis
 from redis.asyncio import Redis

@@ -1,7 +1,5 @@
 """Schedules in the ledger, step by step, on a clock that the test moves."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Usage counters on a real server: what counts, from when, and until when."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -3,8 +3,6 @@
 A safeguard whose removal nothing notices is either not needed or not tested.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

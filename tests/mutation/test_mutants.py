@@ -1,7 +1,5 @@
 """The list of safeguards that `make mutants` switches off is true of the code as it is."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.mutation.mutants import MUTANTS, ROOT, Mutant

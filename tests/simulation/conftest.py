@@ -1,7 +1,5 @@
 """The simulation writes no log."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Names that would be drawn from the system's randomness come from a seed: a history repeats itself."""
 
-from __future__ import annotations
-
 import random
 import uuid
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A pool whose operations fail one after the other, at the provider or by its refusals."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from itertools import pairwise

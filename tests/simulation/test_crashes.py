@@ -1,7 +1,5 @@
 """A process dies at each point of input or output in turn, and at each pair of points."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

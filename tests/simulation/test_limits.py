@@ -1,7 +1,5 @@
 """Nothing is bought over a limit, whatever goes wrong: invariants compare it with the provider's truth."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import random

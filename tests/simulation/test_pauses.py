@@ -1,7 +1,5 @@
 """A pause between any two steps: what was not yet being sent is not sent, and goes on when the pause ends."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Many running jobs of a zone: a few pages answer for all of them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 A seed that fails prints its history and can be run again alone: `make simulate SEEDS=17-17`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import random

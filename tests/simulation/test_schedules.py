@@ -1,7 +1,5 @@
 """Schedules in the simulated world: each moment once, whatever happens to the workers."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """What the provider seldom says or does, one thing at a time."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs the `scaleout` command as a script would."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

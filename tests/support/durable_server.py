@@ -1,7 +1,5 @@
 """A server that keeps what it is given, as the README asks for, and that can be killed and started again."""
 
-from __future__ import annotations
-
 import subprocess
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Ports that stay ours while nobody listens on them."""
 
-from __future__ import annotations
-
 import random
 import socket
 

@@ -1,7 +1,5 @@
 """Real processes for tests: workers as `celery -A workers worker` starts them, and the simulator."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

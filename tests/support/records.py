@@ -1,7 +1,5 @@
 """Records to start from, and what a step makes of them."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 from tasks.contract.outcome import Outcome

@@ -1,7 +1,5 @@
 """Policies and requests to put against each other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from config.policy.model import Policy

@@ -1,7 +1,5 @@
 """Calls the simulator over HTTP as a client does, signed, by a clock in the test's hand."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Celery's consumer, keeping what plain Celery logs and drops."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any, cast

@@ -1,14 +1,12 @@
 """Keeps what could not be understood: the last messages in a list, and how many there have been."""
 
-from __future__ import annotations
-
 import json
 import threading
 
 import redis
 import structlog
 
-from config.redaction import redact
+from config.logs.redaction import redact
 from config.settings import LedgerSettings
 from config.timestamps import timestamp
 from tasks.ledger.keys import Keys

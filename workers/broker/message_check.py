@@ -1,7 +1,5 @@
 """What an item of a queue's list must be for kombu to make a message of it."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -1,11 +1,9 @@
 """Expected failures as one line and an exit code."""
 
-from __future__ import annotations
-
 from redis import exceptions as redis
 
+from config.logs.redaction import redact
 from config.policy.file import PolicyError
-from config.redaction import redact
 from config.settings import SettingsError
 from workers.cli.exit_codes import Exit
 

@@ -1,7 +1,5 @@
 """The exit codes of the commands; other programs rely on them."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 

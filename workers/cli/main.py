@@ -1,7 +1,5 @@
 """`scaleout`: the command line. A command's code is imported when it runs, so that --help is quick."""
 
-from __future__ import annotations
-
 import sys
 from io import TextIOWrapper
 from typing import Annotated

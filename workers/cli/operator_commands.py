@@ -1,7 +1,5 @@
 """The commands of operators: cancel, pause, resume, resolve, quota, doctor, health."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

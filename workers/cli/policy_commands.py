@@ -1,7 +1,5 @@
 """The commands about the policy file and its schedules."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

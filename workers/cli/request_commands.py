@@ -1,7 +1,5 @@
 """The commands about requests: submit, status, wait, list, history, stats."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,13 +1,11 @@
 """Runs a command's coroutine against the ledger that the environment names."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from config.logs.setup import configure_logging
 from config.settings import LedgerSettings, load
-from config.structured_logs import configure_logging
 from tasks.engine.wiring import open_ledger
 from tasks.ledger.ledger import Ledger
 

@@ -1,7 +1,5 @@
 """`python -m workers.simulator`, and what `scaleout simulator` runs."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The provider's truth: clusters, nodes, jobs, stock. No input or output; time is handed in."""
 
-from __future__ import annotations
-
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Collection

@@ -1,7 +1,5 @@
 """Pages for tests and people: the truth, and the levers."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

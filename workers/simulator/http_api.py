@@ -1,7 +1,5 @@
 """The actions of the EHPC API over HTTP."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter

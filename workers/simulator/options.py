@@ -1,7 +1,5 @@
 """How the simulated provider is to behave."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 

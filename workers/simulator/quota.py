@@ -1,7 +1,5 @@
 """The account's API calls, counted as they arrive, refused ones too."""
 
-from __future__ import annotations
-
 from collections import deque
 
 

@@ -1,7 +1,5 @@
 """The provider's side of the signature, from the vendor's page alone; shares nothing with the client."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """Answers that go wrong on the wire: what proxies, networks and a provider in trouble send instead."""
 
-from __future__ import annotations
-
 import json
 import socket
 import struct

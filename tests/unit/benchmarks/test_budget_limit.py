@@ -1,7 +1,5 @@
 """How soon, on average, a job's end can be known at all."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmarks.budget_lower_bound import Ended, limit_s

@@ -1,7 +1,5 @@
 """What benchmarks say of a list of figures."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmarks.percentiles import max_in_a_window, percentile, spread

@@ -1,7 +1,5 @@
 """What the kernel says of a process is what it has used, its children included."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a benchmark keeps, shows and draws."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from xml.etree import ElementTree as ET

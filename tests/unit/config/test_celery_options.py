@@ -1,7 +1,5 @@
 """Celery's options: those that a promise rests on, and that Celery knows every one of them."""
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Every setting: its name, its default, and the one line that says what is wrong with it."""
 
-from __future__ import annotations
-
 import os
 import traceback
 from collections.abc import Callable

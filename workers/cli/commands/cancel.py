@@ -1,7 +1,5 @@
 """`scaleout cancel`."""
 
-from __future__ import annotations
-
 from config.settings import LedgerSettings
 from tasks import admin
 from tasks.admin import CancelResult

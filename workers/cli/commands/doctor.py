@@ -1,7 +1,5 @@
 """`scaleout doctor`: is everything as it should be, and what needs an operator?"""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from dataclasses import asdict, dataclass
@@ -9,8 +7,8 @@ from typing import Literal
 
 from redis.exceptions import RedisError, ResponseError
 
+from config.logs.redaction import redact
 from config.policy.file import PolicyError
-from config.redaction import redact
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from config.timestamps import timestamp, utc_second
 from tasks.contract.policy_file import read_policy

@@ -1,7 +1,5 @@
 """`scaleout health`: check that workers tick, for probes."""
 
-from __future__ import annotations
-
 import socket
 
 from config.settings import LedgerSettings

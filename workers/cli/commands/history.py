@@ -1,7 +1,5 @@
 """`scaleout history`: all events of a request, or the requests of a cluster, a time or a producer."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """`scaleout list`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from config.settings import LedgerSettings

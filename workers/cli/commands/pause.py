@@ -1,7 +1,5 @@
 """`scaleout pause` and `scaleout resume`: written to the ledger, so they hold without a worker, too."""
 
-from __future__ import annotations
-
 import re
 
 from config.settings import LedgerSettings

@@ -1,7 +1,5 @@
 """`scaleout policy check` and `scaleout policy show`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

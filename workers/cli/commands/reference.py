@@ -1,7 +1,5 @@
 """The parts of the documentation that are made from the code: schemas, and the README's settings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`scaleout resolve`: an operator decides what the operation log cannot."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`scaleout schedules`: the schedules in force, their next occurrences, and what came of the last."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any

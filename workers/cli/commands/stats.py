@@ -1,7 +1,5 @@
 """`scaleout stats`."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`scaleout status` and `scaleout wait`."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

@@ -1,7 +1,5 @@
 """`scaleout submit`."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Mapping

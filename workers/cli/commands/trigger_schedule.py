@@ -1,7 +1,5 @@
 """`scaleout schedules trigger`: an operator requests a schedule's nodes now."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from config.policy.model import Schedule

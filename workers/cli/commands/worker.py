@@ -1,7 +1,5 @@
 """`scaleout worker`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

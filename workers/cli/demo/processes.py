@@ -1,7 +1,5 @@
 """What the demo runs against: a server, the simulator and one worker, each a process of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Where the demo's requests stand: a live table on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import Counter

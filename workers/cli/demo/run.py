@@ -1,7 +1,5 @@
 """`scaleout demo`: the whole system on loopback, for under a minute, leaving nothing behind."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """What the demo asks for: twenty-four requests that show each way through the worker."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

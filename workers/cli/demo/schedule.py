@@ -1,7 +1,5 @@
 """The demo's schedule: six nodes that have to be there at a full minute, asked for within seconds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """When moments are, by an oracle that looks at every minute of a year."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache

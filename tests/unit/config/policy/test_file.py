@@ -1,7 +1,5 @@
 """The policy file: every mistake at once, and what is in force when the file changes."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The shape of an outcome, as other programs read it."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """What a producer may ask for, and what it is told when it asks for something else."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

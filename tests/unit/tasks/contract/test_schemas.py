@@ -1,7 +1,5 @@
 """The JSON Schemas of docs/: up to date, and saying what the code does."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The calls as they go out: methods, paths, parameters and bodies."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

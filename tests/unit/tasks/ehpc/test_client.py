@@ -1,7 +1,5 @@
 """The client against servers on loopback that behave in every way a provider should not."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import gzip

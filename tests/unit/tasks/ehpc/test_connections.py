@@ -1,7 +1,5 @@
 """Listings share connections; a sending never goes over one that has been used."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Every return code of the API's page "Error codes", and the class that says what to do next."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

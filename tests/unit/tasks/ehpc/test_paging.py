@@ -1,7 +1,5 @@
 """Every row of a listing is read, whatever the provider makes of pages and counts."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

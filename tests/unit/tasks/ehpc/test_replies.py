@@ -1,7 +1,5 @@
 """From the bytes of a reply to an answer, or to an error that says what to do next."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime

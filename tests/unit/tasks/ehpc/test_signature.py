@@ -1,7 +1,5 @@
 """The signature: the vendor's sample's own results, and what private deployments do otherwise."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """A call is made only while its grant holds."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any, cast
 

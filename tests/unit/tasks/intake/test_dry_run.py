@@ -1,7 +1,5 @@
 """What a dry run expects."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.intake.dry_run import expected_duration, invalid, sizes

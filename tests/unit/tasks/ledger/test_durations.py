@@ -1,7 +1,5 @@
 """What is kept of how long operations took."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """What the policy says against a request that comes in."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

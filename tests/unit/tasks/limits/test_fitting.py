@@ -1,7 +1,5 @@
 """What of the next operation fits into the limits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from hypothesis import given

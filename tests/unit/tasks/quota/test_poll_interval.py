@@ -1,7 +1,5 @@
 """How often a zone is polled."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

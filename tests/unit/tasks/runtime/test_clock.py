@@ -1,7 +1,5 @@
 """Time: the server's, carried on by this machine's monotonic clock, and the one that tests move."""
 
-from __future__ import annotations
-
 import asyncio
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """The bridge from synchronous tasks to the one event loop of a process."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import gc

@@ -1,7 +1,5 @@
 """What one worker process has: built once, in the loop, and closed at the end."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Iterator

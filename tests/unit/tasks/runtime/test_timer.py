@@ -1,7 +1,5 @@
 """A process is woken at the times that it has scheduled."""
 
-from __future__ import annotations
-
 import asyncio
 
 from tasks.runtime.clock import HandClock

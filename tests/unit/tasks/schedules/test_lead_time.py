@@ -1,7 +1,5 @@
 """How long before its moment a schedule asks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

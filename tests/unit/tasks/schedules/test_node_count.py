@@ -1,7 +1,5 @@
 """How many nodes of a role are there, and how many are on their way."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

@@ -1,7 +1,5 @@
 """Which occurrence of a schedule is handled next."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

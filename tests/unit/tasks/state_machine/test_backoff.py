@@ -1,7 +1,5 @@
 """How long is waited after a refusal."""
 
-from __future__ import annotations
-
 import random
 
 from hypothesis import given

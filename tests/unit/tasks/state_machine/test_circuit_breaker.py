@@ -1,7 +1,5 @@
 """When a pool's breaker opens, how long for, and what its probe takes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

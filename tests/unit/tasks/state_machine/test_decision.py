@@ -1,7 +1,5 @@
 """What the log says about an operation in doubt, case by case."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any

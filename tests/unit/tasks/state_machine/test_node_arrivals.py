@@ -1,7 +1,5 @@
 """Which nodes a job has brought, when the operation log alone does not say so."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

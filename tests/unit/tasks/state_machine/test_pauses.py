@@ -1,7 +1,5 @@
 """What making, lifting and looking at a pause writes."""
 
-from __future__ import annotations
-
 import pytest
 
 from tasks.ledger.change_entries import Index

@@ -1,7 +1,5 @@
 """What a plan within the policy writes: who ends, who waits, what is counted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tasks.ledger.pauses import Pauses

@@ -1,7 +1,5 @@
 """Which requests the next operation of a cluster serves, and when."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a refused operation means for its requests, its cluster and the account."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

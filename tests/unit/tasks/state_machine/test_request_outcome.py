@@ -1,7 +1,5 @@
 """When a request ends, as what, and what is written back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

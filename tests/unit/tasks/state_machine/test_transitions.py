@@ -1,7 +1,5 @@
 """What follows for an operation, its requests and its cluster from what came back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

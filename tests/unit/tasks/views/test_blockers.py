@@ -1,7 +1,5 @@
 """Pauses, open circuit breakers and a blocked account are shown in one way."""
 
-from __future__ import annotations
-
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.record_values import Breaker, Reason
 from tasks.ledger.records import Account

@@ -1,7 +1,5 @@
 """What history says of a request, and which requests are asked for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What `stats` says of a pool."""
 
-from __future__ import annotations
-
 from tasks.ledger.durations import Duration
 from tasks.ledger.pools import Pool
 from tasks.views.stats import pool_stats

@@ -1,7 +1,5 @@
 """What a person or a program is told of a request."""
 
-from __future__ import annotations
-
 from math import inf
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Spans of time and moments as people write them."""
 
-from __future__ import annotations
-
 import pytest
 
 from workers.cli.durations import InvalidDuration, parse_duration, parse_since

@@ -1,7 +1,5 @@
 """The documentation says what the code says."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from config.settings import PREFIX, Settings

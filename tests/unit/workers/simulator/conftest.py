@@ -1,7 +1,5 @@
 """The simulator in this process, called over loopback."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import aiohttp

@@ -1,7 +1,5 @@
 """The provider's truth: what it takes, what it refuses, and when nodes are there."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Each fault over HTTP: what the caller meets, and what was really made behind its back."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The simulator's pages: listings page by page, the quota, the truth."""
 
-from __future__ import annotations
-
 from email.utils import parsedate_to_datetime
 from typing import Any
 

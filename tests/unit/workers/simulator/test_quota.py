@@ -1,7 +1,5 @@
 """The provider counts arrivals, refused ones too, in a window that slides."""
 
-from __future__ import annotations
-
 import pytest
 
 from workers.simulator.quota import CallQuota

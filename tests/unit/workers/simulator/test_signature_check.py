@@ -1,7 +1,5 @@
 """The provider's side of the signature: the vendor's sample is accepted, and nothing else."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac
