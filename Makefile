@@ -30,9 +30,11 @@ demo: $(READY)  ## a server, the simulator and a worker on loopback; twenty-four
 test: $(READY)  ## every test
 	$(BIN)/python -m $(PYTEST)
 
-lint: $(READY)  ## ruff: rules and format
+lint: $(READY)  ## ruff, spelling, and the words that we do not use
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(shell git ls-files)
+	$(BIN)/python -m tests.docs.words
 
 types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
@@ -49,8 +51,8 @@ coverage: $(READY)  ## every test, measured by branches, worker processes includ
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='tasks/*' --fail-under=95 --format=total
 
-reference: $(READY)  ## write what the documentation takes from the code: schemas, the README's settings
-	$(BIN)/scaleout reference .
+reference: $(READY)  ## write what docs/ takes from the code: schemas, settings, states
+	$(BIN)/python -m docs.generate
 
 simulate: $(READY)  ## random histories; SEEDS=1-300 says which
 	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -s tests/simulation/test_random_histories.py
@@ -87,7 +89,7 @@ format: $(READY)  ## let ruff mend what it can
 
 lock: $(READY)  ## write requirements.lock anew (needs uv); pins stay where they are: UPGRADE=--upgrade moves them
 	tail -n +2 requirements.lock > requirements.lock.new
-	uv pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header --quiet \
+	uv pip compile pyproject.toml --group dev --group bench --universal --generate-hashes --python-version 3.11 --no-header --quiet \
 	 $(UPGRADE) --output-file requirements.lock.new > /dev/null
 	(echo "# Made by 'make lock' from pyproject.toml; every archive is pinned by its hash."; cat requirements.lock.new) > requirements.lock
 	rm requirements.lock.new

@@ -1,7 +1,7 @@
-"""The only reader of the environment: every setting, its default, and what is wrong with it."""
+"""Every setting and its default: the only reader of the environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -9,19 +9,21 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
+from config.validation_messages import Location, messages, shown
+
 PREFIX = "SCALEOUT_"
 FILE_SUFFIX = "_FILE"
 URLS_WITH_PASSWORDS = frozenset({"redis_url", "broker_url", "result_backend"})
+MAX_PATH_CHARS = 400
 REDIS_SCHEMES = ("redis", "rediss")
-MAX_VALUE_CHARS = 160
 
 
 class SettingsError(ValueError):
-    """One or more settings are wrong; the text is one line that names each of them."""
+    """One or more settings are invalid; the text is one line that names each of them."""
 
 
 def _parsed(text: str) -> URL | None:
-    """None for what is no URL; the library's own words may cite a password."""
+    """Return None for an invalid URL: the library's own message may quote a password."""
     try:
         return URL(text)
     except ValueError:
@@ -29,7 +31,7 @@ def _parsed(text: str) -> URL | None:
 
 
 def _passwords(text: str) -> list[str]:
-    """From both places where the Redis client looks; all of a text that is no URL."""
+    """Return those from both places that the Redis client reads; all of a text that is not a URL."""
     url = _parsed(text)
     return [text] if url is None else [url.password or "", url.query.get("password", "")]
 
@@ -57,7 +59,7 @@ SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads `SCALEOUT_<NAME>_FILE` for each secret setting: the file's text, without the final line end."""
+    """Read `SCALEOUT_<NAME>_FILE` for each secret setting: the file's text, without the final line end."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
@@ -67,7 +69,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
 
 def read_secret_files(settings: type[BaseSettings]) -> tuple[dict[str, str], dict[str, str]]:
-    """The secrets that are given as files, and what is wrong with those that cannot be had, by field."""
+    """Return the secrets that are given as files, and the problems of unreadable ones, by field."""
     values: dict[str, str] = {}
     problems: dict[str, str] = {}
     for name in secret_names(settings):
@@ -81,19 +83,19 @@ def read_secret_files(settings: type[BaseSettings]) -> tuple[dict[str, str], dic
         try:
             values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            problems[name] = f"{variable}{_shown(path)} cannot be read: {error.strerror}"
+            problems[name] = f"{variable}{shown(path, MAX_PATH_CHARS)} cannot be read: {error.strerror}"
         except ValueError:
-            problems[name] = f"{variable}{_shown(path)} cannot be read: it is no UTF-8 text"
+            problems[name] = f"{variable}{shown(path, MAX_PATH_CHARS)} cannot be read: it is not UTF-8"
     return values, problems
 
 
 def secret_names(settings: type[BaseSettings]) -> list[str]:
-    """The fields that hold secrets, each of which may be given as a file."""
+    """Return the fields that hold secrets, each of which may be given as a file."""
     return [name for name, field in settings.model_fields.items() if "SecretStr" in str(field.annotation)]
 
 
 class LedgerSettings(BaseSettings):
-    """What a program needs that only talks to the ledger: producers and the command line."""
+    """Settings of programs that only use the ledger: producers and the command line."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -107,10 +109,10 @@ class LedgerSettings(BaseSettings):
         1.0, le=3600, description="How long small requests of a pool wait for each other"
     )
     request_deadline_s: Seconds = Field(
-        7200.0, le=7 * 86400, description="When a request that names no deadline of its own is given up"
+        7200.0, le=7 * 86400, description="Deadline of a request that names none"
     )
     outcome_ttl_s: int = Field(7 * 86400, ge=60, le=366 * 86400, description="How long outcomes are kept")
-    stream_maxlen: int = Field(100_000, ge=100, description="About how many entries the outcome stream keeps")
+    stream_maxlen: int = Field(100_000, ge=100, description="Approximate length of the outcome stream")
     policy_file: Path | None = Field(None, description="Limits and schedules")
     log_format: Literal["json", "console"] = Field(
         "json", description="`json`: an object a line; `console`: text for people"
@@ -128,7 +130,7 @@ class LedgerSettings(BaseSettings):
         return self.result_backend or self.redis_url
 
     def secrets(self) -> list[str]:
-        """Every secret text, for the logs' redaction: keys whole, URLs by their passwords."""
+        """Return every secret text, for redaction: whole keys, and the passwords of URLs."""
         found: list[str] = []
         for name in secret_names(type(self)):
             value = getattr(self, name)
@@ -151,30 +153,32 @@ class LedgerSettings(BaseSettings):
 
 
 class QuotaSettings(LedgerSettings):
-    """What says how fast API calls are made: enough to tell how a worker will make them, without its keys."""
+    """Settings that decide how many API calls are made, and when."""
 
-    quota_calls: int = Field(2000, ge=4, description="API calls the account has in one period")
+    quota_calls: int = Field(2000, ge=4, description="API calls that the account may make in one period")
     quota_period_s: Seconds = Field(3600.0, description="Length of that period")
-    poll_interval_s: Seconds = Field(5.0, description="Shortest time between two looks at a zone's jobs")
-    http_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = Field(30.0, description="Limit of one API call")
+    poll_interval_s: Seconds = Field(5.0, description="Minimum interval between polls of a zone")
+    http_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = Field(
+        30.0, description="Timeout of an API call"
+    )
 
 
 class Settings(QuotaSettings):
-    """Everything a worker needs."""
+    """Settings of a worker."""
 
     api_url: HttpUrl = Field(
-        "https://hpc.api.qingcloud.com/api", description="Entry of the EHPC API, without the action's path"
+        "https://hpc.api.qingcloud.com/api", description="URL of the EHPC API, without the action's path"
     )
     access_key_id: SecretStr = Field(min_length=1, description="The account's access key")
     secret_access_key: SecretStr = Field(min_length=1, description="The key that signs every call")
     tick_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
-        1.0, description="How often a worker asks what is due"
+        1.0, description="Interval between checks for due work"
     )
     signature_ttl_s: Seconds = Field(60.0, description="How long the provider accepts a signature")
     log_lag_s: SecondsOrNone = Field(10.0, description="How late a job may appear in the operation log")
-    submit_lease_s: Seconds = Field(45.0, description="How long one worker has a piece of work for itself")
+    submit_lease_s: Seconds = Field(45.0, description="How long due work is leased to one worker")
     submissions_at_once: int = Field(
-        64, ge=1, le=1024, description="On how many clusters one worker sends at the same time"
+        64, ge=1, le=1024, description="How many submissions one worker runs at the same time"
     )
     retry_backoff_s: Seconds = Field(5.0, le=300, description="First wait after a refusal; doubles, to 300")
     signed_path_slash: bool = Field(True, description="Whether the signed path ends in a slash")
@@ -197,53 +201,51 @@ class Settings(QuotaSettings):
 S = TypeVar("S", bound="LedgerSettings")
 
 
-def _problem(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    name = f"{PREFIX}{str(error['loc'][0]).upper()}"
-    if error["type"] == "missing":
-        return f"{name} is missing: set it, or {name}{FILE_SUFFIX} to a file that holds it"
-    hidden = _field_of(error) in _SECRET_FIELDS
-    return f"{name}{'' if hidden else _shown(error.get('input'))}: {message}"
+def _variable(location: Location) -> str:
+    return f"{PREFIX}{str(location[0]).upper()}" if location else ""
 
 
-def _field_of(error: Mapping[str, Any]) -> str:
-    return str(error["loc"][0]) if error["loc"] else ""
-
-
-def _shown(value: Any) -> str:
-    """`=value`, cut where it is long; nothing for a URL with a user or a query, wherever it was put."""
-    if isinstance(value, SecretStr) or (isinstance(value, str) and any(sign in value for sign in "@?")):
-        return ""
-    text = repr(value)
-    return f"={text}" if len(text) <= MAX_VALUE_CHARS else f"={text[: MAX_VALUE_CHARS - 1]}…"
+def _problems(error: ValidationError, unreadable: Collection[str]) -> list[str]:
+    found = messages(
+        error,
+        Settings,
+        name=_variable,
+        skip=lambda location: bool(location) and location[0] in unreadable,
+        hide=lambda location: bool(location) and location[0] in _SECRET_FIELDS,
+    )
+    remedy = " is missing: set it, or {0}" + FILE_SUFFIX + " to a file that holds it"
+    return [
+        text.removesuffix(" is missing") + remedy.format(text.split()[0])
+        if text.endswith(" is missing")
+        else text
+        for text in found
+    ]
 
 
 _SECRET_FIELDS = frozenset(secret_names(Settings))
 
 
 def load(kind: type[S], **given: Any) -> S:
-    """Read `kind` from the environment; `given` values go before it.
+    """Read `kind` from the environment; `given` values override it.
 
-    Raises SettingsError, one line that names every wrong or missing setting and shows no secret.
+    Raises:
+        SettingsError: one line that names every invalid or missing setting and shows no secret.
     """
     unreadable = read_secret_files(kind)[1]
     problems = list(unreadable.values())
     try:
         settings = kind(**given)
     except ValidationError as error:
-        wrong = [dict(item) for item in error.errors(include_url=False)]
-        problems += [_problem(item) for item in wrong if _field_of(item) not in unreadable]
+        problems += _problems(error, unreadable)
     else:
         if not problems:
             return settings
     text = "; ".join(problems)
-    raise SettingsError(text if len(problems) == len(unreadable) else f"wrong settings: {text}") from None
+    raise SettingsError(text if len(problems) == len(unreadable) else f"invalid settings: {text}") from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Names that start with our prefix and mean nothing to us: most often a typing error."""
+    """Return variables with our prefix that are no settings: most often a typing error."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     known |= {f"{PREFIX}{name.upper()}{FILE_SUFFIX}" for name in _SECRET_FIELDS}
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)

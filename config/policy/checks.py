@@ -1,4 +1,4 @@
-"""Pure: what is wrong with a policy that no single value shows, one sentence for each thing."""
+"""PURE: contradictions within a policy, one sentence for each."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,32 +9,32 @@ from config.policy.model import Limits, Policy, Schedule
 
 
 def limit_problems(where: str, limits: Limits) -> list[str]:
-    """Limits that contradict each other."""
+    """Return limits that contradict each other."""
     hour, day = limits.nodes_per_hour, limits.nodes_per_day
     if hour is not None and day is not None and day < hour:
-        problem = f"{where}.nodes_per_day={day}: is less than nodes_per_hour={hour}, which is then no limit"
+        problem = f"{where}.nodes_per_day={day}: is less than nodes_per_hour={hour}, which then has no effect"
         return [f"{problem}: raise the one or lower the other"]
     return []
 
 
 def schedule_problems(schedule: Schedule) -> list[str]:
-    """What of a schedule does not go together."""
+    """Return the keys of a schedule that contradict each other."""
     where = place(schedule.name)
     problems = []
     if schedule.ready_by and schedule.lead_time_s is None:
         problems.append(f"{where}.lead_time_s is missing: ready_by needs a lead time, at least as the floor")
     if not schedule.ready_by and (schedule.lead_time_s is not None or schedule.lead_time == "fixed"):
-        problems.append(f"{where}.lead_time_s: says nothing without ready_by = true: add that, or remove it")
+        problems.append(f"{where}.lead_time_s: has no effect without ready_by = true: add that, or remove it")
     if next(schedule.occurrences(LONG_AGO - timedelta(days=1)), None) is None:
         problems.append(
-            f"{where}: never comes: cron={schedule.cron!r} has no moment between not_before and not_after "
-            "that is not in skip_dates"
+            f"{where}: never fires: cron={schedule.cron!r} has no occurrence between not_before and "
+            "not_after that is not in skip_dates"
         )
     return problems
 
 
 def duplicate_names(names: Sequence[str]) -> list[str]:
-    """Names of schedules that are used more than once, or differ in upper and lower case alone."""
+    """Return names of schedules that are used twice or differ in case alone."""
     counted = Counter(name.lower() for name in names)
     doubled = [name for name in names if counted[name.lower()] > 1]
     seen: dict[str, list[str]] = {}
@@ -46,12 +46,12 @@ def duplicate_names(names: Sequence[str]) -> list[str]:
     ]
 
 
-# Over such a limit that waits, a request gets what there is room for, one part after the other.
+# Over such a limit with `wait`, a request gets the nodes that fit, one part after the other.
 BOUGHT_IN_PARTS = frozenset({"nodes_in_flight_per_cluster", "nodes_per_hour", "nodes_per_day"})
 
 
 def unsatisfiable_schedules(policy: Policy) -> list[str]:
-    """Schedules whose requests the policy itself would refuse, each time."""
+    """Return schedules whose every request the policy itself would reject."""
     return [problem for schedule in policy.schedules for problem in _refusals(policy, schedule)]
 
 
@@ -60,7 +60,7 @@ def _refusals(policy: Policy, schedule: Schedule) -> Iterable[str]:
     broken = policy.allow.refused(cluster_id=schedule.cluster_id, zone=schedule.zone, role=schedule.role)
     names = {"allow.clusters": "cluster_id", "allow.zones": "zone", "allow.roles": "node_role"}
     for rule, value, globs in broken:
-        yield f"{where}.{names[rule]}={value!r}: is not in {rule}, which has {', '.join(globs)}"
+        yield f"{where}.{names[rule]}={value!r}: is not in {rule}, which allows {', '.join(globs)}"
     for table, limits in policy.limits.tables(schedule.cluster_id, schedule.producer):
         for name in Limits.model_fields:
             limit = getattr(limits, name)
@@ -69,10 +69,10 @@ def _refusals(policy: Policy, schedule: Schedule) -> Iterable[str]:
             if schedule.node_count > limit:
                 yield (
                     f"{where}.node_count={schedule.node_count}: is over {table}.{name}={limit}: "
-                    "each of its requests would be refused"
+                    "each of its requests would be rejected"
                 )
 
 
 def place(name: str) -> str:
-    """Key path of a schedule, which has its name instead of a number."""
+    """Return the key path of a schedule, with its name instead of a number."""
     return f'schedule."{name}"'

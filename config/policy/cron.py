@@ -1,8 +1,8 @@
-"""When a schedule's moments are: cron expressions in a time zone, as Debian's cron reads them.
+"""The occurrences of a cron expression in a time zone, as Debian's cron computes them.
 
-Across a change of the clocks: what is set for an hour that does not exist comes at the first minute after
-it, and what is set for an hour that comes twice comes the first time only. An expression whose minutes or
-hours begin with `*` goes by the time that passes: the missing hour is left out, the doubled one counts twice.
+When clocks change, a time in the missing hour occurs at the first minute after it; a time in the repeated
+hour occurs the first time only. An expression whose minutes or hours begin with `*` follows elapsed time:
+the missing hour has no occurrences, and the repeated one has twice as many.
 """
 
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 FIELDS = 5
-# Somewhere to start from when nothing else is said; expressions repeat themselves within 28 years or never.
+# A default start: expressions repeat within 28 years or never.
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -24,16 +24,16 @@ def _zones() -> frozenset[str]:
 
 
 def check_zone(name: str) -> str:
-    """Raises ValueError for a time zone that is not known, with one that may be meant."""
+    """Return the time zone. Raises ValueError if it is unknown, with a close match."""
     if name in _zones():
         return name
     meant = get_close_matches(name, _zones(), 1)
-    hint = f"did you mean {meant[0]}?" if meant else "give a name such as Europe/Berlin"
-    raise ValueError(f"is no time zone: {hint}")
+    hint = f"did you mean {meant[0]}?" if meant else "use a name such as Europe/Berlin"
+    raise ValueError(f"is not a time zone: {hint}")
 
 
 def check_cron(expression: str) -> str:
-    """Raises ValueError for what is no cron expression of five fields, or one that never comes."""
+    """Return the expression. Raises ValueError unless it has five valid fields and ever occurs."""
     fields = expression.split()
     if len(fields) != FIELDS:
         names = "minute, hour, day of month, month, day of week"
@@ -42,15 +42,15 @@ def check_cron(expression: str) -> str:
         next(CronSim(expression, LONG_AGO))
     except (CronSimError, ValueError, StopIteration) as error:
         reason = str(error)
-        never = not reason or (reason == "Bad day-of-month" and _is_a_day_that_is_never(expression))
+        never = not reason or (reason == "Bad day-of-month" and _never_occurs(expression))
         if not never:
-            raise ValueError(f"is no cron expression: {reason[0].lower()}{reason[1:]}") from None
-        raise ValueError("never comes: there is no such day in these months") from None
+            raise ValueError(f"is not a cron expression: {reason[0].lower()}{reason[1:]}") from None
+        raise ValueError("never fires: these months have no such day") from None
     return expression
 
 
-def _is_a_day_that_is_never(expression: str) -> bool:
-    """The library calls 30 February a bad day-of-month; in a month of 31 days it would be none."""
+def _never_occurs(expression: str) -> bool:
+    """Return whether it is valid in a month of 31 days: the library calls 30 February a bad day."""
     minute, hour, day, _, weekday = expression.split()
     try:
         CronSim(f"{minute} {hour} {day} 1 {weekday}", LONG_AGO)
@@ -68,20 +68,22 @@ def occurrences(
     not_after: datetime | date | None = None,
     skip_dates: Collection[date] = (),
 ) -> Iterator[datetime]:
-    """The moments later than `after`, in order, as UTC; both ends are included, a date is the whole day.
+    """Yield the occurrences after `after`, in order, as UTC.
 
-    `skip_dates` are dates in `zone`.
+    Args:
+        not_before, not_after: both included; a date means the whole day.
+        skip_dates: dates in `zone`.
     """
     here = ZoneInfo(zone)
     last = None if not_after is None else _end(not_after, here)
     since = after.timestamp()
     if not_before is not None:
         since = max(since, _begin(not_before, here).timestamp() - 1)
-    # From a whole second, or the library would not see what begins within this one.
+    # From a whole second: the library would skip an occurrence within this one.
     ticks = CronSim(expression, datetime.fromtimestamp(since // 1, here))
     for tick in ticks:
         at = tick.timestamp()
-        # LimitCheck an hour that comes twice the library may step back to the first time.
+        # In a repeated hour the library may step back to the first time.
         if at <= since:
             continue
         since = at

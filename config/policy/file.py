@@ -17,8 +17,8 @@ from config.policy.checks import (
     schedule_problems,
     unsatisfiable_schedules,
 )
-from config.policy.error_messages import sentences, unknown_keys
 from config.policy.model import REQUEST_FIELDS, Allow, Policy, PolicyLimits, Schedule
+from config.validation_messages import field_path, messages, unknown
 
 log = structlog.get_logger(__name__)
 
@@ -26,13 +26,13 @@ CHECK_INTERVAL_S = 1.0
 SHOWN_DIGEST = 12
 
 T = TypeVar("T", bound=BaseModel)
-# What is wrong with the fields of a request, by the contract of requests, which this package does not know.
+# Returns the problems of a request's fields by the contract, which this package does not know.
 CheckRequest = Callable[[Mapping[str, Any]], Sequence[str]]
 Signature = tuple[int, int, int]
 
 
 class PolicyError(ValueError):
-    """A policy file cannot be used; `problems` has one sentence for each thing that is wrong."""
+    """A policy file cannot be used; `problems` has one sentence for each mistake."""
 
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
         self.path = path
@@ -41,16 +41,16 @@ class PolicyError(ValueError):
 
 
 def load_policy(path: Path, check_request: CheckRequest | None = None) -> Policy:
-    """Raises PolicyError with every mistake at once."""
+    """Read a policy file. Raises PolicyError with every mistake at once."""
     try:
         return parse_policy(path.read_bytes(), check_request)
     except OSError as error:
         raise PolicyError(path, [f"cannot be read: {error.strerror}"]) from None
-    except _Wrong as wrong:
-        raise PolicyError(path, wrong.problems) from None
+    except _Mistakes as mistakes:
+        raise PolicyError(path, mistakes.problems) from None
 
 
-class _Wrong(ValueError):  # noqa: N818 - says what the content is
+class _Mistakes(ValueError):  # noqa: N818 - named by what it holds
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("; ".join(self.problems))
@@ -61,10 +61,11 @@ def parse_policy(content: bytes, check_request: CheckRequest | None) -> Policy:
         data = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _Wrong([f"line {line}: is no UTF-8 text"]) from None
+        raise _Mistakes([f"line {line}: is not UTF-8"]) from None
     except tomllib.TOMLDecodeError as error:
-        raise _Wrong([f"is no TOML: {error}"]) from None
-    problems = unknown_keys("", data, ("limits", "allow", "schedule"))
+        raise _Mistakes([f"is not TOML: {error}"]) from None
+    known = ("limits", "allow", "schedule")
+    problems = [unknown("key", field_path((key,)), key, known) for key in data if key not in known]
     limits = _table(PolicyLimits, "limits", data.get("limits", {}), problems)
     allow = _table(Allow, "allow", data.get("allow", {}), problems)
     schedules = _schedules(data.get("schedule", []), problems, check_request)
@@ -78,7 +79,7 @@ def parse_policy(content: bytes, check_request: CheckRequest | None) -> Policy:
         Policy(limits=limits or PolicyLimits(), allow=allow or Allow(), schedules=tuple(schedules))
     )
     if problems:
-        raise _Wrong(problems)
+        raise _Mistakes(problems)
     assert limits is not None  # noqa: S101 - or there were problems
     assert allow is not None  # noqa: S101
     return Policy(limits=limits, allow=allow, schedules=tuple(schedules))
@@ -90,7 +91,13 @@ def _table(
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        problems += sentences(where, error, kind, leave_out)
+        problems += messages(
+            error,
+            kind,
+            name=lambda location: field_path(location, where),
+            noun="key",
+            skip=lambda location: location[:1] != () and location[0] in leave_out,
+        )
         return None
 
 
@@ -103,7 +110,7 @@ def _schedules(data: Any, problems: list[str], check_request: CheckRequest | Non
         name = table.get("name") if isinstance(table, dict) else None
         where = place(name) if isinstance(name, str) else f"schedule #{number}"
         of_request = _request_problems(where, table, check_request)
-        # The contract of requests says the same of their fields, and more.
+        # The contract of requests checks these fields, and more strictly.
         schedule = _table(Schedule, where, table, problems, leave_out=REQUEST_FIELDS if of_request else ())
         problems += of_request
         if schedule is not None:
@@ -121,11 +128,16 @@ def _request_problems(where: str, table: Any, check_request: CheckRequest | None
 
 
 class PolicyFile:
-    """The policy in force. A changed file is read again; a broken one is refused, the last good one stays.
+    """The policy in force: call it. A changed file is read again; an invalid one leaves the last valid one.
 
-    Calling it gives the policy. At most once a second it looks whether the file has changed, and takes what
-    it finds when that has stood still for one more look: a file that is just being written may well be read
-    as a shorter one. `path` None is a policy that limits nothing. Raises PolicyError when it is made.
+    It checks for changes at most once a second and reads a file that has not changed since the last check:
+    one that is still being written may look like a valid, shorter one.
+
+    Args:
+        path: None for a policy that limits nothing.
+
+    Raises:
+        PolicyError: the file is invalid at the start.
     """
 
     def __init__(
@@ -139,52 +151,52 @@ class PolicyFile:
         self._check_request = check_request
         self._now_s = now_s
         self._policy = Policy()
-        self._told = ""
-        self._next_look = now_s() + CHECK_INTERVAL_S
-        self._taken = self._changed = _signature(path)
+        self._logged = ""
+        self._next_check = now_s() + CHECK_INTERVAL_S
+        self._loaded = self._changed = _signature(path)
         if path is not None:
-            self._take(path)
+            self._load(path)
 
     def __call__(self) -> Policy:
         now = self._now_s()
         if self.path is None:
             return self._policy
-        self._tell(self.path)
-        if now < self._next_look:
+        self._log_loaded(self.path)
+        if now < self._next_check:
             return self._policy
-        self._next_look = now + CHECK_INTERVAL_S
+        self._next_check = now + CHECK_INTERVAL_S
         found = _signature(self.path)
-        if found != self._taken and found == self._changed:
-            self._taken = found
-            self._take_again(self.path)
-            self._tell(self.path)
+        if found != self._loaded and found == self._changed:
+            self._loaded = found
+            self._reload(self.path)
+            self._log_loaded(self.path)
         self._changed = found
         return self._policy
 
-    def _take_again(self, path: Path) -> None:
+    def _reload(self, path: Path) -> None:
         try:
-            self._take(path)
+            self._load(path)
         except PolicyError as error:
             problems = error.problems
         else:
             return
         log.error("policy_invalid", path=str(path), problems=problems, in_force=self.digest)
 
-    def _take(self, path: Path) -> None:
+    def _load(self, path: Path) -> None:
         self._policy = load_policy(path, self._check_request)
         content = self._policy.model_dump_json()
         self.digest = hashlib.sha256(content.encode()).hexdigest()[:SHOWN_DIGEST]
 
-    def _tell(self, path: Path) -> None:
-        """Not when it is made, for a worker reads its policy before it has a log."""
-        if self._told != self.digest:
-            self._told = self.digest
+    def _log_loaded(self, path: Path) -> None:
+        """Log it, but not in the constructor: a worker reads its policy before logging is set up."""
+        if self._logged != self.digest:
+            self._logged = self.digest
             count = len(self._policy.schedules)
             log.info("policy_loaded", path=str(path), digest=self.digest, schedules=count)
 
 
 def _signature(path: Path | None) -> Signature | None:
-    """What changes when the file does; None while it is not there."""
+    """Return what changes with the file; None while it does not exist."""
     if path is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What may be bought, and what is bought on a schedule: the types that a policy file is read into."""
+"""The types of a policy file: limits, what is allowed, schedules."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -27,11 +27,11 @@ Globs = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
 
 
 def _date(value: Any) -> Any:
-    """TOML has dates of its own; text is taken as well."""
+    """Accept dates of TOML, and text."""
     try:
         return date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        raise ValueError("is no date: write YYYY-MM-DD") from None
+        raise ValueError("is not a date: write YYYY-MM-DD") from None
 
 
 def _date_or_time(value: Any) -> Any:
@@ -44,7 +44,7 @@ def _date_or_time(value: Any) -> Any:
 
 
 Date = Annotated[date, BeforeValidator(_date)]
-# Without an offset it is meant in the schedule's own time zone.
+# Without an offset, it is in the schedule's own time zone.
 DateOrTime = Annotated[datetime | date, BeforeValidator(_date_or_time)]
 
 
@@ -53,9 +53,12 @@ class _Table(BaseModel):
 
 
 class Limits(_Table):
-    """How many nodes may be bought; None is no limit. `wait`: what is over a limit waits instead of ending.
+    """How many nodes may be bought; None is no limit.
 
-    `nodes_per_cluster` counts what is there and what is on its way; hours and days are rolling.
+    Fields:
+        nodes_per_cluster: present and on their way.
+        nodes_per_hour, nodes_per_day: rolling windows.
+        wait: requests over a limit wait instead of being rejected.
     """
 
     nodes_per_request: Count | None = None
@@ -67,24 +70,24 @@ class Limits(_Table):
 
 
 class ProducerLimits(Limits):
-    """Of one `requested_by`. What is on a cluster cannot be counted by who asked for it."""
+    """Limits of one `requested_by`. A cluster's nodes cannot be counted by producer."""
 
     @field_validator("nodes_in_flight_per_cluster", "nodes_per_cluster")
     @classmethod
-    def _is_no_limit_of_a_producer(cls, value: int | None) -> int | None:
+    def _is_not_counted_by_producer(cls, value: int | None) -> int | None:
         if value is not None:
-            raise ValueError("cannot be limited by producer: say it in [limits] or [limits.clusters]")
+            raise ValueError("cannot be limited by producer: use [limits] or [limits.clusters]")
         return value
 
 
 class PolicyLimits(Limits):
-    """The account's limits, and further ones by cluster id and by `requested_by`. The lowest one rules."""
+    """The account's limits, and further ones by cluster id and by `requested_by`; the lowest applies."""
 
     clusters: dict[str, Limits] = Field(default_factory=dict)
     producers: dict[str, ProducerLimits] = Field(default_factory=dict)
 
     def tables(self, cluster_id: str, requested_by: str | None) -> list[tuple[str, Limits]]:
-        """The tables that a request has to keep to, each with its key path."""
+        """Return the tables that apply to a request, each with its key path."""
         found: list[tuple[str, Limits]] = [("limits", self)]
         if cluster_id in self.clusters:
             found.append((f'limits.clusters."{cluster_id}"', self.clusters[cluster_id]))
@@ -94,33 +97,34 @@ class PolicyLimits(Limits):
 
 
 class Allow(_Table):
-    """What may be asked for at all, as globs (`*`, `?`, `[…]`, upper and lower case differ); None is all."""
+    """What may be requested at all, as case-sensitive globs (`*`, `?`, `[…]`); None allows all."""
 
     clusters: Globs | None = None
     zones: Globs | None = None
     roles: Globs | None = None
 
     def refused(self, *, cluster_id: str, zone: str, role: str) -> list[tuple[str, str, tuple[str, ...]]]:
-        """The rules that are broken: key path, the value, and the globs that it does not match."""
-        looked_at = (
+        """Return the rules that are broken: key path, value, and the globs that it does not match."""
+        rules = (
             ("allow.clusters", cluster_id, self.clusters),
             ("allow.zones", zone, self.zones),
             ("allow.roles", role, self.roles),
         )
         return [
             (rule, value, globs)
-            for rule, value, globs in looked_at
+            for rule, value, globs in rules
             if globs is not None and not any(fnmatchcase(value, glob) for glob in globs)
         ]
 
 
 class Schedule(_Table):
-    """A request that is made again and again. Times in seconds.
+    """A recurring request. Times in seconds.
 
-    `mode`: `add` asks for `node_count` nodes; `ensure` for what is missing to so many active nodes of the
-    role. `ready_by`: the moments are when the nodes have to be there, so it is asked for earlier by the lead
-    time: `lead_time_s` if that is fixed, otherwise what the pool has needed lately, at least `lead_time_s`.
-    `catch_up_s`: how late a moment may still be made up.
+    Fields:
+        mode: `add` requests `node_count` nodes; `ensure` what is missing to that many active nodes.
+        ready_by: occurrences are when the nodes must be ready, so the request is made a lead time before.
+        lead_time: `fixed` is `lead_time_s`; `adaptive` follows the pool's recent durations, at least that.
+        catch_up_s: how late an occurrence may still be caught up.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -147,12 +151,12 @@ class Schedule(_Table):
 
     @property
     def producer(self) -> str:
-        """What its requests carry as `requested_by`."""
+        """The `requested_by` of its requests."""
         return self.requested_by or f"schedule:{self.name}"
 
     @property
     def role(self) -> str:
-        """As the contract of requests has it: a shared cluster takes login nodes only."""
+        """The role, by default as in requests: a shared cluster takes login nodes only."""
         return self.node_role or ("login" if self.cluster_id.startswith("hpc-") else "compute")
 
     @property
@@ -161,7 +165,7 @@ class Schedule(_Table):
         return self.lead_time_s or 0
 
     def occurrences(self, after: datetime) -> Iterator[datetime]:
-        """Its moments later than `after`, in order, as UTC; endless unless `not_after` ends them."""
+        """Yield its occurrences after `after`, in order, as UTC; endless unless `not_after` ends them."""
         return occurrences(
             self.cron,
             self.timezone,
@@ -172,7 +176,7 @@ class Schedule(_Table):
         )
 
     def request(self, request_id: str, node_count: int | None = None) -> dict[str, Any]:
-        """The fields of a request, unchecked; `node_count` if fewer are asked for than the schedule says."""
+        """Return the fields of a request, unchecked; `node_count` overrides the schedule's."""
         given = {name: getattr(self, name) for name in REQUEST_FIELDS if getattr(self, name) is not None}
         given |= {"request_id": request_id, "requested_by": self.producer}
         return given if node_count is None else {**given, "node_count": node_count}
@@ -192,7 +196,7 @@ REQUEST_FIELDS = (
 
 
 class Policy(_Table):
-    """No limits, everything allowed, no schedules, unless something is said."""
+    """A policy; by default without limits and schedules, and with everything allowed."""
 
     limits: PolicyLimits = PolicyLimits()
     allow: Allow = Allow()

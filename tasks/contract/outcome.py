@@ -11,7 +11,7 @@ LATE_NODES = "late_nodes"
 
 
 class _Shape(BaseModel):
-    # Whoever reads an outcome may rely on every field: those with a default are written too.
+    # Readers may rely on every field: those with a default are written too.
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
@@ -30,7 +30,7 @@ class OutcomeOperation(_Shape):
 class OutcomeError(_Shape):
     """Why a request did not get all of its nodes."""
 
-    code: int | None = Field(description="The provider's ret_code, if it was the provider who refused")
+    code: int | None = Field(description="The provider's ret_code, if the provider refused")
     kind: str
     message: str
 
@@ -50,7 +50,7 @@ class Outcome(_Shape):
     nodes_added: int
     node_ids: list[str] = Field(default_factory=list)
     operations: list[OutcomeOperation] = Field(default_factory=list)
-    refusals: int = Field(default=0, description="Sendings that started no job")
+    refusals: int = Field(default=0, description="Calls that started no job")
     error: OutcomeError | None = None
     requested_by: str | None = None
     accepted_at: str | None

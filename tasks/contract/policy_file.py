@@ -1,4 +1,4 @@
-"""The policy of this installation, checked by all that knows something of it."""
+"""The policy file, its requests checked against the contract."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +13,17 @@ SOME_ID = "schedule:some:20260101T000000Z"
 
 
 def read_policy(path: Path) -> Policy:
-    """Raises PolicyError with every mistake at once."""
+    """Read a policy file. Raises PolicyError with every mistake at once."""
     return load_policy(path, request_problems)
 
 
 def open_policy(settings: LedgerSettings) -> PolicyFile:
-    """The file that the settings name, read again when it changes. Raises PolicyError."""
+    """Return the policy of the settings' file, which is read again when it changes. Raises PolicyError."""
     return PolicyFile(settings.policy_file, request_problems)
 
 
 def request_problems(fields: Mapping[str, Any]) -> list[str]:
-    """What the contract of requests has against `fields`, which have no id yet."""
+    """Return the problems of a request without an id."""
     try:
         parse_request({**fields, "request_id": SOME_ID})
     except InvalidRequest as error:

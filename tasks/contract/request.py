@@ -1,4 +1,4 @@
-"""What a producer may ask for. Other programs are written against this shape."""
+"""What a producer may request. Other programs are written against this shape."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.contract.error_messages import sentences, text_of
+from config.validation_messages import field_path, messages, text_of
 from tasks.contract.validators import check_addresses, check_plain_json
 
 MAX_NODES_PER_REQUEST = 10_000
@@ -33,12 +33,12 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 def _without_default(schema: dict[str, Any]) -> None:
-    """The default goes by the kind of cluster, which JSON Schema's `default` cannot say."""
+    """Remove the default: it depends on the kind of cluster, which JSON Schema cannot express."""
     schema.pop("default", None)
 
 
 class InvalidRequest(ValueError):  # noqa: N818 - named by what it says of the request
-    """The request cannot be accepted; `problems` has one sentence for each thing that is wrong."""
+    """The request cannot be accepted; `problems` has one sentence for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -80,9 +80,9 @@ class ScaleOutRequest(BaseModel):
     on_shortage: OnShortage = Field(
         default="wait", description="What to do when the provider has too few nodes"
     )
-    requested_by: Name | None = Field(default=None, description="Who asks")
+    requested_by: Name | None = Field(default=None, description="Who requests the nodes")
     dry_run: bool = Field(
-        default=False, description="Only say what would come of it, see dry-run.schema.json; nothing is kept"
+        default=False, description="Only report the expected result (dry-run.schema.json); nothing is stored"
     )
 
     @model_validator(mode="before")
@@ -156,21 +156,21 @@ class ScaleOutRequest(BaseModel):
     ) -> tuple[str, ...] | None:
         count = info.data.get("node_count")
         if value is not None and count is not None and len(value) != count:
-            raise ValueError(f"{len(value)} addresses for {count} nodes: give one for each node, or none")
+            raise ValueError(f"{len(value)} addresses for {count} nodes: name one for each node, or none")
         return value
 
     @property
     def exclusive(self) -> bool:
-        """Whether its nodes are named, so that they cannot be bought together with others'."""
+        """Whether its nodes are named: then they are bought in a call of their own."""
         return self.node_name is not None or self.private_ips is not None
 
     def fingerprint(self) -> str:
-        """The same for two requests that ask for the same, be it in earnest or not."""
+        """Return the same text for requests of the same content, whether dry runs or not."""
         return content_fingerprint(self.model_dump(mode="json", exclude={"dry_run"}))
 
 
 def content_fingerprint(content: Any) -> str:
-    """SHA-256 over `content` as canonical JSON; what JSON cannot hold is taken by its text."""
+    """Return the SHA-256 of `content` as canonical JSON, or of its text if JSON cannot hold it."""
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=repr)
     except (TypeError, ValueError, RecursionError):
@@ -181,16 +181,17 @@ def content_fingerprint(content: Any) -> str:
 def parse_request(fields: Mapping[str, Any]) -> ScaleOutRequest:
     """Check `fields` against the contract.
 
-    Raises InvalidRequest with every problem at once.
+    Raises:
+        InvalidRequest: with every problem at once.
     """
     try:
         return ScaleOutRequest.model_validate({_readable(name): value for name, value in fields.items()})
     except ValidationError as error:
-        raise InvalidRequest(sentences(error)) from None
+        raise InvalidRequest(messages(error, ScaleOutRequest, name=field_path)) from None
     except RecursionError:
         raise InvalidRequest(["a field is nested too deeply"]) from None
 
 
 def _readable(name: Any) -> Any:
-    """A name with half a character in it would keep pydantic from looking at the other fields."""
+    """Replace unpaired surrogates: pydantic would not check the other fields."""
     return name.encode("utf-8", "replace").decode() if isinstance(name, str) else name

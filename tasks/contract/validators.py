@@ -1,4 +1,4 @@
-"""Checks of single fields that are more than a pattern. Each raises ValueError with all that is wrong."""
+"""Checks of single fields that are more than a pattern. Each raises ValueError with every problem."""
 
 import ipaddress
 import json
@@ -11,7 +11,7 @@ SHOWN_ADDRESSES = 5
 
 
 def check_addresses(texts: Sequence[str]) -> None:
-    """IP addresses without a scope, none of them twice, however it is spelt."""
+    """Require IP addresses without a scope, none of them twice in any spelling."""
     problems, wrong, seen = [], [], set()
     twice = False
     for text in texts:
@@ -37,13 +37,13 @@ def check_addresses(texts: Sequence[str]) -> None:
 
 
 def check_plain_json(value: dict[str, Any]) -> None:
-    """Small, not nested deeply, and of text that every store and the provider can hold."""
+    """Require JSON that is small, not deeply nested, and of valid Unicode without NUL."""
     _check_depth(value, MAX_RESOURCE_CONF_DEPTH)
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError("has half a character in it, which is no text") from error
+        raise ValueError("contains an unpaired surrogate (invalid Unicode)") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError("must be an object of plain JSON values") from error
     if len(text) > MAX_RESOURCE_CONF_CHARS:

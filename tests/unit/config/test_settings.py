@@ -267,7 +267,7 @@ def test_an_empty_file_is_no_secret(put: Set, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("\n")
     put(ACCESS_KEY_ID="id", SECRET_ACCESS_KEY_FILE=str(tmp_path / "secret"))
 
-    assert problem().startswith("wrong settings: SCALEOUT_SECRET_ACCESS_KEY: ")
+    assert problem().startswith("invalid settings: SCALEOUT_SECRET_ACCESS_KEY: ")
 
 
 def test_a_file_that_cannot_be_read_is_named_together_with_other_wrong_settings(
@@ -376,7 +376,7 @@ def test_a_wrong_setting_is_named_in_one_line_with_what_it_has_to_be(put: Set, n
 
     said = problem()
 
-    assert said.startswith(f"wrong settings: SCALEOUT_{name}")
+    assert said.startswith(f"invalid settings: SCALEOUT_{name}")
     assert said.count("SCALEOUT_") == 1
     assert len(said) < 300
     if name not in SECRETS and not any(sign in text for sign in "@?"):
@@ -388,7 +388,7 @@ def test_a_missing_key_is_named_with_both_ways_to_give_it(put: Set, missing: str
     put(**{name: value for name, value in KEYS.items() if name != missing})
 
     assert problem() == (
-        f"wrong settings: SCALEOUT_{missing} is missing: "
+        f"invalid settings: SCALEOUT_{missing} is missing: "
         f"set it, or SCALEOUT_{missing}_FILE to a file that holds it"
     )
 
@@ -410,7 +410,7 @@ def test_a_lease_that_a_call_may_outlast_is_refused_by_the_names_of_both(
     put(SUBMIT_LEASE_S=lease, HTTP_TIMEOUT_S=timeout)
 
     assert problem() == (
-        f"wrong settings: SCALEOUT_SUBMIT_LEASE_S={lease!r}: must be longer than "
+        f"invalid settings: SCALEOUT_SUBMIT_LEASE_S={lease!r}: must be longer than "
         f"SCALEOUT_HTTP_TIMEOUT_S={timeout}: a call must end before its lease"
     )
 
@@ -419,7 +419,7 @@ def test_a_lease_that_a_call_may_outlast_is_refused_by_the_names_of_both(
 def test_a_call_that_may_outlast_the_default_lease_is_refused_too(put: Set) -> None:
     put(HTTP_TIMEOUT_S="60")
 
-    assert problem().startswith("wrong settings: SCALEOUT_SUBMIT_LEASE_S=45.0: must be longer than ")
+    assert problem().startswith("invalid settings: SCALEOUT_SUBMIT_LEASE_S=45.0: must be longer than ")
 
 
 def test_a_lease_that_is_too_short_is_named_together_with_other_wrong_settings(

@@ -189,9 +189,9 @@ def test_what_is_allowed_goes_by_globs_that_mind_upper_and_lower_case() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[limits]\na = [1,,2]", "is no TOML: Invalid value (at line 2, column 8)"),
-        (b"[limits]\n# \xff", "line 2: is no UTF-8 text"),
-        ("[limit]", "limit is no key of a policy: did you mean limits?"),
+        ("[limits]\na = [1,,2]", "is not TOML: Invalid value (at line 2, column 8)"),
+        (b"[limits]\n# \xff", "line 2: is not UTF-8"),
+        ("[limit]", "unknown key limit (did you mean limits?)"),
         ("limits = 3", "limits: must be a table, such as [limits]"),
         ("[schedule]", "schedule: must be written [[schedule]], once for each schedule"),
         ("schedule = [1]", "schedule #1: must be a table"),
@@ -202,7 +202,7 @@ def test_what_is_allowed_goes_by_globs_that_mind_upper_and_lower_case() -> None:
         ("[limits]\nwait = 1", "limits.wait=1: must be a valid boolean"),
         (
             "[limits]\nnodes_per_hour = 9\nnodes_per_day = 8",
-            "limits.nodes_per_day=8: is less than nodes_per_hour=9, which is then no limit: raise the one or",
+            "limits.nodes_per_day=8: is less than nodes_per_hour=9, which then has no effect: raise",
         ),
         (
             '[limits.clusters."ehpc-a"]\nnodes_per_hour = 9\nnodes_per_day = 8',
@@ -210,32 +210,32 @@ def test_what_is_allowed_goes_by_globs_that_mind_upper_and_lower_case() -> None:
         ),
         (
             '[limits.clusters."ehpc-a"]\nnodes_per_dya = 9',
-            'limits.clusters."ehpc-a".nodes_per_dya is no key of a policy: did you mean nodes_per_day?',
+            'unknown key limits.clusters."ehpc-a".nodes_per_dya (did you mean nodes_per_day?)',
         ),
         (
             "[limits.producers.batch]\nnodes_per_cluster = 9",
-            "limits.producers.batch.nodes_per_cluster=9: cannot be limited by producer: say it in [limits]",
+            "limits.producers.batch.nodes_per_cluster=9: cannot be limited by producer: use [limits]",
         ),
         ("[limits.producers]\nbatch = 5", "limits.producers.batch: must be a table"),
         ('[allow]\nzones = "jn1a"', "allow.zones='jn1a': must be a list"),
         ("[allow]\nroles = []", "allow.roles=[]: must not be empty"),
         ('[allow]\nroles = ["login", 5]', "allow.roles[1]=5: must be a valid string"),
         (minimal(name='"a b"'), "schedule.\"a b\".name='a b': must match ^[A-Za-z0-9._-]{1,64}$"),
-        (minimal(cron='"0 0 30 2 *"'), "schedule.\"s\".cron='0 0 30 2 *': never comes"),
-        (minimal(timezone='"Asia/Peking"'), "schedule.\"s\".timezone='Asia/Peking': is no time zone"),
+        (minimal(cron='"0 0 30 2 *"'), "schedule.\"s\".cron='0 0 30 2 *': never fires"),
+        (minimal(timezone='"Asia/Peking"'), "schedule.\"s\".timezone='Asia/Peking': is not a time zone"),
         (minimal(mode='"ensured"'), "schedule.\"s\".mode='ensured': must be 'add' or 'ensure'"),
-        (minimal(skip_dates='["2026-02-30"]'), "schedule.\"s\".skip_dates[0]='2026-02-30': is no date"),
+        (minimal(skip_dates='["2026-02-30"]'), "schedule.\"s\".skip_dates[0]='2026-02-30': is not a date"),
         (minimal(skip_dates="[2026-02-20T10:00:00]"), 'schedule."s".skip_dates[0]=datetime.datetime'),
         (minimal(not_after='"soon"'), "schedule.\"s\".not_after='soon': is neither a date nor a time"),
         (minimal(catch_up_s="5"), 'schedule."s".catch_up_s=5: must be at least 60'),
-        (minimal(count="5"), 'schedule."s".count is no key of a policy: did you mean node_count?'),
+        (minimal(count="5"), 'unknown key schedule."s".count (did you mean node_count?)'),
         (minimal(ready_by="true"), 'schedule."s".lead_time_s is missing'),
-        (minimal(lead_time_s="5"), 'schedule."s".lead_time_s: says nothing without ready_by = true'),
-        (minimal(lead_time='"fixed"'), 'schedule."s".lead_time_s: says nothing without ready_by = true'),
-        (minimal(not_before="2026-05-02", not_after="2026-05-01"), 'schedule."s": never comes'),
+        (minimal(lead_time_s="5"), 'schedule."s".lead_time_s: has no effect without ready_by = true'),
+        (minimal(lead_time='"fixed"'), 'schedule."s".lead_time_s: has no effect without ready_by = true'),
+        (minimal(not_before="2026-05-02", not_after="2026-05-01"), 'schedule."s": never fires'),
         (
             minimal(not_before="2026-05-01", not_after="2026-05-01", skip_dates="[2026-05-01]"),
-            'schedule."s": never comes',
+            'schedule."s": never fires',
         ),
         (minimal() + minimal(), "schedule: 2 have the name s: names must differ"),
         (minimal() + minimal(name='"S"'), "schedule: 2 have the name s or S: names must differ"),
@@ -253,11 +253,11 @@ def test_what_is_allowed_goes_by_globs_that_mind_upper_and_lower_case() -> None:
         ),
         (
             '[allow]\nclusters = ["ehpc-b*"]\n' + minimal(),
-            "schedule.\"s\".cluster_id='ehpc-a': is not in allow.clusters, which has ehpc-b*",
+            "schedule.\"s\".cluster_id='ehpc-a': is not in allow.clusters, which allows ehpc-b*",
         ),
         (
             '[allow]\nroles = ["compute"]\n' + minimal(cluster_id='"hpc-a"'),
-            "schedule.\"s\".node_role='login': is not in allow.roles, which has compute",
+            "schedule.\"s\".node_role='login': is not in allow.roles, which allows compute",
         ),
     ],
 )
@@ -307,15 +307,15 @@ def test_the_fields_of_its_requests_are_checked_by_the_contract_instead_of_by_th
 
     def contract(fields: Mapping[str, Any]) -> Sequence[str]:
         seen.append(fields)
-        return [] if fields["zone"] == "jn1a" else [f"zone={fields['zone']!r}: is no zone"]
+        return [] if fields["zone"] == "jn1a" else [f"zone={fields['zone']!r}: is not a zone"]
 
     path.write_text(minimal() + minimal(name='"t"', zone="7", node_count='"5"', node_cuont="3"))
     with pytest.raises(PolicyError) as caught:
         load_policy(path, contract)
 
     assert caught.value.problems == [
-        'schedule."t".node_cuont is no key of a policy: did you mean node_count?',
-        'schedule."t".zone=7: is no zone',
+        'unknown key schedule."t".node_cuont (did you mean node_count?)',
+        'schedule."t".zone=7: is not a zone',
     ]
     assert seen[0] == {"cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 64}
 
@@ -402,7 +402,7 @@ def test_a_broken_file_is_refused_once_and_the_last_good_one_stays(path: Path, w
 
     refused = [entry for entry in logs if entry["event"] == "policy_invalid"]
     assert [entry["log_level"] for entry in refused] == ["error", "error"]
-    assert refused[0]["problems"][0].startswith("is no TOML: ")
+    assert refused[0]["problems"][0].startswith("is not TOML: ")
     assert refused[1]["problems"] == ["cannot be read: No such file or directory"]
 
 

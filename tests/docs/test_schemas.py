@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from docs.generate import DIALECT, dry_run_schema, outcome_schema, request_schema
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import InvalidRequest, ScaleOutRequest, parse_request
-from tasks.contract.schemas import DIALECT, as_text, dry_run_schema, outcome_schema, request_schema
 
-DOCS = Path(__file__).parents[4] / "docs"
 REQUEST = Draft202012Validator(request_schema())
 OUTCOME = Draft202012Validator(outcome_schema())
 
