@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(arguments)
     try:
         if given.benchmark == "report":
+            for report in _kept():
+                save_plots(report, KEPT)
             write_page(PAGE, _kept())
             return 0
         names = list(BENCHMARKS) if given.benchmark == "all" else [given.benchmark]

@@ -57,7 +57,7 @@ def measure(options: Options) -> Report:
         {POLL_S / SPEED_UP:g} s, tick {1 / SPEED_UP:g} s. Times are given as they would be unscaled, so what
         a sweep costs by itself counts {SPEED_UP:g} times.
 
-        So many operations run, all submitted beforehand and outside the quota; the window holds what hours
+        The operations run, all submitted beforehand and outside the quota; the window holds what hours
         of polling just these leave in it, spread evenly over the last period. Then up to {PROBES} of the
         jobs end, spread evenly over {POLLS} polls or more.
 
@@ -67,7 +67,7 @@ def measure(options: Options) -> Report:
 
         The clock of the alternatives is sped up {OTHERS_SPEED_UP:g} times.
         """),
-        tables=[*_followed_table(polled), *_crowded_table(crowded), *_others_table(used_up)],
+        tables=[*_polled_table(polled), *_crowded_table(crowded), *_others_table(used_up)],
         targets=_targets(polled, crowded),
         lines=_plot(polled),
         measured_at=now_text(),
@@ -75,7 +75,7 @@ def measure(options: Options) -> Report:
     )
 
 
-def _followed_table(polled: Sequence[Polled]) -> list[Table]:
+def _polled_table(polled: Sequence[Polled]) -> list[Table]:
     columns = [
         "operations",
         "mean delay s",
@@ -117,7 +117,7 @@ def _others_table(used_up: Sequence[tuple[System, float]]) -> list[Table]:
     rows: list[list[Cell]] = [
         [system.title, f"after {seconds / 60:.1f} min", most] for system, seconds in used_up
     ]
-    columns = ["", f"{OTHERS_SIZE} operations: first 2500", "jobs that it can follow without one"]
+    columns = ["", f"{OTHERS_SIZE} operations: first 2500", "jobs that it can poll without one"]
     return [Table(f"The alternatives, each job polled every {POLL_S:g} s", columns, rows)]
 
 

@@ -115,7 +115,7 @@ def _measure(here: Environment, size: int, within_s: float) -> Polled:
         mean_s=delays.mean * SPEED_UP,
         p99_s=delays.p99 * SPEED_UP,
         limit_s=limit * SPEED_UP,
-        # The last look's calls belong to the interval after it.
+        # The last poll's calls belong to the interval after it.
         calls_an_hour=(len(arrivals) - math.ceil(size / PAGE)) / span_s / SPEED_UP * PERIOD_S,
         max_calls=max_in_a_window([arrival.at for arrival in arrivals], period_s),
     )

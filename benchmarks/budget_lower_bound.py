@@ -22,7 +22,7 @@ def limit_s(
     """The mean over `ends` of half the shortest interval between two polls at all jobs that ran then.
 
     `running` jobs ran before the first end. `others` are the times of calls that were not for polling;
-    what they took in the period before an end was not there for looking. Raises ValueError for no ends.
+    what they took in the period before an end was not available for polling. Raises ValueError for no ends.
     """
     if not ends:
         raise ValueError("no job has ended")

@@ -21,7 +21,7 @@ OVER_QUOTA = 2500
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """`size` requests at once, `calls` in `period_s`, watched for so many `periods`."""
+    """`size` requests at once, `calls` in `period_s`, watched for `periods` periods."""
 
     size: int
     calls: int

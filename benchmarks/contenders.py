@@ -104,7 +104,7 @@ def _celery_workers(
             for n in range(stage.workers)
         ]
         for process in processes:
-            process.until_said("ready.")
+            process.until_written("ready.")
         # Without a backend: nobody here waits for results, and subscribing to each has its price.
         producer = stack.enter_context(Celery(broker=stage.redis_url))
 
@@ -155,7 +155,7 @@ def _arq(stage: Stage) -> Iterator[Running]:
             )
         )
         for process in (*workers, producer):
-            process.until_said("ready.")
+            process.until_written("ready.")
         yield Running(workers, lambda request: producer.write(json.dumps(asdict(request))), [producer])
 
 
@@ -164,7 +164,7 @@ def _plain_asyncio(stage: Stage) -> Iterator[Running]:
     env = _alternative_environment(stage, stage.at_once)
     arguments = ["-m", "benchmarks.alternatives.plain_asyncio"]
     with start("asyncio", arguments, env, stage.folder, python=sys.executable) as script:
-        script.until_said("ready.")
+        script.until_written("ready.")
         yield Running([script], lambda request: script.write(json.dumps(asdict(request))))
 
 

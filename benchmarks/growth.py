@@ -131,7 +131,7 @@ def _table(grown: Sequence[Grown]) -> Table:
         ]
         for g in grown
     ]
-    return Table("With so many operations running", columns, rows)
+    return Table("By number of running operations", columns, rows)
 
 
 def _lines(grown: Sequence[Grown], figure: str) -> dict[str, list[list[float]]]:

@@ -1,4 +1,4 @@
-"""Hundreds of running jobs: what it costs to follow them, and how soon their ends are known."""
+"""Hundreds of running jobs: the cost of polling them, and how soon their ends are known."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ QUICK_JOBS_S = "9-11"
 PAGE = 100
 
 FIGURES: Mapping[str, Figure] = {
-    "calls that follow": lambda run: run.following_calls,
+    "polling calls": lambda run: run.polling_calls,
     "API calls": lambda run: run.calls(),
     "worker CPU s": lambda run: run.cpu_s,
     "peak MB": lambda run: run.peak_mb,
@@ -60,7 +60,7 @@ def measure(options: Options) -> Report:
         targets=targets(runs, size),
         bars=[
             Bars("Worker CPU", "s", cpu),
-            Bars("API calls that follow", "calls", {r.system.title: float(r.following_calls) for r in runs}),
+            Bars("API polling calls", "calls", {r.system.title: float(r.polling_calls) for r in runs}),
         ],
         measured_at=now_text(),
         machine=machine(),
@@ -74,7 +74,7 @@ def targets(runs: Sequence[Run], size: int) -> list[Target]:
         return []
     sweep_messages = ours.messages - size
     found = [
-        at_most("calls that follow / (pages × sweeps)", 1.3, ours.following_calls / fewest_calls(ours)),
+        at_most("polling calls / (pages × sweeps)", 1.3, ours.polling_calls / fewest_calls(ours)),
         Target(
             "broker messages a request, without the shared sweeps",
             "≤ 2",
@@ -85,8 +85,8 @@ def targets(runs: Sequence[Run], size: int) -> list[Target]:
         at_most("delay p99", POLL_S + 0.5, ours.delay().p99, " s"),
     ]
     if polls := the_run(runs, "asyncio"):
-        part = ours.following_calls / polls.following_calls
-        text = f"1/{1 / part:.0f} of calls that follow, 1/{polls.calls() / ours.calls():.1f} of all calls"
+        part = ours.polling_calls / polls.polling_calls
+        text = f"1/{1 / part:.0f} of polling calls, 1/{polls.calls() / ours.calls():.1f} of all calls"
         found.insert(0, Target("API calls, of polling each job", "≤ 1/50", text, part <= 1 / 50))
     for name, title, part in (("celery-retry", "Celery retry", 1 / 5), ("arq", "arq", 1 / 2)):
         if other := the_run(runs, name):

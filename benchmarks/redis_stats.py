@@ -72,7 +72,7 @@ def redis_server(folder: Path) -> Iterator[redis.Redis]:
 
 
 def _free_port() -> int:
-    # The server's own choice counts up from a fixed number, and whoever else starts one has the same idea.
+    # The server's own choice counts up from a fixed number, and so does that of any other run.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

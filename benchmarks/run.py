@@ -37,12 +37,12 @@ class Run:
         command = self.system.message_command
         return 0 if command is None else self.redis.times(command)
 
-    def calls(self, *whats: str) -> int:
+    def calls(self, *kinds: str) -> int:
         """Calls of these kinds; all, if none is named."""
-        return sum(1 for arrival in self.arrivals if not whats or arrival.what in whats)
+        return sum(1 for arrival in self.arrivals if not kinds or arrival.what in kinds)
 
     @property
-    def following_calls(self) -> int:
+    def polling_calls(self) -> int:
         """Calls that ask how jobs stand: listings of a zone, and of single jobs."""
         return self.calls("operation", "operation?job_ids")
 

@@ -63,7 +63,7 @@ def measure(options: Options) -> Report:
         from the first enqueueing to the last outcome.
 
         `{ONE_CALL.title}` makes the addNodes call and nothing else: what a bare Celery task with one HTTP
-        call can do. This project makes two calls a request, writes every step down and follows the job.
+        call can do. This project makes two calls a request, writes every step and polls the job.
         To the wire: from the enqueueing of a request to its addNodes.
 
         Steady: {STEADY_PER_S:g} requests a second, coalescing window 0, all else as it is by default.

@@ -1,1 +1,1 @@
-"""What the environment and the policy file say, and how logs look. Imports nothing else of the project."""
+"""Settings, policy file, Celery options and logs. Imports nothing else of the project."""

@@ -1,4 +1,4 @@
-"""Celery's settings for this project. Each that is not a matter of taste says what it mends."""
+"""Celery's settings for this project, each with its reason unless it is a matter of taste."""
 
 import ssl
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
     """
     broker = settings.broker.get_secret_value()
     results = settings.results.get_secret_value()
-    # With a frozen connection and no timeouts a worker was seen not to come back in 150 s; with these, in 17.
+    # With a frozen connection and no timeouts a worker did not recover within 150 s; with these, within 17.
     sockets = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
@@ -36,13 +36,13 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
     return {
         "broker_url": broker,
         "result_backend": results,
-        # A scheme of rediss:// is not looked at once the transport is given as a class.
+        # rediss:// is ignored once the transport is given as a class.
         "broker_use_ssl": tls if broker.startswith("rediss:") else None,
         "redis_backend_use_ssl": tls if results.startswith("rediss:") else None,
         "broker_transport_options": {
             **sockets,
             "health_check_interval": HEALTH_CHECK_S,
-            # Bodies take seconds and nothing has an ETA, so a dead worker's message may come back soon.
+            # Bodies take seconds and nothing has an ETA, so a dead worker's message may return soon.
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,

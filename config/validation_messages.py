@@ -89,7 +89,7 @@ def _message(
     location = tuple(part for part in problem["loc"] if part not in ("datetime", "date"))
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     where, context = name(location), problem.get("ctx", {})
-    if not where:
+    if not where and problem["type"] != "extra_forbidden":
         return message
     match problem["type"]:
         case "missing":

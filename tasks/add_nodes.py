@@ -17,7 +17,7 @@ from tasks.intake.accept import Accepted, Ended
 from tasks.ledger.due import Lane
 from tasks.ledger.ledger import WriteConflict
 
-OUTCOME_LATER = "the outcome follows when the request ends"
+OUTCOME_LATER = "the outcome is stored when the request ends"
 TIMEOUT_S = 20.0
 
 log = structlog.get_logger(__name__)

@@ -47,7 +47,7 @@ async def pause(
 
     Args:
         cluster_id: of this cluster; None pauses everything.
-        lasting_s: for so many seconds; None until it is resumed.
+        lasting_s: seconds until it ends; None until it is resumed.
     """
 
     async def build() -> ChangeSet:

@@ -11,7 +11,7 @@ TIMEOUT_S = 20.0
 
 @shared_task(name=SWEEP, ignore_result=True)
 def sweep() -> None:
-    """Sweep the due set once; a message that comes late, twice or never does no harm."""
+    """Sweep the due set once; a message that arrives late, twice or never does no harm."""
     worker_process.run(_sweep(worker_process.engine()), timeout_s=TIMEOUT_S)
 
 

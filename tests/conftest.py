@@ -14,6 +14,7 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.runtime.clock import HandClock
 from tasks.runtime.redis_client import open_redis
+from tests.support.key_expiry import keys_without_expiry
 from tests.support.ports import free_port
 from tests.support.processes import Process, Simulator, environment, simulator, worker
 
@@ -30,10 +31,14 @@ def redis_server() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def redis_url(redis_server: ValkeyServer) -> str:
-    with redis.Redis(port=redis_server.port) as client:
+def redis_url(redis_server: ValkeyServer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The server, emptied. A test fails if it leaves a key without a time to live that is not permanent."""
+    with redis.Redis(port=redis_server.port, decode_responses=True) as client:
         client.flushall()
-    return f"redis://127.0.0.1:{redis_server.port}/0"
+        yield f"redis://127.0.0.1:{redis_server.port}/0"
+        marker = request.node.get_closest_marker("permanent_keys")
+        left = keys_without_expiry(client, marker.args if marker else ())
+    assert left == [], f"keys without a time to live: {', '.join(left[:10])}"
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ YOUNG_OBJECTS = 20_000  # between two collections; Python's own number is 700
 
 
 def make_app(settings: Settings) -> Celery:
-    """The worker's app. A program that only sends needs none of this: a bare Celery client will do."""
+    """Return the worker's app. A producer needs none of this: a plain Celery client suffices."""
     app = Celery(APP_NAME, include=["tasks.add_nodes", "tasks.sweep"])
-    # A result is stored when its request ends, and has to be there for whoever asks later.
+    # A result is stored when its request ends, and must still exist when the producer reads it.
     app.conf.update(celery_options(settings, result_expires_s=MAX_DEADLINE_S + settings.outcome_ttl_s))
     app.conf.update(
         broker_transport=transport.TRANSPORT,
@@ -43,7 +43,7 @@ def _settings() -> Settings:
     try:
         return load(Settings)
     except SettingsError as error:
-        # One line, no traceback: it is the reader's environment that has to be mended.
+        # One line, no traceback: the environment has to be corrected.
         sys.exit(f"scaleout: {error}")
 
 
@@ -62,7 +62,7 @@ def _configure_logging(settings: LedgerSettings) -> None:
 
 @worker_init.connect(weak=False)
 def _read_policy(**_: Any) -> None:
-    # A worker alone: what only talks to one, as its health check does, has nothing to do with a broken file.
+    # Only in a worker: a health check, for example, does not need the file.
     try:
         worker_process.use_policy(open_policy(_loaded))
     except PolicyError as error:
@@ -78,11 +78,9 @@ def _ready(sender: Any, **_: Any) -> None:
 
 
 def _collect_less_often() -> None:
-    """A step makes hundreds of objects and hardly ever a cycle of them, and a tenth of a worker's CPU went to
-    looking for some.
-    """
+    """Collect garbage less often: it took a tenth of a worker's CPU, and there are hardly any cycles."""
     gc.collect()
-    # What has been loaded by now stays, and need not be looked at again.
+    # Everything that is loaded by now stays, and need not be scanned again.
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 50, 100)
 
@@ -92,6 +90,6 @@ def _drain(**_: Any) -> None:
     worker_process.close(drain_s=_loaded.http_timeout_s + 5)
 
 
-_set_aside = DeadLetters(_loaded)
-transport.send_dead_letters_to(_set_aside.keep)
-consumer.send_dead_letters_to(_set_aside.keep)
+_dead_letters = DeadLetters(_loaded)
+transport.send_dead_letters_to(_dead_letters.keep)
+consumer.send_dead_letters_to(_dead_letters.keep)

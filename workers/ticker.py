@@ -1,4 +1,4 @@
-"""Asks the ledger every tick whether anything is due, and if so rings for a sweep."""
+"""Ask the ledger at every tick whether anything is due, and send a sweep message if so."""
 
 import threading
 from typing import Any
@@ -17,7 +17,7 @@ TICK_TIMEOUT_S = 15.0
 
 
 class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """A thread of the worker. Every worker ticks, so that no single process matters."""
+    """A thread of the worker. Every worker ticks: none is special."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -44,7 +44,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
             try:
                 self._tick()
             except Exception as error:  # noqa: BLE001
-                # Whatever it was, the next tick tries again: a worker whose ticks stop does nothing more.
+                # The next tick tries again, whatever it was: a worker without ticks does nothing.
                 if reachable:
                     log.warning("tick_failed", kind=type(error).__name__, detail=str(error))
                 reachable = False
@@ -56,14 +56,14 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         engine = worker_process.engine()
         ledger = engine.ctx.ledger
         if worker_process.run(ledger.request_sweep(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
-            self._send_for_a_sweep(ledger)
-        # Last: whatever is wrong with schedules, all else goes on.
+            self._send_sweep(ledger)
+        # Last, so that a problem with schedules stops nothing else.
         worker_process.run(engine.schedules.sync(), timeout_s=TICK_TIMEOUT_S)
 
-    def _send_for_a_sweep(self, ledger: Ledger) -> None:
+    def _send_sweep(self, ledger: Ledger) -> None:
         try:
             self._app.send_task(SWEEP, queue=SWEEP_QUEUE, ignore_result=True, retry=False)
         except Exception:
-            # Nobody may have heard it, so the next tick has to ring: one sweep too many does no harm.
+            # It may be lost, so the next tick sends again: a superfluous sweep does no harm.
             worker_process.run(ledger.sweep_started(), timeout_s=TICK_TIMEOUT_S)
             raise

@@ -1,4 +1,4 @@
-"""What is written when a request ends: a key for whoever asks, and an entry of a stream for all."""
+"""Write the outcome when a request ends: a key for its producer, and an entry of a stream for all."""
 
 import json
 from typing import Any

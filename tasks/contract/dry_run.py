@@ -1,4 +1,4 @@
-"""The answer to a request with `dry_run`: what would come of it."""
+"""The answer to a request with `dry_run`: its expected result."""
 
 from typing import Literal
 
@@ -62,7 +62,7 @@ class DryRun(_Shape):
         default=False, description="The same request was accepted already: nothing more would be bought"
     )
     operations: list[int] = Field(default_factory=list, description="Nodes of each operation it would take")
-    operations_before: int = Field(default=0, description="Operations of the cluster that would come first")
+    operations_before: int = Field(default=0, description="Operations of the cluster that would run before")
     nodes_present: int | None = Field(
         default=None, description="Nodes of the cluster when they were last counted, for a limit"
     )

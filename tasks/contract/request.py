@@ -75,7 +75,7 @@ class ScaleOutRequest(BaseModel):
         default=None, description="Handed to the provider as it is, e.g. cpu and memory"
     )
     deadline_s: Annotated[float, Field(gt=0, le=MAX_DEADLINE_S, allow_inf_nan=False)] | None = Field(
-        default=None, strict=False, description="Seconds until the request is given up"
+        default=None, strict=False, description="Seconds until the request times out"
     )
     on_shortage: OnShortage = Field(
         default="wait", description="What to do when the provider has too few nodes"

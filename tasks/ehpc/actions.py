@@ -1,4 +1,4 @@
-"""Pure: the calls of the EHPC API that this project makes, as method, path, parameters and body."""
+"""PURE: the calls of the EHPC API that this project makes, as method, path, parameters and body."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def add_nodes_body(
     private_ips: Sequence[str] | None = None,
     resource_conf: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The body of addNodes; the count goes as a string, `resource_conf` as a string of JSON.
+    """Return the body of addNodes; the count goes as a string, `resource_conf` as a string of JSON.
 
     Raises ValueError for a count that one operation cannot have.
     """
@@ -67,7 +67,7 @@ def list_jobs(
     resource_ids: str | None = None,
     job_ids: str | None = None,
 ) -> ApiRequest:
-    """A page of the operation log (page "operation log"): `start_time` is the earliest creation."""
+    """Return the call for a page of the operation log; `start_time` is the earliest creation time."""
     params = {
         "zone": zone,
         "limit": str(PAGE),

@@ -1,4 +1,4 @@
-"""Sends one call, once, and hands its reply to the decoders. Nothing here decides anything."""
+"""Send one call, once, and pass its reply to the decoders. Nothing is decided here."""
 
 import time
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class CallReport:
 
 
 class EhpcClient:
-    """The API's calls. Times in seconds; `now_ms` is the time by which the provider's clock is judged."""
+    """The API's calls. Times in seconds; `now_ms` is what the provider's clock is compared with."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class EhpcClient:
         resource_ids: str | None = None,
         job_ids: str | None = None,
     ) -> JobPage:
-        """A page of the operation log. Raises EhpcError."""
+        """Return a page of the operation log. Raises EhpcError."""
         request = actions.list_jobs(
             zone,
             offset=offset,
@@ -86,7 +86,7 @@ class EhpcClient:
         return await self._call(request, at, jobs_response)
 
     async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:
-        """A page of a cluster's nodes. Raises EhpcError."""
+        """Return a page of a cluster's nodes. Raises EhpcError."""
         return await self._call(actions.list_nodes(zone, cluster_id, offset=offset), at, nodes_response)
 
     async def _call(self, request: ApiRequest, at: datetime, decode: Callable[[Reply], T]) -> T:
@@ -147,12 +147,12 @@ class EhpcClient:
 
 @lru_cache(maxsize=8)
 def _seconds(date: str) -> float:
-    """Dozens of replies a second have the same `Date`."""
+    """Parse a `Date` header once: dozens of replies a second have the same."""
     return parsedate_to_datetime(date).timestamp()
 
 
 async def _read(response: aiohttp.ClientResponse) -> Reply:
-    """At most MOST_BYTES of the body; what is longer, cut off or compressed is told as a flaw."""
+    """Read at most MAX_BYTES of the body; one that is longer, cut off or compressed has a flaw."""
     body, flaw = bytearray(), None
     try:
         async for chunk in response.content.iter_chunked(65_536):
@@ -164,12 +164,12 @@ async def _read(response: aiohttp.ClientResponse) -> Reply:
     except (aiohttp.ClientPayloadError, ConnectionLost, aiohttp.ClientConnectionError):
         flaw = "cut off"
     if flaw is None and response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        flaw = "compressed, though that was not asked for"
+        flaw = "compressed, although that was not requested"
     return Reply(response.status, bytes(body[:MAX_BYTES]), flaw, response.headers.get("Retry-After"))
 
 
 def _reason(error: BaseException) -> str:
-    """Never the error's own text: it may have the URL in it, and the URL has the signature."""
+    """Return no text of the error itself: it may contain the URL, and so the signature."""
     if isinstance(error, OSError) and error.strerror:
         return f"{type(error).__name__}: {error.strerror}"
     return type(error).__name__

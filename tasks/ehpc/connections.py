@@ -1,4 +1,4 @@
-"""The connections of a process to the API: a fresh one for each sending, kept ones for what is read."""
+"""The connections of a process to the API: a new one for each addNodes, kept ones for listings."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,7 +17,7 @@ class ConnectionLost(aiohttp.ClientError):
 async def never_resend(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """aiohttp sends an idempotent call once more when its connection breaks; each call costs quota."""
+    """Keep aiohttp from sending an idempotent call again when its connection breaks: it costs quota."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -30,8 +30,8 @@ async def never_resend(
 class Connections:
     """`fresh`: each call on a connection of its own; `kept`: on one that an earlier call has left open.
 
-    A kept connection may be closed by the other side just when a call is written to it, and then nobody
-    knows whether the call was read. A listing is simply made again later; a sending must not come to that.
+    A kept connection may be closed by the provider while a call is written to it. Then it is unknown whether
+    the call was read: harmless for a listing, but not for addNodes.
     """
 
     fresh: aiohttp.ClientSession
@@ -66,7 +66,7 @@ def open_connections(kept_s: float = KEPT_S) -> Connections:
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    """No cookies, no proxies from the environment, no call sent again."""
+    """Return a session without cookies, proxies from the environment, or repeated calls."""
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,4 +1,4 @@
-"""What can come back instead of an answer, named by what the caller does next (page "Error codes")."""
+"""Errors of API calls, classified by what the caller does next (page "Error codes")."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ MAX_CHARS = 300
 
 
 class EhpcError(Exception):
-    """A call without a usable answer. The text names code and message, never a URL or a signature."""
+    """A call without a usable reply. The text has code and message, never a URL or a signature."""
 
     kind: ClassVar[str] = "api_error"
 
@@ -17,13 +17,13 @@ class EhpcError(Exception):
 
 
 class NotSent(EhpcError):  # noqa: N818
-    """Proved: nothing left this machine. Another operation may be made."""
+    """Proven: nothing left this machine. Another operation may be planned."""
 
     kind = "not_sent"
 
 
 class NotAccepted(EhpcError):  # noqa: N818
-    """Refused for now, nothing was made. Another operation, newly signed, may be made later."""
+    """Refused for now; nothing was made. Another operation may be planned later."""
 
     kind = "not_accepted"
 
@@ -35,20 +35,20 @@ class Busy(NotAccepted):
 
 
 class Rejected(EhpcError):  # noqa: N818
-    """Refused for good, nothing was made; the same request would be refused again."""
+    """Refused permanently; nothing was made, and the same request would be refused again."""
 
     kind = "rejected"
     alert: bool = False
 
 
 class Shortage(EhpcError):  # noqa: N818
-    """The provider has too few nodes now: wait, or ask for fewer."""
+    """The provider has too few nodes now: wait, or request fewer."""
 
     kind = "shortage"
 
 
 class AccountRefused(EhpcError):  # noqa: N818
-    """Nothing will be accepted from this account until a person mends it."""
+    """The provider accepts nothing from this account until somebody corrects that."""
 
     kind = "account_blocked"
 
@@ -71,7 +71,7 @@ class QuotaExhausted(EhpcError):  # noqa: N818
 
 
 class InDoubt(EhpcError):  # noqa: N818
-    """It may have been carried out. A read may simply be tried again; addNodes must not be."""
+    """It may have been executed. A read may be repeated; addNodes must not be."""
 
     kind = "in_doubt"
 
@@ -85,7 +85,7 @@ OVER_QUOTA = 2500
 NO_RESOURCES = 5200
 BEING_CHANGED = frozenset({5300, 5400})
 
-# 1400 means "no permission" or "cannot be changed now"; only its message tells which.
+# 1400 means "no permission" or "cannot be changed now"; only its message says which.
 BUSY_WORDS = (
     "transition",
     "status",
@@ -126,7 +126,7 @@ RESOURCE_QUOTA_WORDS = (
 
 
 def reason(ret_code: int, message: str, http_status: int | None = None) -> EhpcError:
-    """The error for a reply with this `ret_code`, which is not 0."""
+    """Return the error for a reply with this `ret_code`, which is not 0."""
     kind: type[EhpcError] = InDoubt
     words = message.lower()
     if ret_code in REJECTED or ret_code in REJECTED_WITH_ALERT:
@@ -151,14 +151,14 @@ def reason(ret_code: int, message: str, http_status: int | None = None) -> EhpcE
 
 
 def _over_quota(words: str) -> type[EhpcError]:
-    """What the message does not make clear is read as the API quota: waiting harms less than asking on."""
+    """Take an unclear message for the API quota: waiting does less harm than calling."""
     about_calls = any(word in words for word in API_QUOTA_WORDS)
     about_resources = any(word in words for word in RESOURCE_QUOTA_WORDS)
     return Shortage if about_resources and not about_calls else QuotaExhausted
 
 
 def printable(text: str) -> str:
-    """`text` of the provider's, fit for a log, a page and an outcome."""
+    """Return a text of the provider, fit for logs, pages and outcomes."""
     if text.isprintable() and len(text) <= MAX_CHARS:
         return text
     shown = "".join(char if char.isprintable() else " " for char in text)

@@ -1,4 +1,4 @@
-"""What the API's replies say, typed. Lenient where nothing rests on a field, strict where money does."""
+"""The API's replies, typed: strict for fields that decisions depend on, lenient for others."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ NODE_PREFIX = "cln-"
 
 
 class JobStatus(Enum):
-    """Anything the log says that is neither an end nor known counts as still going."""
+    """A job's status. A status that is unknown counts as still running."""
 
     PENDING = "pending"
     SUCCESSFUL = "successful"
@@ -25,7 +25,7 @@ STATUSES = {status.value: status for status in JobStatus}
 
 
 def _text(value: Any) -> Any:
-    """Nothing is decided by such a field, but it is shown: short, and without control characters."""
+    """A text that is only shown: short, and without control characters."""
     if isinstance(value, str):
         return printable(value)
     return "" if value is None else value
@@ -54,7 +54,7 @@ class _Reply(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class JobAccepted:
-    """addNodes has been taken; its work goes on in the background as this job."""
+    """The provider has accepted addNodes and executes it as this job."""
 
     job_id: str
 

@@ -1,4 +1,4 @@
-"""Pure: from the bytes of a reply to a typed answer, or to an error that says what to do next."""
+"""PURE: decode the bytes of a reply to a typed answer, or to an error by what to do next."""
 
 import json
 import re
@@ -22,7 +22,7 @@ P = TypeVar("P", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back. `flaw` says what is wrong with the body: cut off, or larger than is read."""
+    """A reply. `flaw` describes a damaged body: cut off, or larger than is read."""
 
     http_status: int
     body: bytes = field(repr=False)
@@ -31,7 +31,7 @@ class Reply:
 
 
 def add_nodes_response(reply: Reply) -> JobAccepted:
-    """The job that addNodes has started. Raises EhpcError; InDoubt whenever a job may have been made."""
+    """Return the job that addNodes has started. Raises EhpcError: InDoubt if a job may have been made."""
     content = _content(reply)
     job_id = content.get("job_id")
     if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
@@ -42,12 +42,12 @@ def add_nodes_response(reply: Reply) -> JobAccepted:
 
 
 def jobs_response(reply: Reply) -> JobPage:
-    """A page of the operation log. Raises EhpcError."""
+    """Return a page of the operation log. Raises EhpcError."""
     return _page(JobPage, reply)
 
 
 def nodes_response(reply: Reply) -> NodePage:
-    """A page of a cluster's nodes. Raises EhpcError."""
+    """Return a page of a cluster's nodes. Raises EhpcError."""
     return _page(NodePage, reply)
 
 
@@ -62,7 +62,7 @@ def _page(kind: type[P], reply: Reply) -> P:
 
 
 def _content(reply: Reply) -> Mapping[str, Any]:
-    """The JSON object of a reply that says ret_code 0."""
+    """Return the JSON object of a reply with ret_code 0."""
     status = reply.http_status
     if status == TOO_MANY_REQUESTS:
         message = "the provider answered HTTP 429: too many calls"

@@ -1,4 +1,4 @@
-"""Pure: the signature of the EHPC API (page "Signature"), version 1, HmacSHA256."""
+"""PURE: the signature of the EHPC API (page "Signature"), version 1, HmacSHA256."""
 
 import base64
 import hashlib
@@ -31,19 +31,19 @@ class SigningRules:
 
 @lru_cache(maxsize=1024)
 def encode(text: str) -> str:
-    """Percent-encoding as the page wants it: space as %20, upper-case hex."""
+    """Percent-encode as the page requires: space as %20, upper-case hex."""
     return quote(text, safe=UNRESERVED)
 
 
 def timestamp(at: datetime) -> str:
-    """`at` as the API takes it: UTC, whole seconds. Raises ValueError for a time without a zone."""
+    """Return `at` as the API takes it: UTC, whole seconds. Raises ValueError without a time zone."""
     if at.tzinfo is None:
         raise ValueError(f"{at.isoformat()} has no time zone: a signature needs a time in UTC")
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def canonical_query(params: Mapping[str, str], at: datetime, credentials: Credentials) -> str:
-    """The sorted query with the common parameters, without the signature."""
+    """Return the sorted query with the common parameters, without the signature."""
     common = {
         "access_key_id": credentials.access_key_id,
         "signature_method": "HmacSHA256",
@@ -55,7 +55,7 @@ def canonical_query(params: Mapping[str, str], at: datetime, credentials: Creden
 
 
 def string_to_sign(method: str, path: str, query: str, body: bytes, rules: SigningRules) -> str:
-    """What is signed; `path` is the path of the URL that the request goes to."""
+    """Return the text that is signed; `path` is the path of the request's URL."""
     signed_path = path.rstrip("/") + "/" if rules.path_slash else path
     digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
     return f"{method}\n{signed_path}\n{query}\n{digest}"
@@ -70,7 +70,7 @@ def signed_query(
     credentials: Credentials,
     rules: SigningRules,
 ) -> str:
-    """The whole query of a signed call, ready to be put into a URL as it is.
+    """Return the whole query of a signed call, ready for a URL.
 
     `params` are those of the action, with its zone; `at` is the time that is signed.
     """

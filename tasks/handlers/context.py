@@ -42,7 +42,7 @@ class Context:
         return round(self.settings.submit_lease_s * 1000)
 
     def warn_once(self, event: str, about: str, **fields: Any) -> None:
-        """Log a warning that would come again with every poll, once for each thing it is about."""
+        """Log a warning that would repeat with every poll once for each subject."""
         key = f"{event} {about}"
         if key in self._warned:
             return

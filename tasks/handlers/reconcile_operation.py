@@ -39,7 +39,7 @@ PROOF = "the operation log proves that it was not executed"
 
 
 async def expire_lease(ctx: Context, operation: Operation) -> None:
-    """Put an operation in doubt whose sender was not heard of for a lease: it may have been sent."""
+    """Move an operation to in doubt when its sender's lease has expired: it may have been sent."""
     response = InDoubt("the worker that was sending it died or was stopped")
     await record_response(ctx, operation.operation_id, response)
 

@@ -1,1 +1,1 @@
-"""A request comes in: validate, check limits, accept. Imports state_machine and below."""
+"""A request arrives: validate, check limits, accept. Imports state_machine and below."""

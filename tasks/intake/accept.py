@@ -1,4 +1,4 @@
-"""A request comes in: it is checked, then written to the ledger. Accepted means written."""
+"""A request arrives: it is checked, then written to the ledger. Accepted means written."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -81,7 +81,7 @@ class Intake:
 
         Args:
             task_id: gets the outcome, and is the request's id if `fields` have none.
-            planner_s: for so many seconds no other process plans the cluster.
+            planner_s: seconds in which no other process plans the cluster.
         """
         given = {"request_id": task_id, **fields} if fields.get("request_id") is None else dict(fields)
         problems = []
@@ -127,7 +127,7 @@ class Intake:
         return await self._write(spec.request_id, spec.fingerprint(), spec, task_id, stage)
 
     async def violations(self, spec: ScaleOutRequest) -> list[Violation]:
-        """Return the rules of the policy that reject the request if it comes in now."""
+        """Return the rules of the policy that reject the request if it arrives now."""
         return await self._limits.violations(spec)
 
     def stage(
@@ -138,7 +138,7 @@ class Intake:
         *,
         planner_s: float = 0.0,
     ) -> Accepted | None:
-        """Put a valid request into `changes`, which may do more in that step.
+        """Stage a valid request in `changes`, which may do more in that step.
 
         Returns None if the `violations` reject it.
         """
@@ -168,7 +168,7 @@ class Intake:
     def stage_rejected(
         self, changes: ChangeSet, request_id: str, given: Mapping[str, Any], error: InvalidRequest
     ) -> None:
-        """Put an invalid request into `changes`, ended as `rejected`."""
+        """Stage an invalid request in `changes`, ended as `rejected`."""
         now = self._ledger.clock.now_ms()
         request = Request(
             request_id=request_id,

@@ -1,4 +1,4 @@
-"""Estimates what would come of a request, from the ledger alone: nothing is written, nothing is called."""
+"""Estimate the result of a request from the ledger alone: nothing is written or called."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil

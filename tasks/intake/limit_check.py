@@ -1,4 +1,4 @@
-"""Checks a request that comes in against the policy; planning checks it again before anything is bought."""
+"""Check an arriving request against the policy; planning checks it again before anything is bought."""
 
 from collections.abc import Callable, Sequence
 
@@ -67,7 +67,7 @@ def _may_reject_by_usage(policy: Policy, spec: ScaleOutRequest) -> bool:
 
 
 def stage_over_limit(changes: ChangeSet, request: Request, violations: Sequence[Violation], now: int) -> None:
-    """Put a request into `changes`, ended as `rejected` with every rule that it breaks."""
+    """Stage a request in `changes`, ended as `rejected` with every rule that it breaks."""
     for violation in violations:
         changes.record(limit_event(request.request_id, violation, rejects=True))
     update = {"unassigned_nodes": 0, "last_reason": reason_of(violations)}

@@ -1,4 +1,4 @@
-"""Entries of the due set: one kind of thing to look at, and which one."""
+"""Entries of the due set: a kind of work, and what it is about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Lane(StrEnum):
-    """The due set has two parts, so that a crowd of new submissions keeps nobody from what is running."""
+    """The two parts of the due set: many new submissions must not delay running jobs."""
 
     SUBMISSIONS = "submissions"
     ALL_ELSE = "all-else"

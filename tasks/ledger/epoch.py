@@ -1,4 +1,4 @@
-"""What a process has seen of the ledger, to notice when data that was there is there no more."""
+"""What a process has seen of the ledger, to notice lost data."""
 
 import structlog
 
@@ -14,13 +14,13 @@ class Epoch:
         self.lost = False
 
     def agrees(self, name: str, count: int | str, lost: int | str) -> bool:
-        """Whether what the ledger says now can follow on what was seen before."""
+        """Return whether the ledger's present state can follow the one seen before."""
         if int(lost) or self.lost:
             return bool(int(lost)) is self.lost
         return not self.id or (name == self.id and int(count) >= self.count)
 
     def observe(self, name: str, count: int | str, lost: int | str) -> None:
-        """Take note of what the ledger has just said of itself; a change for the worse is logged."""
+        """Record the ledger's present state; log a data loss."""
         if int(lost):
             if not self.lost:
                 log.error(

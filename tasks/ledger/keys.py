@@ -6,7 +6,7 @@ from tasks.ledger.due import Lane
 
 
 class Key(str):
-    """The name of a key, told apart from the values that a script is given."""
+    """The name of a key, as opposed to other values of a script call."""
 
     __slots__ = ()
 
@@ -113,7 +113,7 @@ class Keys:
         """Set of the names of the schedules that are in force."""
         return self._key("schedules")
 
-    # What is counted, measured and told.
+    # Counters, durations, histories.
 
     def usage(self, scope: str, window_s: int) -> tuple[Key, Key]:
         """Sorted set of what a counter counts, by from when; hash of how many nodes, and their sum."""
@@ -144,7 +144,7 @@ class Keys:
 
     @property
     def dead_letters(self) -> Key:
-        """List of the last messages that could not be understood."""
+        """List of the last messages that could not be decoded."""
         return self._key("dead-letters")
 
     @property

@@ -1,4 +1,4 @@
-"""The durable record of requests and operations, in Redis: one typed method a script."""
+"""The durable record of requests and operations, in Redis: one typed method for each script."""
 
 import json
 import uuid
@@ -170,7 +170,7 @@ class Ledger(LedgerReads):
         """Have the request's outcome published to the Celery task `task_id`, or return it if there is one.
 
         Args:
-            fingerprint: of what the caller asks for; another one is a CONFLICT. None fits any request.
+            fingerprint: of the caller's request; another one is a CONFLICT. None matches any.
             task_id: None only looks the request up.
         """
         names = self.keys

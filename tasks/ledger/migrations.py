@@ -33,16 +33,16 @@ NAMES_OF_SCHEMA_1 = {
     "why": "reason",
     "untold": "unlogged",
     "through": "last_handled",
-    "what": "result",
-    "moment": "occurrence",
 }
 VALUES_OF_SCHEMA_1 = {
     ("state", "absent"): "not_executed",
     ("kind", "guardrail"): "limit",
     ("kind", "absent"): "not_executed",
-    ("result", "asked"): "requested",
+    ("kind", "account_refused"): "account_blocked",
     ("lead_time", "learnt"): "adaptive",
 }
+# The result of a schedule's last occurrence is only shown, and the next one replaces it.
+DROPPED_OF_SCHEMA_1 = frozenset({"last"})
 # What producers and the provider have named stays as it is.
 OPAQUE = frozenset({"resource_conf", "missing", "body"})
 
@@ -63,13 +63,15 @@ def load(kind: type[R], key: str, version: str | int, content: str) -> R:
             if content.startswith(f"{CURRENT},") or content == f"{CURRENT}}}"
             else kind.model_validate_json(json.dumps(migrated(json.loads(content))))
         )
-    except (ValidationError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise UnreadableRecord(f"{key} cannot be read by this version: {_summary(error)}") from None
     return record.model_copy(update={"version": int(version)})
 
 
-def migrated(fields: Mapping[str, Any]) -> dict[str, Any]:
+def migrated(fields: Any) -> dict[str, Any]:
     """Return the fields of a record in the current shape. Raises ValueError for a later schema."""
+    if not isinstance(fields, Mapping):
+        raise TypeError("it is not an object")
     found = fields.get("schema_version", 1)
     if not isinstance(found, int) or found > SCHEMA:
         raise ValueError(f"its schema is {found!r}, and the highest known is {SCHEMA}: upgrade this process")
@@ -79,7 +81,7 @@ def migrated(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _walk(value: Any, convert: Callable[[str, Any], tuple[str, Any]]) -> Any:
     if isinstance(value, Mapping):
-        pairs = (convert(name, part) for name, part in value.items())
+        pairs = (convert(name, part) for name, part in value.items() if name not in DROPPED_OF_SCHEMA_1)
         return {name: part if name in OPAQUE else _walk(part, convert) for name, part in pairs}
     return [_walk(part, convert) for part in value] if isinstance(value, list) else value
 
@@ -89,7 +91,7 @@ def _from_schema_1(name: str, value: Any) -> tuple[str, Any]:
     return name, VALUES_OF_SCHEMA_1.get((name, value), value) if isinstance(value, str) else value
 
 
-def _summary(error: ValueError) -> str:
+def _summary(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])

@@ -18,7 +18,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The request has ended at `at`: its outcome is written, and whoever subscribed is put in the outbox."""
+    """The request has ended at `at`: its outcome is written, and waiting tasks are added to the outbox."""
 
     outcome: Outcome
     at: int
@@ -33,12 +33,12 @@ class Publish:
         yield "trim", keys.ended, self.at - kept.outcome_ttl_s * 1000
         yield "zrem", keys.due(deadline.lane), str(deadline)
         outbox = (keys.outbox, keys.due(OUTBOX.lane))
-        yield "tell", keys.waiters(request_id), *outbox, request_id, self.at, str(OUTBOX)
+        yield "notify", keys.waiters(request_id), *outbox, request_id, self.at, str(OUTBOX)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishLateNodes:
-    """Nodes came after the request had ended: the outcome as it stands now goes to the stream."""
+    """Nodes arrived after the request had ended: the current outcome goes to the stream."""
 
     outcome: Outcome
 

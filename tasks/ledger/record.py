@@ -21,7 +21,7 @@ class Record(BaseModel):
 
     @property
     def identity(self) -> str:
-        """What tells it from other records of its kind."""
+        """What identifies it among records of its kind."""
         raise NotImplementedError
 
     def content(self) -> str:

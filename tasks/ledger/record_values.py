@@ -125,7 +125,7 @@ class Breaker(Value):
 
 
 def distribute(allocations: Sequence[Allocation], nodes: int) -> list[int]:
-    """Distribute `nodes` over the allocations in order, to each at most what it asked for."""
+    """Distribute `nodes` over the allocations in order, to each at most its node count."""
     parts = []
     for allocation in allocations:
         part = min(allocation.node_count, nodes)

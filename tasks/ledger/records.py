@@ -34,7 +34,7 @@ class Request(Record):
 
     Fields:
         not_before: the request takes no nodes until then, after a shortage or over a limit.
-        max_nodes_per_call: after a shortage with `partial`, the most nodes that one call asks for.
+        max_nodes_per_call: after a shortage with `partial`, the maximum number of nodes of one call.
         exclusive: after a shortage of a shared operation, it shares none any more.
         counter: where its nodes count for `nodes_in_flight_per_cluster`.
     """
@@ -63,7 +63,7 @@ class Request(Record):
 
     @property
     def valid_spec(self) -> ScaleOutRequest:
-        """What was asked for. Raises ValueError for a request that was rejected as invalid: it has none."""
+        """The valid request. Raises ValueError for one that was rejected as invalid: it has none."""
         if self.spec is None:
             raise ValueError(f"request {self.request_id} was rejected as invalid and has no valid content")
         return self.spec

@@ -34,7 +34,7 @@ class ScheduleRecord(Record):
     Fields:
         epoch: id of the ledger that this was written to.
         last_handled: the last occurrence that was handled, in ms; it only grows.
-        gone: the file has it no more; the record stays, so that nothing fires twice if it comes back.
+        gone: the file has it no more; the record stays, so that nothing fires twice if it returns.
     """
 
     name: str

@@ -10,7 +10,7 @@ class UsageCounter:
     Fields:
         scope: its name, such as `account` or `cluster:ehpc-1`.
         window_s: nodes count for this many seconds; 0 means until their request has ended.
-        producer: count only what this `requested_by` asked for; None counts everything.
+        producer: count only nodes of this `requested_by`; None counts all.
     """
 
     scope: str

@@ -30,7 +30,7 @@ def calls_per_window(budget: PollingBudget, *, submissions_wait: bool = False) -
 
     They stay below the limit of submissions, so that the first new ones find room even just after a poll, and
     yield as submissions take more. If some wait all the same, polls yield further: a call counts for a whole
-    window, and submissions would wait as long. The guaranteed fraction is never given up.
+    window, and submissions would wait as long. The guaranteed fraction always stays.
     """
     limit, others = budget.limit, budget.others
     shared = CallPriority.SUBMIT.value * limit - budget.calls_per_poll - CALLS_PER_SUBMISSION - others

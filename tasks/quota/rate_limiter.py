@@ -167,9 +167,9 @@ class RateLimiter:
         return max_calls(CallPriority.POLL, self._limit) - max_calls(CallPriority.RECONCILE, self._limit)
 
     def ended(self, calls: Sequence[str]) -> None:
-        """Count the calls, which have been answered or given up, for one window from now.
+        """Count the calls, which have a reply or have timed out, for one window from now.
 
-        The next reservation sends this to the server. Until then, and if none follows, they count for as
+        The next reservation sends this to the server. Until then, and if none is made, they count for as
         long as a call can last: never too short.
         """
         self._ended.update(dict.fromkeys(calls, self._clock.now_ms() + CLOCK_MARGIN_MS))

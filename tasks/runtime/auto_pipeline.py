@@ -1,4 +1,4 @@
-"""A Redis client that sends what a process asks for at the same time as one pipeline."""
+"""A Redis client that sends concurrent commands of a process as one pipeline."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class AutoPipelineRedis(Redis):
         self._closed = False
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        """Raise what redis-py raises for this command; a broken connection, for all that went with it."""
+        """Raise what redis-py raises; a broken connection fails all commands of the pipeline."""
         if self._closed:
             raise ConnectionError(CLOSED)
         if arguments[0] in BLOCKING or not SPECIAL_REPLIES.isdisjoint(options):
@@ -172,7 +172,7 @@ class PipelinedConnection:
         await self._connection.disconnect(nowait=True)
 
     async def _exchange(self, left: deque[Command]) -> None:
-        """Send all that are left, and remove each when its reply comes."""
+        """Send the remaining commands, and remove each when its reply arrives."""
         packed = self._packed(left)
         if not left:
             return

@@ -1,4 +1,4 @@
-"""Time, handed in. Workers go by the Redis server's clock; tests move a clock by hand."""
+"""Time as a dependency: workers use the Redis server's clock; tests move a clock by hand."""
 
 import asyncio
 import time
@@ -8,22 +8,22 @@ MS = 1000
 
 
 class Clock(Protocol):
-    """Where all code of this project gets the time from."""
+    """The source of time for all code of this project."""
 
     def now_ms(self) -> int:
         """Milliseconds since 1970, UTC."""
         ...
 
     def for_script(self) -> int:
-        """What a Lua script is given as its time: milliseconds, or 0 for the server's own."""
+        """The time argument of Lua scripts: milliseconds, or 0 for the server's own."""
         ...
 
     def observe(self, server_ms: int) -> None:
-        """Take note of the time that a script has just returned."""
+        """Record the time that a script has just returned."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Come back after `seconds`."""
+        """Return after `seconds`."""
         ...
 
 
@@ -39,7 +39,7 @@ class ServerClock:
 
     def now_ms(self) -> int:
         if self._offset_ms is None:
-            raise RuntimeError("the server's time was asked for before any answer of the server has told it")
+            raise RuntimeError("the server's time is unknown before its first reply")
         return int(time.monotonic() * MS + self._offset_ms)
 
     def for_script(self) -> int:
@@ -53,7 +53,7 @@ class ServerClock:
 
 
 class HandClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self._now_ms = now_ms
@@ -65,10 +65,10 @@ class HandClock:
         return self._now_ms
 
     def observe(self, server_ms: int) -> None:
-        """The server's time means nothing here."""
+        """Ignore the server's time."""
 
     async def sleep(self, seconds: float) -> None:
-        """Moves on by itself: whoever sleeps has nothing else to wait for."""
+        """Move the clock: a sleeping coroutine has nothing else to wait for."""
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:

@@ -25,7 +25,7 @@ class EventLoopThread:
         self._pid = 0
 
     def run(self, coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
-        """Run `coroutine` in the loop, with the caller's context variables, and give its result.
+        """Run `coroutine` in the loop, with the caller's context variables, and return its result.
 
         Raises TimeoutError after `timeout_s`; the coroutine is cancelled then, as it is when the waiting
         thread is interrupted.
@@ -45,7 +45,7 @@ class EventLoopThread:
         """Cancel what still runs, wait for it, and end the thread. The next call starts a new one.
 
         Takes at most twice `timeout_s`: what swallows its cancellation is left behind, and so is a thread
-        whose loop is blocked, because a process that is told to stop must come to its end.
+        whose loop is blocked, because a process that is stopped must exit.
         """
         with self._lock:
             loop, thread = self._loop, self._thread

@@ -24,7 +24,7 @@ class ScheduledRequest:
 
     @property
     def rejected(self) -> str | None:
-        """Why the request is rejected as it comes in, if it is."""
+        """Why the request is rejected on arrival, if it is."""
         errors = [outcome.error.message for outcome in self.changes.outcomes if outcome.error is not None]
         return errors[0] if errors else None
 

@@ -35,7 +35,7 @@ async def fire_schedule(ctx: Context, name: str) -> None:
                 return
             continue
         if ctx.policy().schedule(name) is None:
-            # Another worker has put it here, from a file that this one does not have.
+            # Another worker has written it, from a file that this one does not have.
             if await _wait_until(ctx, record, due, ctx.clock.now_ms() + OTHER_FILE_RETRY_MS):
                 return
             continue

@@ -1,4 +1,4 @@
-"""Puts the schedules of the policy file into the ledger, and removes those that the file has no more."""
+"""Write the schedules of the policy file to the ledger, and remove those that the file no longer has."""
 
 from config.policy.file import PolicyFile
 from config.policy.model import Schedule

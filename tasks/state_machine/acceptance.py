@@ -49,7 +49,7 @@ def accept(
 
 
 def own_job(operation: Operation, cluster: Cluster, job_id: str) -> OwnJob:
-    """Return the entry that gives the job to the operation for good.
+    """Return the entry that makes the job the operation's, permanently.
 
     Jobs that no baseline reaches back to are forgotten.
     """

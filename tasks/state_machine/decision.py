@@ -116,7 +116,7 @@ def decide(
 
     Args:
         listed_at: when the listing began.
-        nodes_counted: nodes made while the one candidate ran, once NeedsNodeCount has asked for them.
+        nodes_counted: nodes made while the one candidate ran, after NeedsNodeCount.
     """
     sent_at = operation.sent_at
     if sent_at is None or operation.baseline is None:

@@ -19,7 +19,7 @@ def needs_listing(operation: Operation, result: JobResult) -> bool:
 def nodes_that_came(operation: Operation, result: JobResult, rows: Sequence[NodeRow]) -> list[str]:
     """Return the ids of the nodes of this job among the cluster's `rows`.
 
-    While the job ran nobody else could change the cluster (EHPC API, error 1400), so nodes of its role that
+    While the job ran, nothing else could change the cluster (EHPC API, error 1400), so nodes of its role that
     were made in that time are its own, whether the log names them or not.
     """
     sent_at = operation.sent_at or operation.planned_at

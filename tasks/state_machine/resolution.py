@@ -28,7 +28,7 @@ def adopt(
     reason: str | None,
     now: int,
 ) -> ChangeSet:
-    """Give the job to the held operation; it is polled from now on.
+    """Assign the job to the held operation; it is polled from now on.
 
     Args:
         owners: the operation that owns each known job of the cluster.

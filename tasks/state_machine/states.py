@@ -28,8 +28,8 @@ MEANING = {
     State.REFUSED: "the provider refused it, or it never left this machine; nothing was made",
     # The only state after a doubt from which nodes return to demand.
     State.NOT_EXECUTED: "proven, or decided by an operator: the provider never executed it",
-    # Its nodes return to demand, or nobody wants them any more.
-    State.ABANDONED: "given up before it was sent",
+    # Its nodes return to demand, or no request wants them any more.
+    State.ABANDONED: "abandoned before it was sent",
 }
 
 

@@ -1,4 +1,4 @@
-"""PURE: an operation is about to be sent, waits to be, or is given up before it was. Times in ms."""
+"""PURE: an operation is sent, postponed, or abandoned. Times in ms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def retry_later(operation: Operation, *, at: int, reason: Reason) -> ChangeSet:
 
 
 def abandon(operation: Operation, requests: Mapping[str, Request], cluster: Cluster, now: int) -> ChangeSet:
-    """Give up an operation that was not sent and that no request wants any more."""
+    """Abandon an operation that was not sent and that no request wants any more."""
     changes, abandoned = _abandoned(operation, cluster, now)
     for request in requests.values():
         _drop(changes, request, operation, now)
@@ -91,7 +91,7 @@ def abandon(operation: Operation, requests: Mapping[str, Request], cluster: Clus
 
 
 def take_back(operation: Operation, requests: Mapping[str, Request], cluster: Cluster, now: int) -> ChangeSet:
-    """Give up an operation whose plan is outdated; its nodes return to demand, at their old place."""
+    """Abandon an operation whose plan is outdated; its nodes return to demand, at their old place."""
     changes, abandoned = _abandoned(operation, cluster, now)
     # From a ledger with data missing nothing is sent, so that there is nothing to plan again for.
     changes.sends = True

@@ -1,4 +1,4 @@
-"""A request's history: who asked, every attempt, what the provider answered, the outcome."""
+"""A request's history: producer, every attempt with the provider's response, the outcome."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

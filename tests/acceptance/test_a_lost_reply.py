@@ -30,7 +30,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log", "--signature-ttl-s", "3") as started:
+    with simulator(tmp_path / "simulator.log", signature_ttl_s=3) as started:
         yield started
 
 

@@ -18,9 +18,9 @@ from tests.support.processes import Process, Simulator, environment, eventually,
 
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "6"))
 THOROUGH = "OUTAGE_S" in os.environ
-# From the moment Redis is back. Each dead connection is noticed after 5 s, most of them one after another.
+# Since Redis is back. Each dead connection is noticed after 5 s, most of them one after another.
 IDLE_BACK_WITHIN_S = 60.0
-# Whoever had just taken a message may have to wait until the broker gives it to somebody again: 65 s.
+# A message that had just been taken is delivered again after 65 s.
 BUSY_BACK_WITHIN_S = 120.0
 
 Outage = Callable[[DurableServer, TcpProxy], None]
@@ -72,7 +72,7 @@ def proxy(server: DurableServer) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log", "--signature-ttl-s", "3") as started:
+    with simulator(tmp_path / "simulator.log", signature_ttl_s=3) as started:
         yield started
 
 

@@ -36,15 +36,17 @@ def env(redis_url: str, provider: Simulator, policy: Path) -> dict[str, str]:
 def soon(name: str, *, cluster_id: str = "ehpc-a", **keys: Any) -> str:
     """A schedule whose nodes have to be there at a full minute, and are asked for in a few seconds."""
     now = datetime.now(UTC)
-    moment = (now + timedelta(seconds=SOON_S + 10)).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    occurrence = (now + timedelta(seconds=SOON_S + 10)).replace(second=0, microsecond=0) + timedelta(
+        minutes=1
+    )
     given = {
         "name": name,
-        "cron": f"{moment.minute} {moment.hour} * * *",
+        "cron": f"{occurrence.minute} {occurrence.hour} * * *",
         "cluster_id": cluster_id,
         "zone": "jn1a",
         "ready_by": True,
         "lead_time": "fixed",
-        "lead_time_s": int((moment - now).total_seconds()) - SOON_S,
+        "lead_time_s": int((occurrence - now).total_seconds()) - SOON_S,
         **keys,
     }
     lines = (
@@ -92,7 +94,7 @@ def test_a_file_that_changes_is_taken_without_a_restart_and_a_broken_one_is_not(
         (refused,) = running.events("policy_invalid")
 
     assert refused["level"] == "error"
-    assert refused["problems"][0].startswith("is no TOML")
+    assert refused["problems"][0].startswith("is not TOML")
     assert scaleout(env, "schedules").err == "nothing is scheduled\n"
 
 
@@ -146,7 +148,7 @@ def test_a_worker_whose_policy_is_broken_ends_at_once_with_one_line(
     assert done.returncode == 1
     problems = (
         "limits.nodes_per_day=0: must be at least 1",
-        "allow.zones=[]: must not be empty: leave the key out to say nothing",
+        "allow.zones=[]: must not be empty: leave it out instead",
     )
     # Before it, Celery may warn of whom it runs as.
     assert done.stderr.splitlines()[-1] == f"scaleout: policy file {policy}: {'; '.join(problems)}"

@@ -23,8 +23,8 @@ SKEW_S = 1.0
 class Aftermath:
     """`held`: how many operations a person had to decide."""
 
-    def __init__(self, ground: Environment, asked: list[ScheduledRequest]) -> None:
-        self._ground = ground
+    def __init__(self, harness: Environment, asked: list[ScheduledRequest]) -> None:
+        self._ground = harness
         self._asked = asked
         self._unseen: dict[str, int] = {}
         self.held = 0

@@ -26,7 +26,7 @@ SETTINGS: dict[str, object] = {
 
 
 class History:
-    """What was done and seen, by time since the start, for whoever has to understand a run that failed."""
+    """What was done and seen, by time since the start, to understand a run that failed."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -69,14 +69,15 @@ class Environment:
 
 
 @contextmanager
-def bench(directory: Path, workers: int) -> Iterator[Environment]:
+def started_harness(directory: Path, workers: int) -> Iterator[Environment]:
     """Everything in processes of its own but the proxies; logs and data are in `directory`."""
     with (
         durable_server(directory / "server") as server,
         simulator(
             directory / "simulator.log",
-            *("--signature-ttl-s", str(SIGNATURE_TTL_S), "--job-duration-s", "0.2-1.2"),
-            *("--latency-s", str(LATENCY_S)),
+            signature_ttl_s=SIGNATURE_TTL_S,
+            job_duration_s="0.2-1.2",
+            latency_s=LATENCY_S,
         ) as provider,
         tcp_proxy(server.port) as redis_proxy,
         tcp_proxy(int(provider.url.rpartition(":")[2])) as http_proxy,

@@ -18,32 +18,32 @@ TRAP_S = 10.0
 ADD_NODES = b"addNodes"
 
 
-def worker_killed(bench: Environment, rng: random.Random) -> Course:
-    worker = rng.choice(bench.fleet.workers)
+def worker_killed(harness: Environment, rng: random.Random) -> Course:
+    worker = rng.choice(harness.fleet.workers)
     worker.kill()
     yield rng.uniform(0.2, 2.0)
     worker.start()
 
 
-def all_workers_killed(bench: Environment, rng: random.Random) -> Course:
-    for worker in bench.fleet.workers:
+def all_workers_killed(harness: Environment, rng: random.Random) -> Course:
+    for worker in harness.fleet.workers:
         worker.kill()
     yield rng.uniform(0.5, 2.0)
-    for worker in bench.fleet.workers:
+    for worker in harness.fleet.workers:
         worker.start()
 
 
-def worker_stopped_past_its_lease(bench: Environment, rng: random.Random) -> Course:
-    worker = rng.choice(bench.fleet.workers)
+def worker_stopped_past_its_lease(harness: Environment, rng: random.Random) -> Course:
+    worker = rng.choice(harness.fleet.workers)
     worker.pause()
     yield SUBMIT_LEASE_S + rng.uniform(0.5, 4.0)
     worker.resume()
 
 
-def server_killed(bench: Environment, rng: random.Random) -> Course:
-    bench.server.kill()
+def server_killed(harness: Environment, rng: random.Random) -> Course:
+    harness.server.kill()
     yield rng.uniform(0.1, 2.0)
-    bench.server.start()
+    harness.server.start()
 
 
 def cut(proxy: TcpProxy, rng: random.Random) -> Course:
@@ -88,11 +88,11 @@ def broken(how: Broken, about: bytes = b"") -> OnNetwork:
 
 
 def _to_redis(what: OnNetwork) -> Start:
-    return lambda bench, rng: what(bench.redis_proxy, rng)
+    return lambda harness, rng: what(harness.redis_proxy, rng)
 
 
 def _to_provider(what: OnNetwork) -> Start:
-    return lambda bench, rng: what(bench.http_proxy, rng)
+    return lambda harness, rng: what(harness.http_proxy, rng)
 
 
 NETWORK: dict[str, OnNetwork] = {
@@ -134,8 +134,8 @@ class Fault:
     start: Start
     seed: str
 
-    def course(self, bench: Environment) -> Course:
-        return self.start(bench, random.Random(self.seed))
+    def course(self, harness: Environment) -> Course:
+        return self.start(harness, random.Random(self.seed))
 
 
 def plan_faults(seed: int, *, number: int, first_s: float, last_s: float) -> list[Fault]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from tests.chaos.aftermath import Aftermath
-from tests.chaos.environment import Environment, bench
+from tests.chaos.environment import Environment, started_harness
 from tests.chaos.faults import Course, Fault, plan_faults
 from tests.chaos.producers import (
     Ask,
@@ -79,28 +79,28 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
     asked = plan_requests(seed, number=extent.requests, last_s=extent.lasting_s * 0.9)
     faults = plan_faults(seed, number=extent.faults, first_s=6.0, last_s=extent.lasting_s)
     began = time.monotonic()
-    with bench(directory, extent.workers) as ground:
-        _prove_that_the_log_shows_our_jobs(ground, asked)
-        producers = _start_producers(ground, asked)
+    with started_harness(directory, extent.workers) as harness:
+        _prove_that_the_log_shows_our_jobs(harness, asked)
+        producers = _start_producers(harness, asked)
         try:
-            _inflict(ground, faults)
+            _inflict(harness, faults)
         finally:
-            ground.calm()
-        ground.history.note("calm")
+            harness.calm()
+        harness.history.note("calm")
         for producer in producers:
             producer.join(extent.calm_within_s)
-        aftermath = Aftermath(ground, asked)
+        aftermath = Aftermath(harness, asked)
         ended = aftermath.wait(extent.calm_within_s)
-        with ground.server.client() as server:
-            truth = ground.provider.get("truth")
+        with harness.server.client() as server:
+            truth = harness.provider.get("truth")
             verdict = judge(server, truth, asked)
         if not ended:
             verdict.problem(f"not at its end {extent.calm_within_s:g} s after the last fault")
-        for text in ground.fleet.fallen():
+        for text in harness.fleet.fallen():
             verdict.problem(text)
         return Report(
             seed=seed,
-            history=str(ground.history),
+            history=str(harness.history),
             faults=Counter(fault.kind for fault in faults),
             verdict=verdict,
             held=aftermath.held,
@@ -108,44 +108,44 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
             requests=len(asked),
             nodes=sum(len(cluster["nodes"]) for cluster in truth["clusters"].values()),
             seconds=time.monotonic() - began,
-            events=Counter(str(line["event"]) for line in ground.fleet.logged()),
+            events=Counter(str(line["event"]) for line in harness.fleet.logged()),
         )
 
 
-def _prove_that_the_log_shows_our_jobs(ground: Environment, asked: list[ScheduledRequest]) -> None:
+def _prove_that_the_log_shows_our_jobs(harness: Environment, asked: list[ScheduledRequest]) -> None:
     """Silence of a log that has never shown a job of ours would prove nothing: one request a zone first."""
     for zone in ("zone0", "zone1"):
         cluster = f"ehpc-first{zone}"
         fields = {"request_id": f"first-{zone}", "cluster_id": cluster, "zone": zone, "node_count": 1}
         first = ScheduledRequest(0.0, "ledger", fields)
-        ask_until_heard(LedgerWriter(ground.server.url).ask, first, ground.history.note)
+        ask_until_heard(LedgerWriter(harness.server.url).ask, first, harness.history.note)
         asked.append(first)
     deadline = time.monotonic() + 60
-    with ground.server.client() as server:
+    with harness.server.client() as server:
         while not all(server.exists(f"scaleout:outcome:first-{zone}") for zone in ("zone0", "zone1")):
             if time.monotonic() > deadline:
                 raise AssertionError("the fleet does not work, though nothing has gone wrong yet")
             time.sleep(0.1)
-    ground.history.note("the fleet works")
+    harness.history.note("the fleet works")
 
 
-def _start_producers(ground: Environment, asked: list[ScheduledRequest]) -> list[threading.Thread]:
-    began = ground.history.seconds
+def _start_producers(harness: Environment, asked: list[ScheduledRequest]) -> list[threading.Thread]:
+    began = harness.history.seconds
 
     def produce(way: str, part: int, parts: int) -> None:
         producer: MessageProducer | LedgerWriter | CommandLine
         match way:
             case "message":
-                producer = MessageProducer(ground.redis_url)
+                producer = MessageProducer(harness.redis_url)
             case "ledger":
-                producer = LedgerWriter(ground.redis_url)
+                producer = LedgerWriter(harness.redis_url)
             case _:
-                producer = CommandLine(ground.env)
+                producer = CommandLine(harness.env)
         mine = [asking for asking in asked if asking.way == way and not asking.heard][part::parts]
         ask: Ask = producer.ask
         for asking in mine:
-            time.sleep(max(0.0, began + asking.at_s - ground.history.seconds))
-            ask_until_heard(ask, asking, ground.history.note)
+            time.sleep(max(0.0, began + asking.at_s - harness.history.seconds))
+            ask_until_heard(ask, asking, harness.history.note)
         producer.close()
 
     threads = [
@@ -158,24 +158,24 @@ def _start_producers(ground: Environment, asked: list[ScheduledRequest]) -> list
     return threads
 
 
-def _inflict(ground: Environment, faults: list[Fault]) -> None:
+def _inflict(harness: Environment, faults: list[Fault]) -> None:
     """Start each fault at its time, and end each that lasts."""
-    began = ground.history.seconds
+    began = harness.history.seconds
     agenda: list[tuple[float, int, str, Course]] = [
-        (fault.at_s, number, fault.kind, fault.course(ground)) for number, fault in enumerate(faults)
+        (fault.at_s, number, fault.kind, fault.course(harness)) for number, fault in enumerate(faults)
     ]
     begun: set[int] = set()
     heapq.heapify(agenda)
     while agenda:
         at_s, number, kind, course = heapq.heappop(agenda)
-        while (left := began + at_s - ground.history.seconds) > 0:
+        while (left := began + at_s - harness.history.seconds) > 0:
             time.sleep(min(left, 0.5))
-            ground.fleet.tend()
-        ground.history.note(f"{'ends: ' if number in begun else ''}{kind}")
+            harness.fleet.tend()
+        harness.history.note(f"{'ends: ' if number in begun else ''}{kind}")
         begun.add(number)
         lasts_s = next(course, None)
         if lasts_s:
-            heapq.heappush(agenda, (ground.history.seconds - began + lasts_s, number, kind, course))
+            heapq.heappush(agenda, (harness.history.seconds - began + lasts_s, number, kind, course))
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ class Worker:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self.fell: list[int] = []
+        self.exit_codes: list[int] = []
 
     def start(self) -> None:
         """Start a process if there is none."""
@@ -52,17 +52,17 @@ class Worker:
             if alive:
                 process.kill()
             else:
-                self.fell.append(process.returncode)
+                self.exit_codes.append(process.returncode)
             process.wait(10)
             return alive
 
     def revive(self) -> None:
-        """Start again what has ended by itself, which no worker should; it is kept in `fell`."""
+        """Start again what has ended by itself, which no worker should; it is kept in `exit_codes`."""
         with self._lock:
             process = self._process
             if process is None or process.poll() is None:
                 return
-            self.fell.append(process.returncode)
+            self.exit_codes.append(process.returncode)
             self._process = None
         self.start()
 
@@ -116,7 +116,9 @@ class Fleet:
 
     def fallen(self) -> list[str]:
         return [
-            f"{worker.name} ended by itself with {code}" for worker in self.workers for code in worker.fell
+            f"{worker.name} ended by itself with {code}"
+            for worker in self.workers
+            for code in worker.exit_codes
         ]
 
 

@@ -31,6 +31,8 @@ def test_the_states_page_has_a_row_for_each_state() -> None:
 
 
 def test_only_the_text_between_the_marks_is_replaced() -> None:
-    assert with_part("a\n<!-- x -->\nold\n<!-- /x -->\nb", "x", "new\n") == "a\n<!-- x -->\nnew\n<!-- /x -->\nb"
+    assert (
+        with_part("a\n<!-- x -->\nold\n<!-- /x -->\nb", "x", "new\n") == "a\n<!-- x -->\nnew\n<!-- /x -->\nb"
+    )
     with pytest.raises(ValueError, match="unpack"):
         with_part("no marks", "x", "new")

@@ -1,4 +1,4 @@
-"""What docs/schedules.md shows is right."""
+"""What the pages about schedules show is right."""
 
 import os
 import re
@@ -14,9 +14,10 @@ from config.policy.model import Policy
 from tasks.contract.policy_file import read_policy
 from tests.support.processes import ROOT, environment, eventually, process, simulator, worker
 
-PAGE = (ROOT / "docs" / "schedules.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/how-to/schedules.md").read_text(encoding="utf-8")
+BEAT_PAGE = (ROOT / "docs/how-to/celery-beat.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-(BEAT,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(BEAT,) = re.findall(r"```python\n(.*?)```", BEAT_PAGE, re.DOTALL)
 
 
 def read(text: str, tmp_path: Path) -> Policy:

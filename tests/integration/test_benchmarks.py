@@ -37,7 +37,7 @@ def test_every_system_follows_its_jobs_to_their_ends_and_its_cost_is_measured(sy
     assert len(same) in (1, 2)
     assert all(job.created_at >= before.ends_at for before, job in pairwise(same))
     assert found.calls("addNodes") == len(found.jobs)
-    assert found.following_calls >= 1
+    assert found.polling_calls >= 1
     assert found.cpu_s > 0
     assert found.peak_mb > 20
     assert found.redis.total >= 2 * len(requests)

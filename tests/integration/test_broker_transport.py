@@ -121,6 +121,7 @@ def test_what_needs_no_acknowledgement_is_not_kept_for_one(
     assert not server.exists("unacked", "unacked_index")
 
 
+@pytest.mark.permanent_keys("one")
 def test_no_more_is_taken_than_the_consumer_has_room_for(connection: Connection, server: redis.Redis) -> None:
     for number in range(5):
         put(connection, f"message {number}")

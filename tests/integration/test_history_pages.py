@@ -1,9 +1,13 @@
 """Reading many requests page by page, on a real server."""
 
+import pytest
 import redis
 
 from tasks.ledger.history_pages import histories, newest_first
 from tasks.ledger.ledger import Ledger
+
+# Records are written by hand here, ended without the step that gives them a time to live.
+pytestmark = pytest.mark.permanent_keys("scaleout:request:*", "scaleout:operation:*", "scaleout:history:*")
 
 INDEX = "scaleout:ended"
 

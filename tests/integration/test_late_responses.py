@@ -17,6 +17,9 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import Allocation, Assignment, State
 from tasks.ledger.records import Cluster, Operation, Request
 
+# Records are written by hand here, ended without the step that gives them a time to live.
+pytestmark = pytest.mark.permanent_keys("scaleout:request:*", "scaleout:operation:*", "scaleout:history:*")
+
 
 @pytest.fixture
 def ctx(ledger: Ledger) -> Context:

@@ -18,6 +18,9 @@ from tasks.runtime.clock import HandClock
 from tasks.state_machine.request_outcome import end_request
 from tests.support.records import scheduled, with_entries
 
+# Records are written by hand here, ended without the step that gives them a time to live.
+pytestmark = pytest.mark.permanent_keys("scaleout:request:*", "scaleout:operation:*", "scaleout:history:*")
+
 
 def spec(request_id: str = "r-1", **fields: object) -> ScaleOutRequest:
     given = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2, **fields}

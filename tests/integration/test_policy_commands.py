@@ -75,9 +75,9 @@ def test_every_mistake_of_a_policy_is_told_on_a_line_of_its_own(env: dict[str, s
     problems = done.json()["problems"]
     assert done.code == 2
     assert problems == [
-        "schedule.\"evening\".timezone='Asia/Shanghia': is no time zone: did you mean Asia/Shanghai?",
-        "schedule.\"nightly\".cluster_id='EHPC': String should match pattern '^e?hpc-[A-Za-z0-9]{1,64}$'",
-        "schedule.\"nightly\".cluster_id='EHPC': is not in allow.clusters, which has ehpc-*",
+        "schedule.\"evening\".timezone='Asia/Shanghia': is not a time zone: did you mean Asia/Shanghai?",
+        "schedule.\"nightly\".cluster_id='EHPC': must match ^e?hpc-[A-Za-z0-9]{1,64}$",
+        "schedule.\"nightly\".cluster_id='EHPC': is not in allow.clusters, which allows ehpc-*",
     ]
     assert done.err.splitlines() == [
         *(f"{policy}: {problem}" for problem in problems),
@@ -127,13 +127,13 @@ def test_schedules_that_no_worker_has_read_are_shown_with_their_next_five_moment
     assert evening["note"] == nightly["note"] == "not in force: no worker has read this file yet"
     assert (evening["lead_time_s"], nightly["lead_time_s"]) == (900, 0)
     assert len(evening["next"]) == len(nightly["next"]) == 5
-    for moment in evening["next"]:
-        utc = datetime.fromisoformat(moment["utc"])
-        local = datetime.fromisoformat(moment["local"])
+    for occurrence in evening["next"]:
+        utc = datetime.fromisoformat(occurrence["utc"])
+        local = datetime.fromisoformat(occurrence["local"])
         assert utc == local
         assert (local.hour, local.utcoffset()) == (19, timedelta(hours=8))
         assert local.weekday() < 5
-        assert utc - datetime.fromisoformat(moment["requested_at"]) == timedelta(seconds=900)
+        assert utc - datetime.fromisoformat(occurrence["requested_at"]) == timedelta(seconds=900)
     text = scaleout(env, "schedules")
     assert "at least 64 compute on ehpc-b" in text.out
     assert "0 19 * * 1-5 Asia/Shanghai" in text.out

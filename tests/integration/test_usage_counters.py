@@ -17,6 +17,9 @@ from tests.support.records import operation as an_operation
 from tests.support.records import request as a_request
 from tests.support.records import snapshot, with_entries
 
+# Records are written by hand here, ended without the step that gives them a time to live.
+pytestmark = pytest.mark.permanent_keys("scaleout:request:*", "scaleout:operation:*", "scaleout:history:*")
+
 HOUR = UsageCounter("account", 3_600)
 OF_A = UsageCounter("producer:a", 3_600, producer="a")
 FLIGHT = UsageCounter("cluster:ehpc-a", 0)

@@ -450,7 +450,7 @@ MUTANTS = (
         (PAUSES,),
     ),
     Mutant(
-        "breaker: opens after so many failures in a row",
+        "breaker: opens after consecutive failures",
         "tasks/state_machine/circuit_breaker.py",
         "MAX_FAILURES = 5",
         "MAX_FAILURES = 500",

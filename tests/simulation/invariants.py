@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.ledger.record_values import FINAL, State
 from tasks.ledger.records import Operation, Request
 from tests.simulation import limits
-from tests.simulation.people import StopInvariants
+from tests.simulation.blocker_invariants import BlockerInvariants
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -63,7 +63,7 @@ class Invariants:
         self._outcomes: dict[str, str] = {}
         self.operations: dict[str, Operation] = {}
         self.requests: dict[str, Request] = {}
-        self.stops = StopInvariants(world)
+        self.blockers = BlockerInvariants(world)
 
     def demand(self, holds: bool, what: str) -> None:
         if not holds:
@@ -125,7 +125,7 @@ class Invariants:
         self.read()
         self._check_operations()
         self._check_requests()
-        self.stops.check(self.operations)
+        self.blockers.check(self.operations)
         for what in limits.broken(self._world, self.operations, self.requests):
             self.demand(False, what)
         for what in limits.miscounted(self._world):

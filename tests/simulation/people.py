@@ -1,27 +1,26 @@
-"""Pauses and breakers in the simulated world: people who pause and resume, and what must hold then."""
+"""People in the simulated world: they pause, resume, cancel, and decide held operations."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from redis.exceptions import RedisError
+
 from tasks import admin
+from tasks.admin import CancelResult
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.pauses import EVERYTHING, Pause
-from tasks.ledger.record_values import State
-from tasks.ledger.records import Operation
+from tasks.ledger.pauses import EVERYTHING
 from tests.simulation.steps import WRITES
+from tests.simulation.worker import Worker
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Worker, World
+    from tests.simulation.world import World
 
 T = TypeVar("T")
-
-FAILURES_IN_A_ROW = 5
-FIRST_PAUSE_MS = 60_000
-LONGEST_PAUSE_MS = 3_600_000
 
 
 def at_once(worker: Worker) -> Ledger:
@@ -36,11 +35,11 @@ def at_once(worker: Worker) -> Ledger:
     return worker.ledger
 
 
-async def pause(ledger: Ledger, scope: str, lasting_s: float | None) -> None:
+async def _pause(ledger: Ledger, scope: str, lasting_s: float | None) -> None:
     await admin.pause(ledger, _cluster_of(scope), by="somebody", reason="by chance", lasting_s=lasting_s)
 
 
-async def resume(ledger: Ledger, scope: str) -> None:
+async def _resume(ledger: Ledger, scope: str) -> None:
     await admin.resume(ledger, _cluster_of(scope), by="somebody")
 
 
@@ -48,80 +47,70 @@ def _cluster_of(scope: str) -> str | None:
     return None if scope == EVERYTHING else scope
 
 
-class StopInvariants:
-    """Nothing is planned or written as `submitting` while it is paused, and a broken pool is only probed.
+def cancel(world: World, request_id: str) -> None:
+    async def by_somebody() -> None:
+        worker = Worker(world, "somebody")
+        with suppress(RedisError):
+            if await admin.cancel(worker.ledger, request_id, by="somebody") is CancelResult.CANCELLED:
+                world.say(f"{request_id} is cancelled")
+                world.cancelled_at[request_id] = world.clock.now_ms()
 
-    Called after every write, so that whatever is new has come about in it. A sending that had been written
-    before the pause may still leave.
-    """
+    world.start(by_somebody())
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._planned: set[str] = set()
-        self.submitting: set[str] = set()
-        self._ended: set[str] = set()
-        self._failures: Counter[tuple[str, str]] = Counter()
-        self._failed_at: dict[tuple[str, str], int] = {}
-        self._pools: dict[str, tuple[str, str]] = {}
-        self.probes: list[str] = []
 
-    def forget_failures(self, cluster_id: str) -> None:
-        """A person is about to say that the cluster is mended."""
-        for pool in [pool for pool in self._failures if pool[0] == cluster_id]:
-            del self._failures[pool]
+def pause_by_chance(world: World, scope: str) -> None:
+    lasting_s = world.rng.choice([None, 30, 300, 3_600])
 
-    def check(self, operations: Mapping[str, Operation]) -> None:
-        paused = self._paused()
-        for name, operation in sorted(operations.items(), key=lambda item: item[1].planned_at):
-            stopped = {EVERYTHING, operation.cluster_id} & paused
-            if name not in self._planned:
-                self._planned.add(name)
-                self._world.invariants.demand(not stopped, f"{name} was planned while {stopped} is paused")
-                self._check_probe(operation)
-            if operation.sent_at is not None and name not in self.submitting:
-                self.submitting.add(name)
-                self._world.invariants.demand(not stopped, f"{name} is being sent while {stopped} is paused")
-            if operation.ended and name not in self._ended:
-                self._ended.add(name)
-                self._count(operation)
+    async def by_somebody() -> None:
+        with suppress(RedisError):
+            await _pause(Worker(world, "somebody").ledger, scope, lasting_s)
+            world.say(f"{scope} is paused for {lasting_s} s")
 
-    def _paused(self) -> set[str]:
-        server, now = self._world.server, self._world.clock.now_ms()
-        found = set()
-        for key in server.keys("scaleout:pause:*"):
-            record = Pause.model_validate_json(server.hget(key, "content") or "")
-            if record.in_force(now):
-                found.add(record.scope)
-        return found
+    world.start(by_somebody())
 
-    def _check_probe(self, operation: Operation) -> None:
-        requests = self._world.invariants.requests
-        pool = (operation.cluster_id, requests[operation.request_ids[0]].pool)
-        self._pools[operation.operation_id] = pool
-        failures = self._failures[pool]
-        if failures < FAILURES_IN_A_ROW:
-            return
-        self.probes.append(operation.operation_id)
-        demand, name = self._world.invariants.demand, operation.operation_id
-        waited = operation.planned_at - self._failed_at[pool]
-        least = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - FAILURES_IN_A_ROW))
-        demand(waited >= least, f"{name} was planned {waited} ms after {failures} failures in a row")
-        whole = requests[operation.request_ids[0]].valid_spec
-        small = operation.node_count == 1 or whole.exclusive or whole.on_shortage == "fail"
-        demand(len(operation.allocations) == 1 and small, f"{name} is no small probe: {operation.node_count}")
 
-    def _count(self, operation: Operation) -> None:
-        pool = self._pools[operation.operation_id]
-        rejected = operation.reason is not None and operation.reason.kind == "rejected"
-        if operation.state is State.FAILED or (operation.state is State.REFUSED and rejected):
-            self._failures[pool] += 1
-            self._failed_at[pool] = operation.finished_at or 0
-        elif operation.state is State.SUCCEEDED:
-            self._failures[pool] = 0
+def resume_by_chance(world: World, scope: str) -> None:
+    async def by_somebody() -> None:
+        with suppress(RedisError):
+            world.invariants.blockers.forget_failures(scope)
+            await _resume(Worker(world, "somebody").ledger, scope)
+            world.say(f"{scope} is resumed")
+
+    world.start(by_somebody())
+
+
+def pause(world: World, scope: str, lasting_s: float | None = None) -> None:
+    """Between two steps, at once."""
+    world.say(f"{scope} is paused for {lasting_s} s")
+    world.start(_pause(at_once(Worker(world, "person")), scope, lasting_s))
+
+
+def resume(world: World, scope: str) -> None:
+    """Between two steps, at once."""
+    world.say(f"{scope} is resumed")
+    world.invariants.blockers.forget_failures(scope)
+    world.start(_resume(at_once(Worker(world, "person")), scope))
+
+
+async def decide(world: World, operation_id: str) -> None:
+    """A person who knows the truth, as far as the provider's console tells it."""
+    done = asyncio.Event()
+
+    async def by_person() -> None:
+        ledger = Worker(world, "person").ledger
+        jobs = world.provider.jobs_of(operation_id)
+        adopted = jobs[0] if jobs else None
+        await admin.resolve(ledger, operation_id, adopt_job=adopted, by="person", reason=None)
+        world.say(f"a person decides on {operation_id}: {jobs or 'not executed'}")
+        done.set()
+
+    world.start(by_person())
+    await world.continue_until_idle()
+    assert done.is_set()
 
 
 def paused_scopes(world: World) -> list[str]:
-    """As the ledger has them: whoever paused may not live to know it."""
+    """Return those of the ledger: the process that paused may not live to know it."""
     keys = sorted(map(str, world.server.keys("scaleout:pause:*")))
     contents = (json.loads(world.server.hget(key, "content") or "{}") for key in keys)
     return [content["scope"] for content in contents if content.get("paused")]

@@ -25,7 +25,7 @@ NODES_OF_A_PAGE = 100
 
 @dataclass(eq=False)
 class Sending:
-    """One addNodes call under way. `fate`: what the world will do to it."""
+    """One addNodes call under way. `call_outcome`: what the world will do to it."""
 
     process: Process
     operation_id: str
@@ -34,7 +34,7 @@ class Sending:
     sent_at: datetime
     left_at: int
     answer: asyncio.Future[JobAccepted]
-    fate: str = "fine"
+    call_outcome: str = "fine"
     arrives_at: int = 0
     arrived: bool = False
     reply: JobAccepted | EhpcError | None = None
@@ -82,17 +82,17 @@ class Provider:
             sent_at=sent_at,
             left_at=world.clock.now_ms(),
             answer=world.loop.create_future(),
-            fate=world.fate_of_sending(),
+            call_outcome=world.fate_of_sending(),
             arrives_at=world.clock.now_ms() + world.choose([0, 0, 0, 0, 20_000, 45_000, 58_000, 70_000]),
         )
         self.sendings.append(sending)
-        world.say(f"{process.name} sends {sending.operation_id} ({sending.fate})")
+        world.say(f"{process.name} sends {sending.operation_id} ({sending.call_outcome})")
         return sending
 
     def arrive(self, sending: Sending) -> None:
         """The call reaches the provider, and is carried out unless it is refused."""
         sending.arrived = True
-        if sending.fate == "lost on the way":
+        if sending.call_outcome == "lost on the way":
             sending.over = True
             return
         try:
@@ -103,31 +103,35 @@ class Provider:
         except EhpcError as error:
             sending.reply = error
         self.world.say(f"{sending.operation_id} arrives: {sending.reply}")
-        if sending.fate == "reply lost":
+        if sending.call_outcome == "reply lost":
             sending.over = True
-        elif sending.fate == "unclear reply":
+        elif sending.call_outcome == "unclear reply":
             sending.reply = InDoubt("the reply could not be read")
 
     def _carry_out(self, sending: Sending) -> JobAccepted | EhpcError:
         now = self.world.clock.now_ms() / 1000
         if now - sending.sent_at.timestamp() > self.world.settings.signature_ttl_s:
             return reason(1300, "RequestHasExpired")
-        if sending.fate.startswith("refused "):
-            return reason(int(sending.fate.split()[1]), "refused by chance, resource is in transition")
-        if sending.fate == "quota":
+        if sending.call_outcome.startswith("refused "):
+            return reason(
+                int(sending.call_outcome.split()[1]), "refused by chance, resource is in transition"
+            )
+        if sending.call_outcome == "quota":
             return reason(2500, "the API call quota of this hour is used up")
-        if sending.fate == "internal error":
+        if sending.call_outcome == "internal error":
             return reason(5000, "InternalError")
         if self._changed_in_this_second(json.loads(sending.body)["cluster_id"], now):
             return reason(1400, "PermissionDenied, resource is in transition")
         plan = self.cloud.plan_job()
-        plan.listed = sending.fate != "never listed"
-        plan.odd_status = "scaling" if sending.fate == "odd status" else None
-        if sending.fate == "job fails":
+        plan.listed = sending.call_outcome != "never listed"
+        plan.odd_status = "scaling" if sending.call_outcome == "odd status" else None
+        if sending.call_outcome == "job fails":
             plan.made, plan.error_codes = 1, "5200"
         job = self.cloud.add_nodes(sending.zone, json.loads(sending.body), plan)
         sending.job_id = job.job_id
-        return reason(5100, "ServerBusy") if sending.fate == "made but busy" else JobAccepted(job.job_id)
+        return (
+            reason(5100, "ServerBusy") if sending.call_outcome == "made but busy" else JobAccepted(job.job_id)
+        )
 
     def _changed_in_this_second(self, cluster_id: str, now: float) -> bool:
         """The log's times are whole seconds: whose a node is that came just then, nobody could tell."""

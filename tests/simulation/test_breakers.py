@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 import redis
 
+from tests.simulation import people
 from tests.simulation.world import World
 
 FAILS = "job fails"
 
 
-def live(server: redis.Redis, fates: Sequence[str], *, plan: Sequence[int] = (), **fields: Any) -> World:
-    """Ten requests of a pool that are too large to go together; `fates` of the operations in their order."""
+def live(
+    server: redis.Redis, call_outcomes: Sequence[str], *, plan: Sequence[int] = (), **fields: Any
+) -> World:
+    """Ten requests of a pool that are too large to share a call; `call_outcomes` in order."""
     server.flushall()
 
     async def history() -> World:
         world = World(server, plan=plan)
-        world.fates.extend(fates)
+        world.call_outcomes.extend(call_outcomes)
         for number in range(10):
             given = {"cluster_id": "ehpc-1", "node_count": 60, "deadline_s": 86_400, **fields}
             world.send(f"r-{number}", **given)
@@ -34,14 +37,14 @@ def sizes(world: World) -> list[int]:
     return [operation.node_count for operation in operations]
 
 
-@pytest.mark.parametrize("fate", [FAILS, "refused 2400", "refused 1100"])
+@pytest.mark.parametrize("call_outcome", [FAILS, "refused 2400", "refused 1100"])
 def test_after_five_failures_in_a_row_one_node_is_tried_and_all_goes_on_when_it_comes(
-    server: redis.Redis, fate: str
+    server: redis.Redis, call_outcome: str
 ) -> None:
-    world = live(server, [fate] * 5)
+    world = live(server, [call_outcome] * 5)
 
     assert sizes(world)[:7] == [60, 60, 60, 60, 60, 1, 59]
-    assert len(world.invariants.stops.probes) == 1
+    assert len(world.invariants.blockers.probes) == 1
     succeeded = [one for one in world.invariants.requests.values() if one.status == "succeeded"]
     assert len(succeeded) == 5
     counted = server.hgetall("scaleout:counters")
@@ -68,11 +71,13 @@ def test_failures_with_a_success_between_them_open_nothing(server: redis.Redis) 
     assert "breaker_opened" not in server.hgetall("scaleout:counters")
 
 
-@pytest.mark.parametrize("fate", ["refused 5200", "refused 5300", "refused 1300", "quota", "refused 1200"])
+@pytest.mark.parametrize(
+    "call_outcome", ["refused 5200", "refused 5300", "refused 1300", "quota", "refused 1200"]
+)
 def test_what_says_nothing_about_the_pool_neither_opens_the_breaker_nor_counts(
-    server: redis.Redis, fate: str
+    server: redis.Redis, call_outcome: str
 ) -> None:
-    world = live(server, [FAILS] * 4 + [fate] * 2)
+    world = live(server, [FAILS] * 4 + [call_outcome] * 2)
 
     assert 1 not in sizes(world)
     assert "breaker_opened" not in server.hgetall("scaleout:counters")
@@ -90,13 +95,13 @@ def test_a_request_that_would_rather_have_none_than_some_is_probed_whole(server:
     world = live(server, [FAILS] * 5, on_shortage="fail")
 
     assert sizes(world) == [60] * 10
-    assert len(world.invariants.stops.probes) == 1
+    assert len(world.invariants.blockers.probes) == 1
 
 
 def test_another_pool_of_the_cluster_goes_on_meanwhile(server: redis.Redis) -> None:
     async def history() -> World:
         world = World(server)
-        world.fates.extend([FAILS] * 5)
+        world.call_outcomes.extend([FAILS] * 5)
         for number in range(6):
             world.send(f"r-{number}", cluster_id="ehpc-1", node_count=60)
         world.happenings[300] = lambda: world.send(
@@ -115,14 +120,14 @@ def test_another_pool_of_the_cluster_goes_on_meanwhile(server: redis.Redis) -> N
 def test_a_person_who_resumes_the_cluster_closes_its_breaker_at_once(server: redis.Redis) -> None:
     async def history() -> World:
         world = World(server)
-        world.fates.extend([FAILS] * 5)
+        world.call_outcomes.extend([FAILS] * 5)
         for number in range(6):
             world.send(f"r-{number}", cluster_id="ehpc-1", node_count=60)
         opened = world.server.zcard
 
         def resume_when_open() -> None:
             if opened("scaleout:broken"):
-                world.resume("ehpc-1")
+                people.resume(world, "ehpc-1")
             else:
                 world.happenings[world.events + 1] = resume_when_open
 
@@ -142,4 +147,4 @@ def test_a_breaker_survives_the_death_of_any_worker(server: redis.Redis) -> None
     passed = live(server, [FAILS] * 6).points
     for point in range(1, passed + 1, 20):
         world = live(server, [FAILS] * 6, plan=[point])
-        assert world.invariants.stops.probes, world.history()
+        assert world.invariants.blockers.probes, world.history()

@@ -14,10 +14,11 @@ import redis
 from config.policy.model import Policy
 from tasks.ehpc.errors import reason
 from tasks.ledger.record_values import State
-from tests.simulation.world import CALM, WILD, Chances, World
+from tests.simulation.faults import CALM, WILD, Chances
+from tests.simulation.world import World
 from workers.simulator.cloud import Node
 
-# What strangers buy on a cluster is not ours to limit.
+# What others buy on a cluster is not limited.
 FAULTS = replace(WILD, foreign=0.0)
 SEEDS = range(1, int(os.environ.get("GUARDRAIL_SEEDS", "25")) + 1)
 
@@ -169,7 +170,7 @@ def test_an_operation_that_has_waited_is_sent_if_nothing_has_changed(server: red
 
     world = one_request(server, held_up)
 
-    assert [sending.fate for sending in world.provider.sendings] == ["fine"]
+    assert [sending.call_outcome for sending in world.provider.sendings] == ["fine"]
     assert statuses(world) == {"succeeded": 1}
 
 

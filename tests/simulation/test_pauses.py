@@ -7,13 +7,14 @@ import pytest
 import redis
 
 from tasks.ledger.pauses import EVERYTHING
+from tests.simulation import people
 from tests.simulation.world import World
 
 PAUSE_S = 600.0
 
 
 class History:
-    """One request of two operations, and a pause after so many events, lifted by its end or by a person."""
+    """One request of two operations, and a pause after some events, lifted by its end or by an operator."""
 
     def __init__(self, server: redis.Redis, pause_at: int, scope: str, resume_after: int | None) -> None:
         self.server = server
@@ -34,8 +35,8 @@ class History:
 
     def _pause(self) -> None:
         world, later = self.world, self.resume_after
-        self.sent_before = len(world.invariants.stops.submitting)
-        world.pause(self.scope, PAUSE_S if later is None else None)
+        self.sent_before = len(world.invariants.blockers.submitting)
+        people.pause(world, self.scope, PAUSE_S if later is None else None)
         if later == 0:
             world.when_idle.append(self._resume)
         elif later is not None:
@@ -43,7 +44,7 @@ class History:
 
     def _resume(self) -> None:
         self.parked = self.server.zcard(f"scaleout:parked:{self.scope}")
-        self.world.resume(self.scope)
+        people.resume(self.world, self.scope)
 
     @property
     def took_s(self) -> float:
@@ -96,8 +97,8 @@ def test_a_pause_that_is_extended_holds_until_its_later_end(server: redis.Redis)
     async def live() -> World:
         world = World(server)
         world.send("a", cluster_id="ehpc-1", node_count=2)
-        world.happenings[1] = lambda: world.pause("ehpc-1", 60)
-        world.when_idle.append(lambda: world.pause("ehpc-1", 900))
+        world.happenings[1] = lambda: people.pause(world, "ehpc-1", 60)
+        world.when_idle.append(lambda: people.pause(world, "ehpc-1", 900))
         await world.run()
         return world
 
@@ -113,7 +114,7 @@ def test_a_request_whose_deadline_passes_during_a_pause_times_out_and_nothing_is
     async def live() -> World:
         world = World(server)
         world.send("a", cluster_id="ehpc-1", node_count=2, deadline_s=100)
-        world.happenings[1] = lambda: world.pause(EVERYTHING)
+        world.happenings[1] = lambda: people.pause(world, EVERYTHING)
         await world.run()
         return world
 

@@ -27,11 +27,11 @@ def follow(server: redis.Redis, jobs: int, *, page: int, quota_calls: int = 2000
     return asyncio.run(history())
 
 
-def at(world: World, moment: int, act: Callable[[], None]) -> None:
-    """Have something happen at `moment`, ms."""
+def at(world: World, time: int, act: Callable[[], None]) -> None:
+    """Have something happen at `time`, ms."""
     comes = world.loop.create_future()
     comes.add_done_callback(lambda _: act())
-    world.timers.append((moment, comes))
+    world.timers.append((time, comes))
 
 
 @pytest.mark.parametrize(("page", "pages"), [(25, 2), (40, 2), (100, 1)])
@@ -108,8 +108,8 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minut
         def away(is_away: bool) -> None:
             world.provider.log_away_in = frozenset({"jn1a"}) if is_away else frozenset()
 
-        for moment, is_away in ((start_offset, True), (ends_at, False)):
-            at(world, moment, partial(away, is_away))
+        for time, is_away in ((start_offset, True), (ends_at, False)):
+            at(world, time, partial(away, is_away))
         for number in range(60):
             world.send(f"r-{number}", cluster_id=f"ehpc-{number}", node_count=1)
         await world.run()

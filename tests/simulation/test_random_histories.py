@@ -10,8 +10,9 @@ import random
 import pytest
 import redis
 
+from tests.simulation.faults import WILD
 from tests.simulation.tally import Tally
-from tests.simulation.world import WILD, World
+from tests.simulation.world import World
 
 SEEDS = os.environ.get("SEEDS", "1-300")
 

@@ -1,4 +1,4 @@
-"""Schedules in the simulated world: each moment once, whatever happens to the workers."""
+"""Schedules in the simulated world: each occurrence once, whatever happens to the workers."""
 
 import asyncio
 import json
@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from tasks.schedules.request_ids import request_id
-from tests.simulation.world import Chances, World
+from tests.simulation.faults import Chances
+from tests.simulation.world import World
 
 BEGIN = datetime.fromtimestamp(1_700_000_000, UTC)  # 2023-11-14T22:13:20Z
 FIRST = BEGIN.replace(minute=15, second=0)
@@ -47,7 +48,7 @@ def _toml(value: Any) -> str:
 
 
 def occurrences(name: str, count: int) -> list[str]:
-    """Ids of the first `count` moments after the world's beginning."""
+    """Ids of the first `count` occurrences after the world's beginning."""
     return [request_id(name, round((FIRST + EVERY * n).timestamp() * 1000)) for n in range(count)]
 
 
@@ -125,7 +126,7 @@ def test_what_is_ensured_is_never_exceeded_whatever_is_on_its_way_and_whoever_di
     path = policy(
         tmp_path,
         {"name": "s", "cluster_id": "ehpc-1", "not_after": ends, "mode": "ensure", "node_count": 140},
-        # At the same moments, for the same nodes.
+        # At the same times, for the same nodes.
         {"name": "t", "cluster_id": "ehpc-1", "not_after": ends, "mode": "ensure", "node_count": 120},
     )
     others = [

@@ -32,15 +32,15 @@ def operations(world: World) -> list[Operation]:
     return sorted(world.invariants.operations.values(), key=lambda operation: operation.planned_at)
 
 
-def fates(*names: str) -> Prepare:
-    return lambda world: world.fates.extend(names)
+def call_outcomes(*names: str) -> Prepare:
+    return lambda world: world.call_outcomes.extend(names)
 
 
 @pytest.mark.parametrize(
-    "fate", ["refused 1200", "refused 2000", "quota", "refused 1300", "refused 1400", "refused 5300"]
+    "call_outcome", ["refused 1200", "refused 2000", "quota", "refused 1300", "refused 1400", "refused 5300"]
 )
-def test_what_was_refused_for_now_is_asked_for_again_later(server: redis.Redis, fate: str) -> None:
-    world = live(server, fates(fate, fate))
+def test_what_was_refused_for_now_is_asked_for_again_later(server: redis.Redis, call_outcome: str) -> None:
+    world = live(server, call_outcomes(call_outcome, call_outcome))
 
     assert the_request(world).status == "succeeded"
     assert [operation.state for operation in operations(world)] == ["refused", "refused", "succeeded"]
@@ -48,7 +48,7 @@ def test_what_was_refused_for_now_is_asked_for_again_later(server: redis.Redis, 
 
 def test_a_refused_account_pauses_every_cluster_and_one_tries_again(server: redis.Redis) -> None:
     def two(world: World) -> None:
-        world.fates.extend(["refused 1200"] * 3)
+        world.call_outcomes.extend(["refused 1200"] * 3)
         world.send("b", cluster_id="ehpc-2", node_count=1)
 
     world = live(server, two)
@@ -56,9 +56,9 @@ def test_a_refused_account_pauses_every_cluster_and_one_tries_again(server: redi
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
 
 
-@pytest.mark.parametrize("fate", ["refused 1100", "refused 2400", "refused 3300"])
-def test_what_is_refused_for_good_ends_the_request(server: redis.Redis, fate: str) -> None:
-    assert the_request(live(server, fates(fate))).status == "rejected"
+@pytest.mark.parametrize("call_outcome", ["refused 1100", "refused 2400", "refused 3300"])
+def test_what_is_refused_for_good_ends_the_request(server: redis.Redis, call_outcome: str) -> None:
+    assert the_request(live(server, call_outcomes(call_outcome))).status == "rejected"
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_what_is_refused_for_good_ends_the_request(server: redis.Redis, fate: st
 def test_a_shortage_goes_by_what_the_request_wishes(
     server: redis.Redis, policy: str, status: str, nodes: int
 ) -> None:
-    world = live(server, fates("refused 5200"), node_count=8, on_shortage=policy)
+    world = live(server, call_outcomes("refused 5200"), node_count=8, on_shortage=policy)
 
     assert (the_request(world).status, the_request(world).nodes_added) == (status, nodes)
 
 
 def test_a_shortage_at_every_size_leaves_a_partial_request_without_nodes(server: redis.Redis) -> None:
-    world = live(server, fates(*["refused 5200"] * 5), node_count=4, on_shortage="partial")
+    world = live(server, call_outcomes(*["refused 5200"] * 5), node_count=4, on_shortage="partial")
 
     assert sorted(operation.node_count for operation in operations(world)) == [1, 2, 4]
     assert the_request(world).status == "failed"
@@ -82,19 +82,19 @@ def test_a_shortage_at_every_size_leaves_a_partial_request_without_nodes(server:
 
 def test_a_job_that_no_listing_shows_is_waited_for_and_held_at_last(server: redis.Redis) -> None:
     def hidden(world: World) -> None:
-        world.fates.append("never listed")
+        world.call_outcomes.append("never listed")
 
         def show() -> None:
             for job in world.provider.cloud.jobs.values():
                 job.listed = True
 
-        decide = world._decide
+        decide = world.decide
 
         async def shown(operation_id: str) -> None:
             show()
             await decide(operation_id)
 
-        world._decide = shown  # type: ignore[method-assign]
+        world.decide = shown  # type: ignore[method-assign]
 
     world = live(server, hidden, deadline_s=100)
 
@@ -104,7 +104,7 @@ def test_a_job_that_no_listing_shows_is_waited_for_and_held_at_last(server: redi
 
 
 def test_a_status_that_is_unknown_counts_as_still_going(server: redis.Redis) -> None:
-    assert the_request(live(server, fates("odd status"))).status == "succeeded"
+    assert the_request(live(server, call_outcomes("odd status"))).status == "succeeded"
 
 
 def test_a_job_under_another_action_than_expected_is_followed_all_the_same(server: redis.Redis) -> None:
@@ -127,7 +127,7 @@ def test_nothing_is_sent_while_the_clocks_disagree(server: redis.Redis) -> None:
 
 def test_a_request_for_another_zone_than_the_clusters_is_rejected(server: redis.Redis) -> None:
     def then_another(world: World) -> None:
-        go_on = world._go_on
+        go_on = world.continue_until_idle
         first = True
 
         async def again() -> None:
@@ -138,7 +138,7 @@ def test_a_request_for_another_zone_than_the_clusters_is_rejected(server: redis.
                 world.send("b", cluster_id="ehpc-1", node_count=1, zone="jn1b")
                 await go_on()
 
-        world._go_on = again  # type: ignore[method-assign]
+        world.continue_until_idle = again  # type: ignore[method-assign]
 
     world = live(server, then_another)
 
@@ -164,7 +164,7 @@ def test_a_job_whose_nodes_are_never_to_be_listed_is_held_when_nobody_waits_for_
     server: redis.Redis,
 ) -> None:
     def prepare(world: World) -> None:
-        world.fates.append("job fails")
+        world.call_outcomes.append("job fails")
         world.provider.nodes_refused = True
 
     with pytest.raises(AssertionError):
@@ -200,10 +200,10 @@ def test_every_baseline_after_a_doubt_reaches_back_to_before_the_doubtful_sendin
     async def history() -> World:
         world = World(server)
         world.send("first", cluster_id="ehpc-1", node_count=1)
-        await world._go_on()
-        world.fates.append("lost on the way")
+        await world.continue_until_idle()
+        world.call_outcomes.append("lost on the way")
         world.send("doubtful", cluster_id="ehpc-1", node_count=1)
-        await world._go_on()
+        await world.continue_until_idle()
         world.clock.advance(3_600)
         world.send("later", cluster_id="ehpc-1", node_count=1)
         await world.run()

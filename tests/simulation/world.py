@@ -1,4 +1,4 @@
-"""The simulated world: one virtual clock, several workers, a provider, and what goes wrong."""
+"""The simulated world: one virtual clock, a schedule of events, and the run of a history."""
 
 from __future__ import annotations
 
@@ -6,98 +6,32 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import redis
 from pydantic import SecretStr
-from redis.exceptions import RedisError
 
-from config.policy.file import PolicyFile
 from config.policy.model import Policy
 from config.settings import Settings
-from tasks import admin
-from tasks.admin import CancelResult
-from tasks.contract.policy_file import request_problems
-from tasks.ehpc.errors import EhpcError, InDoubt
-from tasks.engine.dispatcher import Dispatcher
-from tasks.handlers.context import Context
-from tasks.intake.accept import Ended, Intake
-from tasks.ledger.keys import Keys
-from tasks.ledger.ledger import Ledger
-from tasks.ledger.pauses import EVERYTHING
+from tasks.ehpc.errors import InDoubt
 from tasks.ledger.record_values import State
-from tasks.quota.rate_limiter import RateLimiter
 from tasks.runtime.clock import HandClock
-from tasks.schedules.sync import ScheduleSync
+from tests.simulation import people
+from tests.simulation.faults import CALM, Chances, random_faults
 from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
-from tests.simulation.people import at_once, pause, paused_scopes, resume
-from tests.simulation.provider_model import Provider, Sending, SimulatedApi
-from tests.simulation.steps import Crashed, Parked, Process, SteppedRedis
+from tests.simulation.provider_model import Provider, Sending
+from tests.simulation.steps import Parked
+from tests.simulation.worker import TASKS_AT_ONCE, Message, Worker
 
 T = TypeVar("T")
 
 MAX_EVENTS = 60_000
 MAX_HOURS = 72
-SWEEP_REQUEST_S = 10.0
-TASKS_AT_ONCE = 8  # of a worker, as its pool has threads
-
-
-@dataclass(frozen=True)
-class Chances:
-    """How likely each thing goes wrong, for each time it could."""
-
-    crash: float = 0.0
-    stop: float = 0.0
-    redis_fails: float = 0.0
-    outage: float = 0.0
-    sends_twice: float = 0.0
-    connection_refused: float = 0.0
-    read_fails: float = 0.0
-    read_is_slow: float = 0.0
-    message_twice: float = 0.0
-    message_lost: float = 0.0
-    time_passes: float = 0.0
-    cancel: float = 0.0
-    pause: float = 0.0
-    resume: float = 0.0
-    foreign: float = 0.0
-    fates: Mapping[str, float] = field(default_factory=dict)
 
 
 NO_POLICY = Policy()
-CALM = Chances()
-WILD = Chances(
-    crash=0.004,
-    stop=0.004,
-    redis_fails=0.004,
-    outage=0.0015,
-    sends_twice=0.05,
-    connection_refused=0.03,
-    read_fails=0.05,
-    read_is_slow=0.3,
-    message_twice=0.2,
-    message_lost=0.1,
-    time_passes=0.02,
-    cancel=0.002,
-    pause=0.003,
-    resume=0.01,
-    foreign=0.002,
-    fates={
-        "lost on the way": 0.08,
-        "reply lost": 0.12,
-        "unclear reply": 0.08,
-        "made but busy": 0.05,
-        "internal error": 0.05,
-        "refused 1400": 0.05,
-        "refused 5200": 0.05,
-        "refused 1300": 0.02,
-        "job fails": 0.05,
-    },
-)
 
 
 class WorldClock(HandClock):
@@ -113,85 +47,10 @@ class WorldClock(HandClock):
         await future
 
 
-@dataclass(eq=False)
-class Message:
-    """A Celery message of the task scaleout.add_nodes."""
-
-    task_id: str
-    fields: dict[str, Any]
-    under_way: bool = False
-    done: bool = False
-
-
-class Worker(Process):
-    """One worker process with the real state machine."""
-
-    def __init__(self, world: World, name: str) -> None:
-        super().__init__(world, name)
-        client = SteppedRedis(self, world.server)
-        settings = world.settings
-        self.ledger = Ledger(
-            client, Keys("scaleout"), world.clock, outcome_ttl_s=604_800, stream_maxlen=1_000
-        )
-        rate_limiter = RateLimiter(
-            client,
-            "scaleout",
-            world.clock,
-            limit=settings.quota_calls,
-            window_s=settings.quota_period_s,
-            lasting_s=settings.http_timeout_s,
-        )
-        api = cast("Any", SimulatedApi(self, world.provider))
-        policy = PolicyFile(world.policy_file, request_problems, lambda: world.clock.now_ms() / 1000)
-        in_force: Callable[[], Policy] = policy if world.policy_file else lambda: world.policy
-        self.ctx = Context(
-            settings, self.ledger, api, rate_limiter, world.clock, random.Random(world.seed), in_force
-        )
-        self.schedule_sync = ScheduleSync(self.ctx, policy)
-        self.has_kept = world.policy_file is None
-        self.intake = Intake(
-            self.ledger,
-            coalesce_s=settings.coalesce_window_s,
-            deadline_s=settings.request_deadline_s,
-            policy=in_force,
-        )
-        self.dispatcher = Dispatcher(self.ctx, self._deliver)
-
-    async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        for task_id, outcome in outcomes:
-            await self.turn("deliver")
-            self.world.tell(task_id, outcome)
-            self.point("after deliver")
-
-    async def take(self, message: Message) -> None:
-        """As the Celery task does: acknowledged late, requeued when the ledger cannot be reached."""
-        try:
-            taken = await self.intake.accept_message(message.task_id, (), message.fields)
-        except (RedisError, OSError):
-            message.under_way = False
-            return
-        except Crashed:
-            message.under_way = False
-            raise
-        message.done = True
-        if isinstance(taken, Ended):
-            self.world.tell(message.task_id, taken.outcome)
-        else:
-            self.world.accepted[message.task_id] = taken.request_id
-
-    async def tick(self) -> None:
-        with suppress(RedisError, OSError):
-            if await self.ledger.request_sweep(SWEEP_REQUEST_S) and not self.world.chance("message lost"):
-                await self.ledger.sweep_started()
-                await self.dispatcher.sweep()
-            await self.schedule_sync.sync()
-            self.has_kept = True
-
-
 class World:
     """`plan`: at which points (counted from 1) a process dies, for worlds without chance.
 
-    `checked_every`: in long histories the whole ledger is not read after each event, but after so many.
+    `checked_every`: in long histories the whole ledger is read only after this number of events.
     """
 
     def __init__(
@@ -231,7 +90,7 @@ class World:
         self.faults_over = False
         self.faults: Counter[str] = Counter()
         self.ever_held = 0
-        self.fates: list[str] = []
+        self.call_outcomes: list[str] = []
         self.happenings: dict[int, Callable[[], None]] = {}
         self.when_idle: list[Callable[[], None]] = []
         self.events = 0
@@ -283,16 +142,16 @@ class World:
         return self.chance("crash")
 
     def fate_of_sending(self) -> str:
-        if self.fates:
-            return self.fates.pop(0)
-        if self.faults_over or not self.chances.fates:
+        if self.call_outcomes:
+            return self.call_outcomes.pop(0)
+        if self.faults_over or not self.chances.call_outcomes:
             return "fine"
-        fates = self.chances.fates
-        left = 1 - sum(fates.values())
-        fate = self.rng.choices(["fine", *fates], [left, *fates.values()])[0]
-        if fate != "fine":
-            self.faults[f"addNodes: {fate}"] += 1
-        return fate
+        call_outcomes = self.chances.call_outcomes
+        left = 1 - sum(call_outcomes.values())
+        call_outcome = self.rng.choices(["fine", *call_outcomes], [left, *call_outcomes.values()])[0]
+        if call_outcome != "fine":
+            self.faults[f"addNodes: {call_outcome}"] += 1
+        return call_outcome
 
     def lost(self) -> int:
         """Requests that were accepted and have no outcome."""
@@ -331,6 +190,9 @@ class World:
 
     # How it goes on.
 
+    async def decide(self, operation_id: str) -> None:
+        await people.decide(self, operation_id)
+
     async def run(self) -> None:
         """Until nothing is left to be done; then faults are over, a person decides, and it is all checked."""
         with drawn_from(self.seed):
@@ -343,14 +205,14 @@ class World:
                 raise
 
     async def _run(self) -> None:
-        await self._go_on()
+        await self.continue_until_idle()
         self.faults_over = True
         self.server_away_until = 0
         for worker in self.workers:
             worker.stopped_until = 0
-        for scope in paused_scopes(self):
-            self.resume(scope)
-        await self._go_on()
+        for scope in people.paused_scopes(self):
+            people.resume(self, scope)
+        await self.continue_until_idle()
         for _ in range(50):
             self.invariants.read()
             held = [
@@ -361,21 +223,21 @@ class World:
             if not held:
                 break
             self.ever_held += 1
-            await self._decide(held[0])
-            await self._go_on()
+            await self.decide(held[0])
+            await self.continue_until_idle()
         self.invariants.check_end()
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _go_on(self) -> None:
+    async def continue_until_idle(self) -> None:
         for _ in range(MAX_EVENTS):
             await self._check()
             self.events += 1
             if self.events in self.happenings:
                 self.happenings.pop(self.events)()
                 await self._check()
-            self._random_faults()
+            random_faults(self)
             # What somebody has just begun is to wait for its turn, and not be overlooked.
             await self._quiet()
             happening = self._next()
@@ -402,32 +264,12 @@ class World:
         while ready:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
-    def _random_faults(self) -> None:
-        if self.calm or self.faults_over:
-            return
-        alive = [worker for worker in self.workers if worker.alive]
-        if alive and self.chance("stop"):
-            worker = self.rng.choice(alive)
-            worker.stopped_until = self.clock.now_ms() + self.rng.randrange(1_000, 120_000)
-        if self.chance("outage"):
-            self.server_away_until = self.clock.now_ms() + self.rng.randrange(1_000, 90_000)
-        if self.chance("time passes"):
-            self._advance(self.rng.choice([10, 200, 1_500, 12_000, 50_000]))
-        if self.accepted and self.chance("cancel"):
-            self._cancel(self.rng.choice(sorted(set(self.accepted.values()))))
-        if self.chance("foreign"):
-            self._foreign()
-        if self.chance("pause"):
-            self._pause(self.rng.choice([EVERYTHING, *sorted(self.provider.cloud.clusters)]))
-        elif self.chance("resume"):
-            self._resume(self.rng.choice([EVERYTHING, *sorted(self.provider.cloud.clusters)]))
-
     def _next(self) -> Callable[[], None] | None:
         self.workers = [worker for worker in self.workers if worker.alive] or [self.new_worker()]
         now = self.clock.now_ms()
         ready: list[Callable[[], None]] = []
         self.parked = [parked for parked in self.parked if not parked.future.done()]
-        ready += [_resume(self, parked) for parked in self.parked if parked.process.runs]
+        ready += [_continue(self, parked) for parked in self.parked if parked.process.runs]
         ready += [self._timer(timer) for timer in self.timers if timer[0] <= now]
         ready += [
             self._network(sending)
@@ -476,9 +318,9 @@ class World:
         hours = (now - 1_700_000_000_000) / 3_600_000
         self.invariants.demand(hours < MAX_HOURS, f"it does not come to an end within {MAX_HOURS} h")
         later = [at for at in occurrences if at > now] or [now + 1000]
-        return lambda: self._advance(min(later) - now)
+        return lambda: self.advance(min(later) - now)
 
-    def _advance(self, ms: int) -> None:
+    def advance(self, ms: int) -> None:
         self.clock.advance(ms / 1000)
 
     def _timer(self, timer: tuple[int, asyncio.Future[None]]) -> Callable[[], None]:
@@ -524,75 +366,8 @@ class World:
 
         return tick
 
-    def _cancel(self, request_id: str) -> None:
-        async def cancel() -> None:
-            worker = Worker(self, "somebody")
-            with suppress(RedisError):
-                if await admin.cancel(worker.ledger, request_id, by="somebody") is CancelResult.CANCELLED:
-                    self.say(f"{request_id} is cancelled")
-                    self.cancelled_at[request_id] = self.clock.now_ms()
 
-        self.start(cancel())
-
-    def _pause(self, scope: str) -> None:
-        lasting_s = self.rng.choice([None, 30, 300, 3_600])
-
-        async def by_somebody() -> None:
-            with suppress(RedisError):
-                await pause(Worker(self, "somebody").ledger, scope, lasting_s)
-                self.say(f"{scope} is paused for {lasting_s} s")
-
-        self.start(by_somebody())
-
-    def _resume(self, scope: str) -> None:
-        async def by_somebody() -> None:
-            with suppress(RedisError):
-                self.invariants.stops.forget_failures(scope)
-                await resume(Worker(self, "somebody").ledger, scope)
-                self.say(f"{scope} is resumed")
-
-        self.start(by_somebody())
-
-    def pause(self, scope: str, lasting_s: float | None = None) -> None:
-        """Between two steps, at once."""
-        self.say(f"{scope} is paused for {lasting_s} s")
-        self.start(pause(at_once(Worker(self, "person")), scope, lasting_s))
-
-    def resume(self, scope: str) -> None:
-        self.say(f"{scope} is resumed")
-        self.invariants.stops.forget_failures(scope)
-        self.start(resume(at_once(Worker(self, "person")), scope))
-
-    def _foreign(self) -> None:
-        """Somebody else changes a cluster: another action, or another number of nodes."""
-        clusters = sorted(self.provider.cloud.clusters)
-        if not clusters:
-            return
-        cluster_id = self.rng.choice(clusters)
-        if self.provider.cloud._changing(self.provider.cloud.clusters[cluster_id]):
-            return
-        action = self.rng.choice(["HpcClusterAddClusterNodes", "HpcClusterDeleteClusterNodes"])
-        job = self.provider.cloud.foreign_job(cluster_id, "jn1a", 98, action)
-        self.say(f"a stranger's {action} on {cluster_id}: {job.job_id}")
-
-    async def _decide(self, operation_id: str) -> None:
-        """A person who knows the truth, as far as the provider's console tells it."""
-        done = asyncio.Event()
-
-        async def decide() -> None:
-            ledger = Worker(self, "person").ledger
-            jobs = self.provider.jobs_of(operation_id)
-            adopted = jobs[0] if jobs else None
-            await admin.resolve(ledger, operation_id, adopt_job=adopted, by="person", reason=None)
-            self.say(f"a person decides on {operation_id}: {jobs or 'never happened'}")
-            done.set()
-
-        self.start(decide())
-        await self._go_on()
-        assert done.is_set()
-
-
-def _resume(world: World, parked: Parked) -> Callable[[], None]:
+def _continue(world: World, parked: Parked) -> Callable[[], None]:
     def go_on() -> None:
         world.parked.remove(parked)
         world.say(f"{parked.process.name}: {parked.label}")
@@ -600,6 +375,3 @@ def _resume(world: World, parked: Parked) -> Callable[[], None]:
             parked.future.set_result(None)
 
     return go_on
-
-
-__all__ = ["CALM", "WILD", "Chances", "EhpcError", "World"]

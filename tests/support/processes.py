@@ -2,16 +2,15 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from workers.simulator.client import Child, SimulatorClient, child
+from workers.simulator.client import simulator as start_simulator
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 30.0
@@ -40,27 +39,18 @@ def environment(redis_url: str, api_url: str, **settings: object) -> dict[str, s
     return {**inherited, **{f"SCALEOUT_{name}": str(value) for name, value in quick.items()}}
 
 
-@dataclass
-class Process:
-    """A started process and what it has written."""
-
-    popen: subprocess.Popen[bytes]
-    log: Path
-
-    def text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
+@dataclass(frozen=True, slots=True)
+class Process(Child):
+    """A worker, or another process that writes log lines."""
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The log's lines with this event name."""
+        """Return the log's lines with this event name."""
         lines = (line for line in self.text().splitlines() if line.startswith("{"))
         return [line for line in map(json.loads, lines) if line["event"] == name]
 
-    def alive(self) -> bool:
-        return self.popen.poll() is None
-
     def kill(self) -> None:
-        """As the machine's death would: no handler runs."""
-        self.popen.send_signal(signal.SIGKILL)
+        """End it as the machine's death would: no handler runs."""
+        self.popen.kill()
         self.popen.wait(10)
 
     def rss_mb(self) -> float:
@@ -78,66 +68,23 @@ def eventually(holds: Callable[[], bool], what: str, within_s: float = START_S) 
         time.sleep(0.05)
 
 
-@contextmanager
-def process(arguments: list[str], env: Mapping[str, str], log: Path) -> Iterator[Process]:
-    with log.open("wb") as output:
-        popen = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env=dict(env), stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        yield Process(popen, log)
-    finally:
-        if popen.poll() is None:
-            popen.send_signal(signal.SIGCONT)
-            popen.terminate()
-            try:
-                popen.wait(20)
-            except subprocess.TimeoutExpired:
-                popen.kill()
-                popen.wait(10)
+def process(arguments: list[str], env: Mapping[str, str], log: Path) -> AbstractContextManager[Process]:
+    """Run this interpreter with `arguments`."""
+    return child(Process, log.stem, arguments, env, log, cwd=ROOT)
 
 
 @contextmanager
 def worker(env: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Process]:
-    """A worker that is ready to work."""
+    """Run a worker; it is ready."""
     with process(["-m", "celery", "-A", "workers", "worker", *arguments], env, log) as started:
-        eventually(lambda: " ready." in started.text() or not started.alive(), f"a worker starts, see {log}")
-        assert started.alive(), started.text()[-3000:]
-        yield started
+        yield started.until_written(" ready.")
 
 
-@dataclass
-class Simulator:
+class Simulator(SimulatorClient):
     """The simulator in a process of its own."""
 
-    process: Process
-    url: str
 
-    @property
-    def api_url(self) -> str:
-        return f"{self.url}/api"
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/_sim/{path}", timeout=10) as reply:
-            return json.load(reply)
-
-    def post(self, path: str, content: object) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}/_sim/{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return json.load(reply)
-
-    def nodes(self, cluster_id: str | None = None) -> int:
-        """How many nodes there are in truth."""
-        clusters = self.get("truth")["clusters"]
-        return sum(len(cluster["nodes"]) for name, cluster in clusters.items() if cluster_id in (None, name))
-
-
-@contextmanager
-def simulator(log: Path, *arguments: str) -> Iterator[Simulator]:
-    quick = ["--job-duration-s", "1", "--log-lag-s", "0.1", "--quota-calls", "100000"]
-    with process(["-m", "workers.simulator", "--port", "0", *quick, *arguments], os.environ, log) as started:
-        eventually(lambda: "\n" in started.text() or not started.alive(), "the simulator starts")
-        assert started.alive(), started.text()[-3000:]
-        yield Simulator(started, json.loads(started.text().splitlines()[0])["url"])
+def simulator(log: Path, **options: Any) -> AbstractContextManager[Simulator]:
+    """Run the simulator: quick, and with a large quota."""
+    quick: dict[str, Any] = {"job_duration_s": 1, "log_lag_s": 0.1, "quota_calls": 100_000}
+    return start_simulator(Simulator, log, cwd=ROOT, **{**quick, **options})

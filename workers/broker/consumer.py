@@ -1,4 +1,4 @@
-"""Celery's consumer, keeping what plain Celery logs and drops."""
+"""Celery's consumer; it keeps the messages that plain Celery logs and drops."""
 
 import logging
 from collections.abc import Callable
@@ -19,15 +19,15 @@ _listeners: list[OnDeadLetter] = []
 
 
 def send_dead_letters_to(keep: OnDeadLetter) -> None:
-    """Have `keep(reason, queue, message)` called for each message that no task can be found for."""
+    """Have `keep(reason, queue, message)` called for each message without a task."""
     _listeners[:] = [keep]
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
-    """Sets aside messages that cannot be decoded, are not Celery's protocol, or name an unknown task.
+    """Keeps messages as dead letters that cannot be decoded, have a wrong protocol or name an unknown task.
 
-    It does not gossip: with a hundred workers each would hear of the heartbeats of all, fifty times a second,
-    and use nothing of it. Remote control, and events for whoever watches, go on.
+    It does not gossip: each of a hundred workers would receive the heartbeats of all, fifty a second, and use
+    none. Remote control and events work as usual.
     """
 
     def __init__(self, *arguments: Any, worker_options: Any = None, **options: Any) -> None:
@@ -43,7 +43,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
                 return handle(message)
             except BROKEN_CONNECTION:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a stranger's message brings about
+            except Exception as error:  # noqa: BLE001 - any message may be in the list
                 _keep(f"invalid message: {type(error).__name__}: {error}", message)
                 message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
 

@@ -1,4 +1,4 @@
-"""Keeps what could not be understood: the last messages in a list, and how many there have been."""
+"""Keep messages that cannot be decoded: the last ones in a list, and their number."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ class DeadLetters:
         self._client: redis.Redis | None = None
 
     def keep(self, reason: str, queue: str, item: str) -> None:
-        """Log it, keep it, count it. Never raises: the worker has to go on."""
+        """Log, keep and count it. Never raises: the worker must continue."""
         log.error("message_dead_lettered", reason=reason, queue=queue, item=item[:SHOWN_CHARS])
         try:
             client = self._connected()

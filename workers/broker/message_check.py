@@ -1,4 +1,4 @@
-"""What an item of a queue's list must be for kombu to make a message of it."""
+"""Check whether kombu can decode an item of a queue's list."""
 
 import base64
 import binascii
@@ -10,18 +10,18 @@ from kombu.utils.json import loads
 
 
 class MalformedMessage(ValueError):  # noqa: N818 - named by what the item is
-    """An item of a queue's list that is no message of kombu's virtual transports."""
+    """An item of a queue's list that is not a message of kombu's virtual transports."""
 
 
 def check_message(item: bytes | str) -> None:
-    """Raises MalformedMessage with the reason why kombu could not make a message of `item`."""
+    """Raise MalformedMessage with the reason if kombu cannot decode `item`."""
     try:
         message = _json(bytes_to_str(item))
     except Exception as error:
         # kombu's JSON runs decoders of its own for tagged values, which may raise anything.
         raise MalformedMessage(f"not JSON: {error}") from error
     if not isinstance(message, dict):
-        raise MalformedMessage("JSON, but no object")
+        raise MalformedMessage("not a JSON object")
     properties = message.get("properties")
     if not isinstance(properties, dict):
         raise MalformedMessage("no properties")
@@ -38,7 +38,7 @@ def check_message(item: bytes | str) -> None:
 
 
 def _json(text: str) -> Any:
-    """As kombu reads it, whose decoder is JSON's own at a multiple of its cost where no value is tagged."""
+    """Decode as kombu does; without tagged values JSON's own decoder does the same for less."""
     may_be_tagged = "__type__" in text or "\\u" in text
     return loads(text) if may_be_tagged else json.loads(text)
 

@@ -1,16 +1,14 @@
-"""Celery's broker on Redis, with four weaknesses of kombu's mended.
+"""Celery's broker on Redis, without four weaknesses of kombu's transport.
 
-kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection is frozen or the
-process dies between the two, the message is gone. Here one script does both, and what blocks takes nothing.
+- kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection freezes or the
+  process dies in between, the message is lost. Here one script does both, and blocking commands take nothing.
+- kombu makes a new client for each message that it notes or acknowledges. Here one client is kept, and taking
+  and acknowledging are one round trip each.
+- kombu raises on an item that is not a message, and the worker exits. Here such an item is a dead letter.
+- kombu raises AttributeError when a message is acknowledged or restored over a lost connection, and the
+  worker exits. Here the error is a lost connection's, and the worker reconnects.
 
-kombu makes a new client for each message that it notes or acknowledges, and notes one that is noted. Ours
-keeps a client, and takes one round trip to take a message and one to acknowledge it.
-
-kombu raises on an item that is not a message, and the worker exits. Here each item is looked at as it comes
-from the server, and what cannot be understood is set aside.
-
-kombu raises AttributeError when a message is acknowledged or given back over a connection that was lost
-meanwhile, and the worker exits. Ours raises what a lost connection does, and the worker connects again.
+docs/decisions/own-broker-transport.md names what it relies on.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from workers.broker.message_check import MalformedMessage, check_message
 TRANSPORT = f"{__name__}:Transport"
 CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
 ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
-LOOK_S = 0.5
+WAIT_S = 0.5
 
 OnDeadLetter = Callable[[str, str, str], None]
 
@@ -41,17 +39,17 @@ _listeners: list[OnDeadLetter] = []
 
 
 def send_dead_letters_to(keep: OnDeadLetter) -> None:
-    """Have `keep(reason, queue, item)` called for each item that is no message."""
+    """Have `keep(reason, queue, item)` called for each item that is not a message."""
     _listeners[:] = [keep]
 
 
 class _ReadsForItsChannel:
-    """Mixed into kombu's Redis client: an item that is no message is never handed on."""
+    """Mixed into kombu's Redis client: it passes on no item that is not a message."""
 
     channel: Channel
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        # kombu says BRPOP for whatever its channel has sent in that place.
+        # kombu calls it BRPOP, whatever command its channel has sent.
         sent = "EVAL" if command_name == "BRPOP" else command_name
         reply = super().parse_response(connection, sent, **options)  # type: ignore[misc]
         if command_name == "BRPOP":
@@ -62,7 +60,7 @@ class _ReadsForItsChannel:
 
 
 class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
-    """What is delivered and not acknowledged yet."""
+    """Messages that are delivered and not acknowledged yet."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         is_noted, self.channel.is_noted = self.channel.is_noted, False
@@ -72,13 +70,13 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """One command, where kombu's transaction takes four."""
+        """Acknowledge by one command; kombu's transaction takes four."""
         keys = (self.unacked_index_key, self.unacked_key)
         try:
             with self.channel.conn_or_acquire() as client:
                 client.execute_command("EVAL", ACKNOWLEDGE, len(keys), *keys, delivery_tag)
         finally:
-            # If it failed the message comes again; its place among those under way is free all the same.
+            # If it failed, the message is delivered again; its prefetch slot is free in any case.
             virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
@@ -89,12 +87,13 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
-    """A channel that loses no message and outlives what it cannot read.
+    """A channel that loses no message and survives malformed ones.
 
-    It asks for a message; if there is none it waits for one in one of its queues, for at most `LOOK_S`,
-    because no command of Redis waits for several without taking, and asks again.
+    It claims a message. If there is none, it waits for one in one of its queues, for at most `WAIT_S`: no
+    Redis command waits for several lists without taking from them. Then it claims again.
 
-    `is_noted`: the server has noted the message that was read last as unacknowledged.
+    Fields:
+        is_noted: the server has noted the last message that was read as unacknowledged.
     """
 
     QoS = QoS
@@ -113,14 +112,14 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 
     @contextlib.contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """kombu's own, for a channel whose connection may have been given up."""
+        """Do as kombu does, but raise a connection error for a closed connection."""
         if client is None and (self.connection is None or self.connection.client is None):
-            raise RedisConnectionError("the channel's connection to the broker was lost and given up")
+            raise RedisConnectionError("the channel's connection to the broker was lost and closed")
         with super().conn_or_acquire(client) as acquired:
             yield acquired
 
     def taken(self, reply: Any) -> Any:
-        """`(list, item)` if the reply has a message. The end of a wait only says that it is worth asking."""
+        """Return `(list, item)` if the reply has a message. The end of a wait has none."""
         if self._waiting:
             return None
         self._waits_next = not reply
@@ -131,12 +130,12 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         return self.readable(queue, item)
 
     def popped(self, item: bytes | str) -> Any:
-        """What was taken by other means than our script."""
+        """Return an item that was taken by another command than our script."""
         self.is_noted = False
         return self.readable("", item)
 
     def readable(self, queue: bytes | str, item: bytes | str) -> Any:
-        """What was taken, in kombu's form; None if it is no message, which is set aside then."""
+        """Return an item in kombu's form; None if it is malformed and now a dead letter."""
         try:
             check_message(item)
         except MalformedMessage as error:
@@ -147,29 +146,29 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         return (queue, item) if queue else item
 
     def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
-        """Ask, or wait: one command, whose reply `taken` gets."""
+        """Claim, or wait: send one command, whose reply `taken` gets."""
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
         self._waiting, self._waits_next = self._waits_next, False
         if self._waiting:
-            # Moving the last item to where it is wakes up and changes nothing. Requests are what somebody
-            # waits for; rings for a sweep, which are looked for each time as well, are not.
+            # Moving the last item to its own place wakes up and changes nothing. It waits for requests, which
+            # producers wait for; sweep messages are found by the next claim.
             watched = QUEUE if QUEUE in queues else queues[0]
-            command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", LOOK_S]
+            command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", WAIT_S]
             self._queue_cycle.rotate(queues[0])
         else:
             kept = [(self._q_for_pri(queue, step), queue) for step in self.priority_steps for queue in queues]
             keys = [self.unacked_key, self.unacked_index_key, *(key for key, _ in kept)]
             acks = [int(queue not in self._without_ack) for _, queue in kept]
-            # The text and not its hash: a server that was started anew would not know it.
+            # The text and not its hash: a restarted server would not know it.
             command = ["EVAL", CLAIM, len(keys), *keys, time(), *acks]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*command)
 
     def _forget(self, item: bytes | str) -> None:
-        """It was noted as unacknowledged if it looked like a message, and would come again and again."""
+        """Remove a malformed item that was noted as unacknowledged: it would be delivered forever."""
         tag = None
         with contextlib.suppress(Exception):
             tag = loads(bytes_to_str(item))["properties"]["delivery_tag"]

@@ -10,7 +10,7 @@ MAX_S = 366 * 86_400
 
 
 class InvalidDuration(ValueError):  # noqa: N818 - says what the text is
-    """The text is no duration or time; the message quotes it and shows the format."""
+    """The text is not a duration or time; the message quotes it and shows the format."""
 
 
 def parse_duration(text: str) -> int:

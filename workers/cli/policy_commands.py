@@ -8,7 +8,7 @@ import typer
 from workers.cli.arguments import Json, Yes
 
 policy = typer.Typer(no_args_is_help=True, help="The policy file: limits, what is allowed, schedules.")
-schedules = typer.Typer(help="The schedules in force, their next occurrences, and what came of the last.")
+schedules = typer.Typer(help="The schedules in force, their next occurrences, and their last results.")
 
 
 def register(app: typer.Typer) -> None:

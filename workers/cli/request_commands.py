@@ -29,14 +29,14 @@ def submit(
     resource_conf: Annotated[str | None, typer.Option(help="A JSON object for the provider.")] = None,
     deadline_s: Annotated[
         float | None,
-        typer.Option("--deadline", metavar="SECONDS", help="When the request is given up."),
+        typer.Option("--deadline", metavar="SECONDS", help="When the request times out."),
     ] = None,
     on_shortage: Annotated[
         OnShortage, typer.Option(help="What to do when the provider has too few nodes.")
     ] = OnShortage.wait,
     requested_by: Annotated[str | None, typer.Option(help="Name of the producer.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate what would come of it; write and send nothing.")
+        bool, typer.Option("--dry-run", help="Estimate the result; write and send nothing.")
     ] = False,
     wait_for_end: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
     timeout_s: Timeout = None,

@@ -38,9 +38,9 @@ def _boolean(text: str) -> bool:
 
 def parse(arguments: Sequence[str]) -> SimulatorOptions:
     parser = argparse.ArgumentParser(prog="scaleout simulator", description="The EHPC API, simulated.")
-    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _boolean, "int | None": int}
+    kinds: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: _boolean, int | None: int}
     for field in fields(SimulatorOptions):
-        kind = kinds.get(str(field.type), str)
+        kind = kinds.get(field.type, str)
         flag = f"--{field.name.replace('_', '-')}"
         parser.add_argument(flag, type=kind, default=field.default, help=f"{HELP[field.name]} (%(default)s)")
     parser.add_argument("--secret-access-key-file", type=Path, help="file that holds the key")

@@ -1,10 +1,10 @@
--- Take what is due, each entry leased to the caller: it comes up again if nothing is heard of it.
+-- Claim due entries. Each is leased to the caller and is due again when the lease expires.
 --
--- KEYS     1 due (zset), 2 answered (zset), 3 answers (hash), 4 rest (string: nothing is taken until then, ms)
+-- KEYS     1 due (zset), 2 answered (zset), 3 answers (hash), 4 suspended (string: nothing is claimed until then, ms)
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
 -- ARGV[2]  the call's id: the same call sent twice is answered twice and applied once
 -- ARGV[3]  how long answers are remembered, ms
--- ARGV[4]  at most so many entries
+-- ARGV[4]  maximum number of entries
 -- ARGV[5]  the lease, ms
 -- Answers  {now ms, when the next entry is due ms or -1, entry, entry, …}
 
@@ -12,18 +12,18 @@ local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
 if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
-local rest = tonumber(redis.call('GET', KEYS[4]) or 0)
+local suspended = tonumber(redis.call('GET', KEYS[4]) or 0)
 
 local function answer(entries)
   local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
   if #first == 0 then return {now, -1, unpack(entries)} end
-  return {now, math.max(first[2], rest), unpack(entries)}
+  return {now, math.max(first[2], suspended), unpack(entries)}
 end
 
 local before = redis.call('HGET', KEYS[3], ARGV[2])
 if before then return answer(cjson.decode(before)) end
 
-if rest > now then return answer({}) end
+if suspended > now then return answer({}) end
 local entries = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[4])
 if #entries == 0 then return answer(entries) end
 

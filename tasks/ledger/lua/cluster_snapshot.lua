@@ -1,13 +1,13 @@
--- What planning a cluster looks at, in one answer: the cluster, the account, pauses, and who waits in each pool.
+-- Return what a plan is made from in one reply: the cluster, the account, pauses, and who waits in each pool.
 --
 -- KEYS     1 cluster (hash), 2 account (hash), 3 pause of everything (hash), 4 pause of the cluster (hash),
 --          5 pools of the cluster (set)
--- ARGV[1]  what the keys of the cluster's demand begin with; the pool's name follows
--- ARGV[2]  what the keys of requests begin with; the request's id follows
--- ARGV[3]  at most so many requests of a pool
+-- ARGV[1]  what the keys of the cluster's demand begin with; followed by the pool's name
+-- ARGV[2]  what the keys of requests begin with; followed by the request's id
+-- ARGV[3]  maximum number of requests of a pool
 -- Answers  {cluster, account, pause, pause, {pool, request, request, …}, …}, each record as {version, content}
 --
--- The keys of demand and of requests are not in KEYS, for nobody knows them before the pools are read.
+-- The keys of demand and of requests are not in KEYS, because they are unknown before the pools are read.
 
 local function record(key) return redis.call('HMGET', key, 'version', 'content') end
 

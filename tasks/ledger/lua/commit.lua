@@ -7,7 +7,7 @@
 -- ARGV[4]  the step as JSON; i is the index of a key in KEYS:
 --          check  {i, version}               the record must be at this version (0: not there)
 --          within {times i, nodes i, window ms, more, most}
---                                            what counts on the meter and `more` must be at most `most`
+--                                            what counts on the counter and `more` must be at most `most`
 --          put    {i, content}               write the record, one version further
 --          bump   {i}                        one version further, content untouched
 --          zadd   {i, score, member}         zrem  {i, member}
@@ -19,10 +19,10 @@
 --          rpush  {i, text, most}            append; only the last `most` lines are kept
 --          set    {i, text, ttl_s}
 --          xadd   {i, maxlen, field, value, …}
---          tell   {waiters i, outbox i, due i, request id, score, due member}
---                                            whoever waits for the request is put into the outbox
+--          notify {waiters i, outbox i, due i, request id, score, due member}
+--                                            tasks that wait for the request are added to the outbox
 --          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
---                                            so many nodes count on the meter, from the earliest time said on
+--                                            the nodes count on the counter, from the earliest time given
 --          trim   {i, score}                 forget members up to the score
 --          count  {i, field}                 one more
 --          expire {i, ttl_s}
@@ -32,9 +32,9 @@
 -- ARGV[8]  1 if something is about to be sent for this step
 -- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, CONFLICT, OVER_LIMIT or DATA_LOST
 --
--- The epoch's count grows with every step. A caller that knows a higher count, or another id that no person
--- has accepted, has seen data that is not here any more: the ledger is marked as lost, and from then on no
--- step is applied for which something would be sent.
+-- The epoch's count grows with every step. A caller that knows a higher count, or another id that no operator
+-- has acknowledged, has seen data that is missing now: the ledger is marked as lost, and from then on no step
+-- is applied for which a call would be sent.
 
 local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
@@ -118,7 +118,7 @@ for _, w in ipairs(step.set or {}) do redis.call('SET', KEYS[w[1]], w[2], 'EX', 
 for _, w in ipairs(step.xadd or {}) do
   redis.call('XADD', KEYS[w[1]], 'MAXLEN', '~', w[2], '*', unpack(w, 3))
 end
-for _, w in ipairs(step.tell or {}) do
+for _, w in ipairs(step.notify or {}) do
   local waiting = redis.call('SMEMBERS', KEYS[w[1]])
   for _, task_id in ipairs(waiting) do
     redis.call('ZADD', KEYS[w[2]], w[5], task_id .. ' ' .. w[4])

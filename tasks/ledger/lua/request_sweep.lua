@@ -1,9 +1,9 @@
--- Whether a sweep has to be called for: something is due, and no call is under way.
+-- Return whether the caller must request a sweep: something is due, and no request is under way.
 --
--- KEYS     1 doorbell (string), 2 epoch (hash), 3 heartbeats (zset), then for each lane: due (zset), rest (string)
+-- KEYS     1 sweep requested (string), 2 epoch (hash), 3 heartbeats (zset), then for each lane: due (zset), suspended (string)
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
--- ARGV[2]  how long a call counts as under way, ms
--- ARGV[3]  the worker that ticks, '' for nobody; workers that have not ticked for a day are forgotten
+-- ARGV[2]  how long a request counts as under way, ms
+-- ARGV[3]  the worker that ticks, '' for none; workers that have not ticked for a day are forgotten
 -- Answers  {1 or 0, now ms, epoch id, epoch count, lost since ms or 0}
 
 local time = redis.call('TIME')
@@ -21,8 +21,8 @@ local id, count, lost = epoch[1] or '', epoch[2] or 0, epoch[3] or 0
 if tonumber(redis.call('GET', KEYS[1]) or 0) > now then return {0, now, id, count, lost} end
 for i = 4, #KEYS, 2 do
   local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
-  local rest = tonumber(redis.call('GET', KEYS[i + 1]) or 0)
-  if #first > 0 and tonumber(first[2]) <= now and rest <= now then
+  local suspended = tonumber(redis.call('GET', KEYS[i + 1]) or 0)
+  if #first > 0 and tonumber(first[2]) <= now and suspended <= now then
     redis.call('SET', KEYS[1], now + tonumber(ARGV[2]))
     return {1, now, id, count, lost}
   end

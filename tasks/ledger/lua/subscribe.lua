@@ -2,8 +2,8 @@
 --
 -- KEYS     1 request (hash), 2 waiters (set), 3 outcome (string)
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
--- ARGV[2]  fingerprint of what the caller asks for, '' for any
--- ARGV[3]  Celery task id, '' for nobody
+-- ARGV[2]  fingerprint of the caller's request, '' for any
+-- ARGV[3]  Celery task id, '' for none
 -- Answers  {word, now ms, outcome}: NOT_FOUND, CONFLICT, WAITING, or ENDED with the outcome ('' if it is gone)
 
 local time = redis.call('TIME')

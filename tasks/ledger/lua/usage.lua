@@ -1,9 +1,9 @@
--- What meters show: how many nodes count on each, and which of them leave its window first.
+-- Return what counters show: how many nodes count on each, and which of them leave its window first.
 --
--- KEYS       for each meter: times (zset), nodes (hash)
+-- KEYS       for each counter: times (zset), nodes (hash)
 -- ARGV[1]    the caller's time in ms, or 0 for the server's
--- ARGV[2]    at most so many that leave
--- ARGV[3…]   for each meter: its window in ms, 0 if nothing leaves it by itself
+-- ARGV[2]    maximum number of leaving entries
+-- ARGV[3…]   for each counter: its window in ms, 0 if nothing leaves it by time
 -- Answers    {now ms, {used, time ms, nodes, time ms, nodes, …}, {used, …}, …}
 
 local time = redis.call('TIME')

@@ -1,6 +1,6 @@
 -- Grant API calls while the window has room for calls of this class (its priority).
 --
--- KEYS     1, 2, 3 calls of each class (zset: call id, by the time it ends or is given up, ms),
+-- KEYS     1, 2, 3 calls of each class (zset: call id, by the time of its end or timeout, ms),
 --          4 exhausted (hash: until, probe)
 -- ARGV[1]  the caller's time in ms, or 0 for the server's
 -- ARGV[2]  the window, ms

@@ -21,9 +21,9 @@ time.sleep(60)
 
 def test_cpu_and_peak_memory_have_children_in_them_and_what_was_given_back(tmp_path: Path) -> None:
     with start("worker", ["-c", USES_A_CHILD], os.environ, tmp_path) as process:
-        process.until_said("ended.")
+        process.until_written("ended.")
         assert process.cpu_s() >= 0.3
-        process.until_said("burnt.")
+        process.until_written("burnt.")
         assert 0.6 <= process.cpu_s() < 3
         assert 55 < process.peak_mb() < 200
 
@@ -35,4 +35,4 @@ def test_a_process_that_ends_too_soon_is_told_with_what_it_said(tmp_path: Path) 
         ) as process,
         pytest.raises(BenchmarkFailed, match=r"the worker ended with 3:\nno such host"),
     ):
-        process.until_said("ready.")
+        process.until_written("ready.")

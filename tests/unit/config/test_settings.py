@@ -1,4 +1,4 @@
-"""Every setting: its name, its default, and the one line that says what is wrong with it."""
+"""Every setting: its name, its default, and the one line that says problems of it."""
 
 import os
 import traceback

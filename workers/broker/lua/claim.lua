@@ -1,16 +1,16 @@
--- Take the next message off its list and note it as unacknowledged, in one step, as kombu does in two.
+-- Take the next message from its list and note it as unacknowledged, in one step; kombu does it in two.
 --
--- KEYS     1 unacked (hash), 2 unacked index (zset), then the lists to look at, first things first
+-- KEYS     1 unacked (hash), 2 unacked index (zset), then the lists, in order of priority
 -- ARGV[1]  the time in seconds, as kombu counts a message's visibility from
--- ARGV[i]  for the list KEYS[i + 1]: 1 if its consumer acknowledges, 0 if what is taken counts as done
+-- ARGV[i]  for the list KEYS[i + 1]: 1 if its consumer acknowledges, 0 if it does not
 -- Answers  {list, item, 1 if it was noted or 0}, or nil if all lists are empty
 --
--- What is no message is taken and not noted: whoever reads it sets it aside.
+-- A malformed message is taken and not noted: the reader makes it a dead letter.
 
 local function note(item, list)
   local readable, message = pcall(cjson.decode, item)
   if not readable then
-    -- Python's JSON may read what this one does not, such as half a character.
+    -- Python's JSON may read what this one does not, such as an unpaired surrogate.
     local tag = string.match(item, '"delivery_tag": *"([^"]+)"')
     if tag then
       redis.call('ZADD', KEYS[2], ARGV[1], tag)
@@ -24,7 +24,7 @@ local function note(item, list)
   local tag, exchange, key = properties.delivery_tag, info.exchange, info.routing_key
   if type(tag) ~= 'string' or type(exchange) ~= 'string' or type(key) ~= 'string' then return 0 end
   redis.call('ZADD', KEYS[2], ARGV[1], tag)
-  -- The item as it is: decoding and encoding again would not give the same back.
+  -- The item as it is: decoding and encoding again may change it.
   local place = cjson.encode(exchange) .. ',' .. cjson.encode(key)
   redis.call('HSET', KEYS[1], tag, '[' .. item .. ',' .. place .. ']')
   return 1

@@ -171,7 +171,7 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
 
 
 def _blocker(blocker: Blocker) -> Finding:
-    """Report a pause, which somebody wants, as a warning; everything else needs an operator."""
+    """Report a pause, which is intended, as a warning; everything else needs an operator."""
     if blocker.kind == "account":
         return Finding("account", "error", f"since {blocker.since}: {blocker.text}")
     if blocker.kind == "pause":

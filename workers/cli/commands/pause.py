@@ -42,7 +42,7 @@ def pause_submissions(
 
 
 def resume_submissions(cluster_id: str | None, by: str | None, *, as_json: bool) -> Exit:
-    """Lift a pause; for a cluster, close its open breakers too. Nothing to lift is no error."""
+    """Lift a pause; for a cluster, close its open breakers too. Succeed if there is nothing to lift."""
     if problems := _problems(cluster_id, by=by):
         echo_problems(problems, as_json=as_json)
         return Exit.USAGE

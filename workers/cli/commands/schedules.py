@@ -1,4 +1,4 @@
-"""`scaleout schedules`: the schedules in force, their next occurrences, and what came of the last."""
+"""`scaleout schedules`: the schedules in force, their next occurrences, and their last results."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -22,7 +22,7 @@ COLUMNS = ("schedule", "requests", "next, local", "next, UTC", "lead time", "las
 
 
 def show_schedules(*, as_json: bool) -> Exit:
-    """Show what is in force, as workers have put it into the ledger, and what only the file here has."""
+    """Show what is in force, as workers have written it to the ledger, and what only the local file has."""
     rows = with_ledger(_read)
     if as_json:
         print_json(rows)

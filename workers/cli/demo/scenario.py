@@ -1,4 +1,4 @@
-"""What the demo asks for: twenty-four requests that show each way through the worker."""
+"""The demo's twenty-four requests, which show every path through the worker."""
 
 from dataclasses import dataclass, field
 from typing import Any

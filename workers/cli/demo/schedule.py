@@ -1,4 +1,4 @@
-"""The demo's schedule: six nodes that have to be there at a full minute, asked for within seconds."""
+"""The demo's schedule: six nodes that must be ready at a full minute, requested within seconds."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from workers.cli.demo.scenario import Group
 
 NAME = "demo-ready"
 NODES = 6
-ASKED_AFTER = timedelta(seconds=5)
+REQUESTED_AFTER = timedelta(seconds=5)
 TAKES_AT_MOST = timedelta(seconds=15)
 POLICY = """\
 [limits]
@@ -32,24 +32,24 @@ requested_by = "demo"
 
 @dataclass(frozen=True, slots=True)
 class DemoSchedule:
-    """`policy`: the file that the worker is given; `group`: the request that comes of it."""
+    """`policy`: the worker's policy file; `group`: the request that it makes."""
 
     policy: Path
     group: Group
 
 
 def write_schedule(folder: Path, now: datetime) -> DemoSchedule:
-    """Moments are full minutes, so it is the lead time that has it asked for just now."""
-    soonest = now + ASKED_AFTER + TAKES_AT_MOST
-    moment = soonest.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    lead_time_s = int((moment - now - ASKED_AFTER).total_seconds())
+    """Occurrences are full minutes: the lead time has it request the nodes just now."""
+    soonest = now + REQUESTED_AFTER + TAKES_AT_MOST
+    occurrence = soonest.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    lead_time_s = int((occurrence - now - REQUESTED_AFTER).total_seconds())
     path = folder / "policy.toml"
-    utc = moment.astimezone(UTC)
+    utc = occurrence.astimezone(UTC)
     path.write_text(
         POLICY.format(name=NAME, minute=utc.minute, hour=utc.hour, lead_time_s=lead_time_s, nodes=NODES),
         encoding="utf-8",
     )
-    spec = {"request_id": request_id(NAME, round(moment.timestamp() * 1000)), "node_count": NODES}
+    spec = {"request_id": request_id(NAME, round(occurrence.timestamp() * 1000)), "node_count": NODES}
     return DemoSchedule(
         path, Group(f"a schedule: {NODES} nodes ready by {utc:%H:%M} UTC", (spec,), unseen="not due yet")
     )

@@ -1,4 +1,4 @@
-"""When moments are, by an oracle that looks at every minute of a year."""
+"""Occurrences, compared with an oracle that checks every minute of a year."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +18,7 @@ ZONES = ("Europe/Berlin", "America/New_York", "Asia/Shanghai")
 
 
 def year(expression: str, zone: str) -> list[datetime]:
-    """Its moments in 2026, each asked for from the one before, as a worker does."""
+    """Return its occurrences in 2026, each computed from the one before, as a worker does."""
     found: list[datetime] = []
     last = BEGIN - A_MINUTE
     while True:
@@ -170,8 +170,8 @@ def test_dates_that_are_skipped_are_dates_where_the_schedule_is() -> None:
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("0 0 30 2 *", "never comes"),
-        ("0 0 31 4,6,9,11 *", "never comes"),
+        ("0 0 30 2 *", "never fires"),
+        ("0 0 31 4,6,9,11 *", "never fires"),
         ("* * * *", "it has 4"),
         ("* * * * * *", "it has 6"),
         ("@daily", "it has 1"),
@@ -201,5 +201,5 @@ def test_an_unknown_time_zone_is_refused_with_what_may_be_meant() -> None:
     with pytest.raises(ValueError, match=r"did you mean Europe/Berlin\?"):
         check_zone("Europe/Berln")
     for name in ("", "../etc/passwd", "Europe", "Nowhere/At/All"):
-        with pytest.raises(ValueError, match="is no time zone"):
+        with pytest.raises(ValueError, match="is not a time zone"):
             check_zone(name)

@@ -43,10 +43,10 @@ def test_a_time_is_utc_with_milliseconds(ms: int, text: str) -> None:
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_every_millisecond_can_be_read_back_to_the_millisecond(ms: int) -> None:
-    moment = datetime.fromisoformat(timestamp(ms))
+    time = datetime.fromisoformat(timestamp(ms))
 
-    assert moment.tzinfo == UTC
-    assert (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() == pytest.approx(ms / 1000, abs=1e-4)
+    assert time.tzinfo == UTC
+    assert (time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() == pytest.approx(ms / 1000, abs=1e-4)
 
 
 @given(st.integers(0, 10**13), st.integers(0, 10**13))

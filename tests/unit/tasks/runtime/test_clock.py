@@ -14,7 +14,7 @@ SERVER_MS = 1_700_000_000_000
 
 
 class Machine:
-    """This machine's monotonic clock, in seconds since some moment that means nothing."""
+    """This machine's monotonic clock, in seconds since an arbitrary time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -31,7 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_the_servers_time_is_not_guessed_before_the_server_has_told_it() -> None:
-    with pytest.raises(RuntimeError, match="before any answer of the server"):
+    with pytest.raises(RuntimeError, match="before its first reply"):
         ServerClock().now_ms()
 
 

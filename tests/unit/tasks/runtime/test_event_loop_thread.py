@@ -331,9 +331,9 @@ unused.run(where(), timeout_s=20)
 child = os.fork()
 if child == 0:
     unused.stop(timeout_s=20)   # the thread of the parent is not there: nothing to wait for
-    childs = loop.run(where(), timeout_s=20)
+    of_child = loop.run(where(), timeout_s=20)
     loop.stop(timeout_s=20)
-    os._exit(0 if childs[0] == os.getpid() and childs[1] != parents[1] else 1)
+    os._exit(0 if of_child[0] == os.getpid() and of_child[1] != parents[1] else 1)
 _, status = os.waitpid(child, 0)
 assert loop.run(where(), timeout_s=20) == parents
 print("child ended with", os.waitstatus_to_exitcode(status))

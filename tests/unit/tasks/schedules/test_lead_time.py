@@ -1,4 +1,4 @@
-"""How long before its moment a schedule asks."""
+"""How long before its occurrence a schedule makes its request."""
 
 from typing import Any
 

@@ -513,7 +513,7 @@ def test_however_many_nodes_come_each_goes_to_one_request_and_none_gets_more_tha
     assert all(0 <= added <= size for added, size in zip(given_nodes, sizes, strict=True))
     assert [name for part in assignments for name in part.node_ids] == list(ids)
     assert all(len(part.node_ids) <= part.nodes_added for part in assignments)
-    # In order: whoever comes after one that lacks nodes gets none.
+    # In order: a request after one that lacks nodes gets none.
     short = next((at for at, added in enumerate(given_nodes) if added < sizes[at]), len(sizes))
     assert not any(given_nodes[short + 1 :])
 

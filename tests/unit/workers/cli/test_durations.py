@@ -1,4 +1,4 @@
-"""Spans of time and moments as people write them."""
+"""Durations and times as people write them."""
 
 import pytest
 

@@ -216,7 +216,7 @@ async def test_faults_can_be_given_as_a_list_and_taken_away(caller: Caller) -> N
 
 
 def drawn(*faults: Fault, calls: int = 5, seed: int = 0) -> list[str | None]:
-    """The kinds that so many addNodes calls for ehpc-a meet."""
+    """Return the kinds of fault that addNodes calls for ehpc-a meet."""
     plan = FaultPlan(seed)
     plan.faults += faults
     met = [plan.draw("addNodes", "ehpc-a", of_the_job=False) for _ in range(calls)]

@@ -9,7 +9,7 @@ from tests.support.simulator_calls import ZONE, Caller
 
 
 async def make_jobs(caller: Caller, count: int) -> list[str]:
-    """So many jobs, each on a cluster of its own, a second apart, and all of them ended."""
+    """Make jobs, each on a cluster of its own, a second apart, all of them ended."""
     made = []
     for n in range(count):
         body = {"cluster_id": f"ehpc-{n}", "node_count": "1", "zone": ZONE}

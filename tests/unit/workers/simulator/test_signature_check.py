@@ -42,7 +42,7 @@ class Call:
         return caught.value
 
 
-def moment(text: str) -> float:
+def seconds(text: str) -> float:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 
@@ -55,7 +55,7 @@ def call_of(vector: dict[str, Any]) -> Call:
         path=str(vector["signed_uri"]).rstrip("/"),
         query=str(vector["query"]),
         body=str(vector["body"]).encode(),
-        signed_at=moment(params["timestamp"]),
+        signed_at=seconds(params["timestamp"]),
         options=SimulatorOptions(),
     )
 

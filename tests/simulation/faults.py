@@ -1,0 +1,101 @@
+"""What goes wrong in the simulated world, by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tasks.ledger.pauses import EVERYTHING
+from tests.simulation import people
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+@dataclass(frozen=True)
+class Chances:
+    """How likely each thing goes wrong, for each time it could."""
+
+    crash: float = 0.0
+    stop: float = 0.0
+    redis_fails: float = 0.0
+    outage: float = 0.0
+    sends_twice: float = 0.0
+    connection_refused: float = 0.0
+    read_fails: float = 0.0
+    read_is_slow: float = 0.0
+    message_twice: float = 0.0
+    message_lost: float = 0.0
+    time_passes: float = 0.0
+    cancel: float = 0.0
+    pause: float = 0.0
+    resume: float = 0.0
+    foreign: float = 0.0
+    call_outcomes: Mapping[str, float] = field(default_factory=dict)
+
+
+CALM = Chances()
+WILD = Chances(
+    crash=0.004,
+    stop=0.004,
+    redis_fails=0.004,
+    outage=0.0015,
+    sends_twice=0.05,
+    connection_refused=0.03,
+    read_fails=0.05,
+    read_is_slow=0.3,
+    message_twice=0.2,
+    message_lost=0.1,
+    time_passes=0.02,
+    cancel=0.002,
+    pause=0.003,
+    resume=0.01,
+    foreign=0.002,
+    call_outcomes={
+        "lost on the way": 0.08,
+        "reply lost": 0.12,
+        "unclear reply": 0.08,
+        "made but busy": 0.05,
+        "internal error": 0.05,
+        "refused 1400": 0.05,
+        "refused 5200": 0.05,
+        "refused 1300": 0.02,
+        "job fails": 0.05,
+    },
+)
+
+
+def random_faults(world: World) -> None:
+    """Let chance decide what goes wrong before the next event."""
+    if world.calm or world.faults_over:
+        return
+    alive = [worker for worker in world.workers if worker.alive]
+    if alive and world.chance("stop"):
+        worker = world.rng.choice(alive)
+        worker.stopped_until = world.clock.now_ms() + world.rng.randrange(1_000, 120_000)
+    if world.chance("outage"):
+        world.server_away_until = world.clock.now_ms() + world.rng.randrange(1_000, 90_000)
+    if world.chance("time passes"):
+        world.advance(world.rng.choice([10, 200, 1_500, 12_000, 50_000]))
+    if world.accepted and world.chance("cancel"):
+        people.cancel(world, world.rng.choice(sorted(set(world.accepted.values()))))
+    if world.chance("foreign"):
+        foreign_job(world)
+    if world.chance("pause"):
+        people.pause_by_chance(world, world.rng.choice([EVERYTHING, *sorted(world.provider.cloud.clusters)]))
+    elif world.chance("resume"):
+        people.resume_by_chance(world, world.rng.choice([EVERYTHING, *sorted(world.provider.cloud.clusters)]))
+
+
+def foreign_job(world: World) -> None:
+    """Somebody else changes a cluster: another action, or another number of nodes."""
+    clusters = sorted(world.provider.cloud.clusters)
+    if not clusters:
+        return
+    cluster_id = world.rng.choice(clusters)
+    if world.provider.cloud._changing(world.provider.cloud.clusters[cluster_id]):
+        return
+    action = world.rng.choice(["HpcClusterAddClusterNodes", "HpcClusterDeleteClusterNodes"])
+    job = world.provider.cloud.foreign_job(cluster_id, "jn1a", 98, action)
+    world.say(f"a foreign {action} on {cluster_id}: {job.job_id}")

@@ -1,0 +1,105 @@
+"""A worker of the simulated world, with the real ledger, intake and dispatcher."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import RedisError
+
+from config.policy.file import PolicyFile
+from config.policy.model import Policy
+from tasks.contract.policy_file import request_problems
+from tasks.engine.dispatcher import Dispatcher
+from tasks.handlers.context import Context
+from tasks.intake.accept import Ended, Intake
+from tasks.ledger.keys import Keys
+from tasks.ledger.ledger import Ledger
+from tasks.quota.rate_limiter import RateLimiter
+from tasks.schedules.sync import ScheduleSync
+from tests.simulation.provider_model import SimulatedApi
+from tests.simulation.steps import Crashed, Process, SteppedRedis
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SWEEP_REQUEST_S = 10.0
+TASKS_AT_ONCE = 8  # of a worker, as its pool has threads
+
+
+@dataclass(eq=False)
+class Message:
+    """A Celery message of the task scaleout.add_nodes."""
+
+    task_id: str
+    fields: dict[str, Any]
+    under_way: bool = False
+    done: bool = False
+
+
+class Worker(Process):
+    """One worker process with the real state machine."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        client = SteppedRedis(self, world.server)
+        settings = world.settings
+        self.ledger = Ledger(
+            client, Keys("scaleout"), world.clock, outcome_ttl_s=604_800, stream_maxlen=1_000
+        )
+        rate_limiter = RateLimiter(
+            client,
+            "scaleout",
+            world.clock,
+            limit=settings.quota_calls,
+            window_s=settings.quota_period_s,
+            lasting_s=settings.http_timeout_s,
+        )
+        api = cast("Any", SimulatedApi(self, world.provider))
+        policy = PolicyFile(world.policy_file, request_problems, lambda: world.clock.now_ms() / 1000)
+        in_force: Callable[[], Policy] = policy if world.policy_file else lambda: world.policy
+        self.ctx = Context(
+            settings, self.ledger, api, rate_limiter, world.clock, random.Random(world.seed), in_force
+        )
+        self.schedule_sync = ScheduleSync(self.ctx, policy)
+        self.has_kept = world.policy_file is None
+        self.intake = Intake(
+            self.ledger,
+            coalesce_s=settings.coalesce_window_s,
+            deadline_s=settings.request_deadline_s,
+            policy=in_force,
+        )
+        self.dispatcher = Dispatcher(self.ctx, self._deliver)
+
+    async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        for task_id, outcome in outcomes:
+            await self.turn("deliver")
+            self.world.tell(task_id, outcome)
+            self.point("after deliver")
+
+    async def take(self, message: Message) -> None:
+        """As the Celery task does: acknowledged late, requeued when the ledger cannot be reached."""
+        try:
+            taken = await self.intake.accept_message(message.task_id, (), message.fields)
+        except (RedisError, OSError):
+            message.under_way = False
+            return
+        except Crashed:
+            message.under_way = False
+            raise
+        message.done = True
+        if isinstance(taken, Ended):
+            self.world.tell(message.task_id, taken.outcome)
+        else:
+            self.world.accepted[message.task_id] = taken.request_id
+
+    async def tick(self) -> None:
+        with suppress(RedisError, OSError):
+            if await self.ledger.request_sweep(SWEEP_REQUEST_S) and not self.world.chance("message lost"):
+                await self.ledger.sweep_started()
+                await self.dispatcher.sweep()
+            await self.schedule_sync.sync()
+            self.has_kept = True
