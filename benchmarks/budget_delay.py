@@ -17,7 +17,7 @@ from benchmarks.prefill_quota import fill_window
 from benchmarks.provider import NO_QUOTA, ZONE, Arrival
 from tasks.ledger.keys import Keys
 from tasks.quota.poll_interval import interval_s
-from tasks.quota.rate_limiter import CallPriority, PollingBudget
+from tasks.quota.priorities import CallPriority, PollingBudget
 
 CALLS, PERIOD_S, POLL_S = 2_000, 3_600.0, 5.0
 SPEED_UP = 5.0

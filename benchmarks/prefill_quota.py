@@ -6,7 +6,8 @@ import redis
 
 from benchmarks.provider import Provider
 from benchmarks.redis_stats import url_of
-from tasks.quota.rate_limiter import CallPriority, Grant, RateLimiter
+from tasks.quota.priorities import CallPriority
+from tasks.quota.rate_limiter import Grant, RateLimiter
 from tasks.runtime.clock import HandClock
 from tasks.runtime.redis_client import open_redis
 

@@ -1,6 +1,5 @@
-"""Every setting and its default: the only reader of the environment."""
+"""Every setting and its default, read from the environment."""
 
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,12 +8,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
-from config.validation_messages import Location, messages, shown
+from config.secret_files import FILE_SUFFIX, PREFIX, SecretFiles, read_secret_files, secret_names
+from config.validation_messages import Location, messages
 
-PREFIX = "SCALEOUT_"
-FILE_SUFFIX = "_FILE"
 URLS_WITH_PASSWORDS = frozenset({"redis_url", "broker_url", "result_backend"})
-MAX_PATH_CHARS = 400
 REDIS_SCHEMES = ("redis", "rediss")
 
 
@@ -56,42 +53,6 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class _SecretFiles(PydanticBaseSettingsSource):
-    """Read `SCALEOUT_<NAME>_FILE` for each secret setting: the file's text, without the final line end."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return read_secret_files(self.settings_cls)[0]
-
-
-def read_secret_files(settings: type[BaseSettings]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the secrets that are given as files, and the problems of unreadable ones, by field."""
-    values: dict[str, str] = {}
-    problems: dict[str, str] = {}
-    for name in secret_names(settings):
-        variable = f"{PREFIX}{name.upper()}{FILE_SUFFIX}"
-        path = os.environ.get(variable)
-        if not path:
-            continue
-        if os.environ.get(f"{PREFIX}{name.upper()}"):
-            problems[name] = f"{PREFIX}{name.upper()} and {variable} are both set: keep one of them"
-            continue
-        try:
-            values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            problems[name] = f"{variable}{shown(path, MAX_PATH_CHARS)} cannot be read: {error.strerror}"
-        except ValueError:
-            problems[name] = f"{variable}{shown(path, MAX_PATH_CHARS)} cannot be read: it is not UTF-8"
-    return values, problems
-
-
-def secret_names(settings: type[BaseSettings]) -> list[str]:
-    """Return the fields that hold secrets, each of which may be given as a file."""
-    return [name for name, field in settings.model_fields.items() if "SecretStr" in str(field.annotation)]
 
 
 class LedgerSettings(BaseSettings):
@@ -149,7 +110,7 @@ class LedgerSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings, env_settings, _SecretFiles(settings_cls))
+        return (init_settings, env_settings, SecretFiles(settings_cls))
 
 
 class QuotaSettings(LedgerSettings):

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from config.settings import FILE_SUFFIX, PREFIX, Settings, secret_names
+from config.secret_files import FILE_SUFFIX, PREFIX, secret_names
+from config.settings import Settings
 from tasks.contract.dry_run import DryRun
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import ScaleOutRequest

@@ -12,7 +12,8 @@ from tasks.ehpc.paging import PageCursor, pages_of
 from tasks.handlers.context import Context
 from tasks.handlers.provider_calls import call_with_grant, reserve
 from tasks.ledger.records import Zone
-from tasks.quota.rate_limiter import CallPriority, Grant
+from tasks.quota.priorities import CallPriority
+from tasks.quota.rate_limiter import Grant
 
 START_MARGIN_MS = 5_000
 MAX_LOOKUPS = 20

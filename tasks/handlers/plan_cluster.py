@@ -13,7 +13,7 @@ from tasks.ledger.record_values import NodeCount, Reason
 from tasks.ledger.records import Cluster, Operation, Request
 from tasks.ledger.snapshots import ClusterSnapshot, OperationSnapshot
 from tasks.limits.applicable import per_cluster, restricts
-from tasks.quota.rate_limiter import CallPriority
+from tasks.quota.priorities import CallPriority
 from tasks.state_machine.node_arrivals import GONE
 from tasks.state_machine.plan_limits import PlanLimits
 from tasks.state_machine.planning import Plan, PlanRules, plan_cluster

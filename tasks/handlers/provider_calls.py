@@ -15,7 +15,8 @@ from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.record_values import Reason
 from tasks.ledger.records import Account
-from tasks.quota.rate_limiter import EXHAUSTED, CallPriority, Denied, Grant
+from tasks.quota.priorities import CallPriority
+from tasks.quota.rate_limiter import EXHAUSTED, Denied, Grant
 from tasks.state_machine.backoff import MAX_S
 from tasks.state_machine.refusal import account_blocked, block_account, reason_of
 

@@ -16,7 +16,7 @@ from tasks.handlers.record_response import record_response
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
-from tasks.quota.rate_limiter import CallPriority
+from tasks.quota.priorities import CallPriority
 from tasks.state_machine.acceptance import accept
 from tasks.state_machine.decision import (
     Adopt,

@@ -30,7 +30,8 @@ from tasks.ledger.record_values import Allocation, Reason, State
 from tasks.ledger.records import Operation
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.limits.applicable import restricts
-from tasks.quota.rate_limiter import CallPriority, Grant
+from tasks.quota.priorities import CallPriority
+from tasks.quota.rate_limiter import Grant
 from tasks.state_machine import submission
 from tasks.state_machine.submission import Baseline, still_wanted
 

@@ -2,7 +2,7 @@
 
 import math
 
-from tasks.quota.rate_limiter import CallPriority, PollingBudget
+from tasks.quota.priorities import CallPriority, PollingBudget
 
 GUARANTEED = 0.40
 CALLS_PER_SUBMISSION = 2  # the listing of the cluster's jobs, and addNodes

@@ -9,7 +9,7 @@ from tasks.handlers.provider_calls import Deferred, list_cluster_nodes, restore_
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import Reason
 from tasks.ledger.records import Cluster, Operation, Request
-from tasks.quota.rate_limiter import CallPriority
+from tasks.quota.priorities import CallPriority
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS
 
 ACTIVE = "active"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import PREFIX, Settings
+from config.secret_files import PREFIX
+from config.settings import Settings
 from docs.generate import generated, settings_table, with_part
 from tasks.ledger.record_values import State
 

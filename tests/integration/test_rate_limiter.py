@@ -4,7 +4,8 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from tasks.quota.rate_limiter import CallPriority, Denied, Grant, RateLimiter
+from tasks.quota.priorities import CallPriority
+from tasks.quota.rate_limiter import Denied, Grant, RateLimiter
 from tasks.runtime.clock import HandClock
 
 

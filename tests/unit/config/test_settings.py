@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from config.settings import (
-    PREFIX,
-    LedgerSettings,
-    Settings,
-    SettingsError,
-    load,
-    secret_names,
-    unknown_variables,
-)
+from config.secret_files import PREFIX, secret_names
+from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 
 KEYS = {"ACCESS_KEY_ID": "QYACCESSKEYIDEXAMPLE", "SECRET_ACCESS_KEY": "hunter2hunter2"}
 

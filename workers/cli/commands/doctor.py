@@ -19,7 +19,8 @@ from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
-from tasks.quota.rate_limiter import CallPriority, Denied
+from tasks.quota.priorities import CallPriority
+from tasks.quota.rate_limiter import Denied
 from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger

@@ -6,7 +6,7 @@ from config.settings import LedgerSettings, QuotaSettings, load
 from config.timestamps import timestamp
 from tasks.engine.wiring import open_rate_limiter
 from tasks.ledger.ledger import Ledger
-from tasks.quota.rate_limiter import CallPriority
+from tasks.quota.priorities import CallPriority
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
 from workers.cli.terminal import echo, print_json, print_table

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.quota.poll_interval import calls_per_window, interval_s
-from tasks.quota.rate_limiter import CallPriority, PollingBudget
+from tasks.quota.priorities import CallPriority, PollingBudget
 
 
 def polling_budget(*, others: int = 0, pages: int = 1, window_s: float = 3600) -> PollingBudget:
