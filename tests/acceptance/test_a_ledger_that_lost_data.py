@@ -28,7 +28,7 @@ def doctor(env: dict[str, str], *arguments: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("what", ["empty", "older"])
-def test_nothing_is_sent_from_a_ledger_that_lost_data_until_a_person_accepts_it(
+def test_a_ledger_with_lost_data_sends_nothing_until_the_loss_is_acknowledged(
     redis_url: str, server: redis.Redis, provider: Simulator, tmp_path: Path, what: str
 ) -> None:
     env = environment(redis_url, provider.api_url)

@@ -49,7 +49,7 @@ def prove_that_the_log_shows_our_jobs(producer: Celery) -> None:
     assert send(producer, "ehpc-before", 1).get(timeout=30)["status"] == "succeeded"
 
 
-def test_every_lost_reply_is_settled_by_the_log_and_nothing_is_bought_twice(
+def test_every_lost_response_is_reconciled_and_nothing_is_bought_twice(
     env: dict[str, str], provider: Simulator, producer: Celery, tmp_path: Path
 ) -> None:
     with worker(env, tmp_path / "worker.log") as running:
@@ -76,7 +76,7 @@ def test_every_lost_reply_is_settled_by_the_log_and_nothing_is_bought_twice(
     assert doubts == {f"ehpc-{number}" for number in range(len(cases))}
 
 
-def test_a_worker_killed_while_sending_leaves_an_operation_that_the_next_one_settles(
+def test_an_operation_of_a_worker_killed_while_sending_is_reconciled(
     env: dict[str, str], provider: Simulator, producer: Celery, tmp_path: Path
 ) -> None:
     env |= {"SCALEOUT_SUBMIT_LEASE_S": "3"}
@@ -107,7 +107,7 @@ def scaleout(env: dict[str, str], *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_two_jobs_that_may_be_it_are_held_for_a_person_who_adopts_one(
+def test_two_candidates_are_held_until_an_operator_adopts_one(
     env: dict[str, str], provider: Simulator, producer: Celery, server: redis.Redis, tmp_path: Path
 ) -> None:
     with worker(env, tmp_path / "worker.log") as running:
@@ -135,7 +135,7 @@ def test_two_jobs_that_may_be_it_are_held_for_a_person_who_adopts_one(
     assert (decided["by"], decided["reason"]) == ("Wang", "the other is Li's")
 
 
-def test_a_log_that_never_showed_a_job_of_ours_proves_nothing_and_a_person_lets_it_be_sent_again(
+def test_a_log_without_any_job_of_ours_proves_nothing(
     env: dict[str, str], provider: Simulator, producer: Celery, tmp_path: Path
 ) -> None:
     with worker(env, tmp_path / "worker.log") as running:

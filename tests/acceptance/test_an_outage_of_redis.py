@@ -109,7 +109,7 @@ def result(server: DurableServer, task_id: str) -> Any:
 
 @pytest.mark.timeout(300 + OUTAGE_S)
 @pytest.mark.parametrize("outage", OUTAGES if THOROUGH else [down, silent])
-def test_an_idle_worker_comes_back_and_takes_what_is_sent_after_the_outage(
+def test_an_idle_worker_recovers_from_an_outage(
     running: Process, server: DurableServer, proxy: TcpProxy, provider: Simulator, outage: Outage
 ) -> None:
     send(server, "before")
@@ -125,7 +125,7 @@ def test_an_idle_worker_comes_back_and_takes_what_is_sent_after_the_outage(
 
 @pytest.mark.timeout(300 + OUTAGE_S)
 @pytest.mark.parametrize("outage", OUTAGES if THOROUGH else [restarted, unreachable])
-def test_a_busy_worker_comes_back_and_nothing_of_what_it_had_is_lost(
+def test_a_busy_worker_recovers_and_loses_nothing(
     running: Process, server: DurableServer, proxy: TcpProxy, provider: Simulator, outage: Outage
 ) -> None:
     send(server, "before")

@@ -61,7 +61,7 @@ def scaleout(env: Mapping[str, str], *arguments: str) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
-def test_a_request_over_a_limit_is_rejected_and_nothing_is_sent_for_it(
+def test_a_request_over_a_limit_is_rejected_and_nothing_is_sent(
     producer: Celery, running: Process, provider: Simulator, server: redis.Redis
 ) -> None:
     outcome = send(producer, "large", 51).get(timeout=30)
@@ -81,7 +81,7 @@ def test_a_request_over_a_limit_is_rejected_and_nothing_is_sent_for_it(
     ]
 
 
-def test_what_a_cluster_has_no_room_for_is_rejected_once_its_nodes_are_counted(
+def test_nodes_over_a_clusters_limit_are_rejected_after_counting(
     producer: Celery, running: Process, provider: Simulator
 ) -> None:
     results = [send(producer, f"r-{number}", 3, "ehpc-full") for number in range(6)]
@@ -94,7 +94,7 @@ def test_what_a_cluster_has_no_room_for_is_rejected_once_its_nodes_are_counted(
     assert refused["error"]["message"].startswith('limits.clusters."ehpc-full".nodes_per_cluster = 10: ')
 
 
-def test_a_request_that_waits_for_room_on_its_cluster_says_so_until_it_is_cancelled(
+def test_a_request_waiting_for_room_on_its_cluster_shows_the_limit(
     producer: Celery, running: Process, provider: Simulator, env: dict[str, str]
 ) -> None:
     assert send(producer, "first", 8, "ehpc-wait").get(timeout=30)["status"] == "succeeded"
@@ -132,7 +132,7 @@ async def bought_an_hour_ago(redis_url: str, nodes: int, but_s: float) -> None:
     await ledger.redis.aclose()
 
 
-def test_a_request_that_waits_for_the_hour_is_bought_when_it_has_passed(
+def test_a_request_over_the_hourly_limit_is_bought_an_hour_later(
     producer: Celery, running: Process, provider: Simulator, redis_url: str, env: dict[str, str]
 ) -> None:
     asyncio.run(bought_an_hour_ago(redis_url, 8, but_s=6))

@@ -23,7 +23,7 @@ def calls(provider: Simulator) -> list[Any]:
     return found
 
 
-def test_nothing_new_is_sent_while_everything_is_paused_and_all_is_sent_when_it_is_resumed(
+def test_nothing_new_is_sent_during_a_pause_and_everything_after_it(
     env: dict[str, str], provider: Simulator, running: Process, server: redis.Redis
 ) -> None:
     provider.post("options", {"job_duration_s": "4"})
@@ -50,7 +50,7 @@ def test_nothing_new_is_sent_while_everything_is_paused_and_all_is_sent_when_it_
     assert running.events("resumed")[0]["by"] == "bob"
 
 
-def test_a_pause_outlives_the_worker_and_lifts_by_itself_in_the_next_one(
+def test_a_pause_outlives_the_worker_and_lifts_by_itself(
     env: dict[str, str], provider: Simulator, server: redis.Redis, tmp_path: Path
 ) -> None:
     assert scaleout(env, "pause", "--cluster", "ehpc-a", "--for", "1d").code == 0
@@ -70,7 +70,7 @@ def test_a_pause_outlives_the_worker_and_lifts_by_itself_in_the_next_one(
         assert (resumed["by"], resumed["cluster_id"]) == ("its end time", "ehpc-a")
 
 
-def test_a_pool_whose_jobs_fail_is_left_alone_after_five_and_a_person_may_close_its_breaker(
+def test_a_pool_with_five_failed_jobs_waits_until_its_breaker_closes(
     env: dict[str, str], provider: Simulator, running: Process
 ) -> None:
     provider.post("options", {"job_duration_s": "0.2"})

@@ -56,7 +56,7 @@ def soon(name: str, *, cluster_id: str = "ehpc-a", **keys: Any) -> str:
     return "\n".join(["[[schedule]]", *lines, ""])
 
 
-def test_a_schedule_brings_a_cluster_up_to_its_nodes_before_the_moment(
+def test_a_schedule_completes_a_cluster_before_the_occurrence(
     env: dict[str, str], provider: Simulator, policy: Path, tmp_path: Path
 ) -> None:
     policy.write_text("")
@@ -78,7 +78,7 @@ def test_a_schedule_brings_a_cluster_up_to_its_nodes_before_the_moment(
     assert fired["late_s"] == 0
 
 
-def test_a_file_that_changes_is_taken_without_a_restart_and_a_broken_one_is_not(
+def test_a_valid_changed_file_is_loaded_without_a_restart(
     env: dict[str, str], provider: Simulator, policy: Path, tmp_path: Path
 ) -> None:
     policy.write_text("# nothing yet\n")
@@ -98,7 +98,7 @@ def test_a_file_that_changes_is_taken_without_a_restart_and_a_broken_one_is_not(
     assert scaleout(env, "schedules").err == "nothing is scheduled\n"
 
 
-def test_two_workers_fire_one_moment_once(
+def test_two_workers_fire_one_occurrence_once(
     env: dict[str, str], provider: Simulator, policy: Path, tmp_path: Path
 ) -> None:
     policy.write_text(soon("twice", node_count=2) + soon("thrice", cluster_id="ehpc-b", node_count=3))

@@ -32,7 +32,7 @@ def test_each_example_is_a_policy_as_it_stands(number: int, tmp_path: Path) -> N
     assert len(read(EXAMPLES[number], tmp_path).schedules) == 1
 
 
-def test_the_examples_have_the_moments_that_the_page_speaks_of(tmp_path: Path) -> None:
+def test_the_examples_have_the_occurrences_that_the_page_names(tmp_path: Path) -> None:
     evening, monthly, often = (read(text, tmp_path).schedules[0] for text in EXAMPLES)
 
     since = datetime(2026, 11, 24, 20, tzinfo=UTC)
@@ -56,7 +56,7 @@ def test_the_examples_have_the_moments_that_the_page_speaks_of(tmp_path: Path) -
     assert len({at.date() for at in shanghai}) == 1
 
 
-def test_a_beat_of_ones_own_that_fires_again_and_again_asks_once_for_each_id(
+def test_an_own_beat_makes_one_request_for_each_id(
     redis_url: str, server: redis.Redis, tmp_path: Path
 ) -> None:
     producer = BEAT.replace("redis://localhost:6379/0", redis_url)

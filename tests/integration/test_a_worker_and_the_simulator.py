@@ -22,7 +22,7 @@ def stream(server: redis.Redis) -> list[dict[str, str]]:
     return [fields for _, fields in entries]
 
 
-def test_the_vendors_own_example_is_carried_out_and_written_to_key_stream_and_result(
+def test_the_vendors_example_reaches_key_stream_and_result(
     running: Process, producer: Celery, provider: Simulator, server: redis.Redis
 ) -> None:
     result = send(producer, request_id="example", cluster_id="ehpc-8jqdq0mz", node_role="login")
@@ -104,7 +104,7 @@ def test_a_shortage_is_met_as_the_request_wishes(
     assert provider.nodes() == added
 
 
-def test_a_failed_job_is_not_sent_again_and_the_outcome_says_what_came(
+def test_a_failed_job_is_not_sent_again_and_its_nodes_are_reported(
     running: Process, producer: Celery, provider: Simulator
 ) -> None:
     provider.post("faults", {"kind": "fail_job", "nodes_made": 2, "code": 5200})
@@ -156,7 +156,7 @@ def test_a_deadline_ends_a_request_and_nodes_that_come_late_are_reported(
     assert provider.nodes() == 2
 
 
-def test_killed_while_fifty_jobs_run_a_new_worker_brings_all_outcomes_and_buys_nothing_twice(
+def test_a_new_worker_finishes_fifty_jobs_of_a_killed_one(
     env: dict[str, str], provider: Simulator, producer: Celery, tmp_path: Path
 ) -> None:
     # What the killed worker had for itself comes up again when its lease has run out.

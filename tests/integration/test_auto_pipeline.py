@@ -77,7 +77,7 @@ async def test_one_that_is_cancelled_costs_the_others_nothing(async_redis: Redis
     assert await async_redis.get("after") is None
 
 
-async def test_what_is_asked_for_while_others_are_under_way_is_not_forgotten(async_redis: Redis) -> None:
+async def test_commands_issued_during_a_pipeline_are_not_forgotten(async_redis: Redis) -> None:
     async def one_after_another() -> int:
         return sum([await async_redis.incr("n") > 0 for _ in range(20)])
 
@@ -85,7 +85,7 @@ async def test_what_is_asked_for_while_others_are_under_way_is_not_forgotten(asy
     assert await async_redis.get("n") == "4000"
 
 
-async def test_whoever_waits_for_something_to_happen_holds_up_nobody(async_redis: Redis) -> None:
+async def test_a_blocking_command_delays_no_other(async_redis: Redis) -> None:
     client: Any = async_redis
     waiting = [
         asyncio.ensure_future(client.xread({"news": "$"}, block=2_000)) for _ in range(2 * CONNECTIONS)
@@ -108,7 +108,7 @@ async def test_a_server_that_has_forgotten_its_scripts_is_given_them_again(
     assert await asyncio.gather(*(double([], [number]) for number in range(50))) == list(range(0, 100, 2))
 
 
-async def test_a_server_that_is_away_is_told_to_all_and_asked_again_when_it_is_back() -> None:
+async def test_an_outage_fails_all_commands_and_the_next_ones_succeed() -> None:
     with ValkeyServer(config={"save": "", "appendonly": "no"}) as server:
         client = open_redis(f"redis://127.0.0.1:{server.port}/0")
         port = server.port
@@ -172,7 +172,7 @@ async def test_an_answer_that_cannot_be_read_costs_the_others_nothing(
     assert await async_redis.get("n") == "1", "what has been answered is not sent again"
 
 
-async def test_a_pipeline_that_is_cancelled_before_it_begins_leaves_nobody_waiting(
+async def test_a_pipeline_cancelled_before_it_begins_fails_its_commands(
     async_redis: Redis,
 ) -> None:
     before = asyncio.all_tasks()
@@ -187,7 +187,7 @@ async def test_a_pipeline_that_is_cancelled_before_it_begins_leaves_nobody_waiti
     assert await async_redis.incr("n") >= 1
 
 
-async def test_a_server_that_stalls_for_longer_than_an_answer_may_take_is_asked_again(
+async def test_a_stalled_server_is_asked_again(
     async_redis: Redis, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.runtime.auto_pipeline.TIMEOUT_S", 0.05)
@@ -199,7 +199,7 @@ async def test_a_server_that_stalls_for_longer_than_an_answer_may_take_is_asked_
     assert answers == ["v"] * 3
 
 
-async def test_a_client_that_is_closed_leaves_no_connection_and_nobody_waiting(
+async def test_a_closed_client_leaves_no_connection_and_no_waiting_command(
     redis_url: str, server: redis.Redis
 ) -> None:
     client: Any = open_redis(redis_url)
@@ -222,7 +222,7 @@ async def test_a_client_that_is_closed_leaves_no_connection_and_nobody_waiting(
     assert "to-be-closed" not in names
 
 
-async def test_a_url_whose_options_no_connection_takes_is_told_and_not_waited_for() -> None:
+async def test_a_url_with_unknown_options_fails_at_once() -> None:
     client = open_redis("redis://127.0.0.1:1/0?socket_timout=5")
 
     for _ in range(2):

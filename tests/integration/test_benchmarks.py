@@ -20,7 +20,7 @@ def left_out(system: System) -> None:
 
 
 @pytest.mark.parametrize("system", CONTENDERS, ids=lambda system: system.name)
-def test_every_system_follows_its_jobs_to_their_ends_and_its_cost_is_measured(system: System) -> None:
+def test_every_system_polls_its_jobs_and_its_cost_is_measured(system: System) -> None:
     left_out(system)
     requests = [
         *requests_on_clusters(3),

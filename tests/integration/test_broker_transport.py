@@ -73,7 +73,7 @@ def test_a_message_whose_taker_never_hears_of_it_comes_to_another_one(
     assert server.hlen("unacked") == 0
 
 
-def test_messages_come_in_order_and_from_every_queue_and_are_done_when_acknowledged(
+def test_messages_arrive_in_order_from_every_queue_until_acknowledged(
     connection: Connection, server: redis.Redis
 ) -> None:
     for number in range(5):
@@ -171,7 +171,7 @@ def test_what_is_fetched_by_hand_is_noted_too(connection: Connection, server: re
     assert not server.exists("unacked", "unacked_index")
 
 
-def test_what_is_set_aside_does_not_come_again(connection: Connection, server: redis.Redis) -> None:
+def test_a_dead_letter_is_not_delivered_again(connection: Connection, server: redis.Redis) -> None:
     put(connection, "sound")
     sound = server.lindex("one", 0)
     assert sound is not None
@@ -183,7 +183,7 @@ def test_what_is_set_aside_does_not_come_again(connection: Connection, server: r
     assert not server.exists("unacked", "unacked_index")
 
 
-def test_what_is_done_over_a_connection_that_was_given_up_fails_as_a_broken_connection_does(
+def test_work_over_a_closed_connection_fails_as_a_broken_connection(
     redis_url: str, connection: Connection, server: redis.Redis
 ) -> None:
     """Anything else ends a worker that is busy when it loses its connection."""
@@ -203,7 +203,7 @@ def test_what_is_done_over_a_connection_that_was_given_up_fails_as_a_broken_conn
 
 
 @pytest.mark.parametrize("end", ["ack", "requeue", "reject"])
-def test_a_message_that_cannot_be_given_up_takes_no_place_among_those_under_way(
+def test_a_message_that_cannot_be_restored_frees_its_prefetch_slot(
     redis_url: str, connection: Connection, end: str
 ) -> None:
     put(connection, "under way")
@@ -235,7 +235,7 @@ def test_workers_answer_to_remote_control_from_any_client(redis_url: str, tmp_pa
         assert {queue["name"] for queue in queues} == {"scaleout", "scaleout.sweep"}
 
 
-def test_an_item_that_only_pythons_json_can_read_is_noted_all_the_same(server: redis.Redis) -> None:
+def test_an_item_that_only_python_can_decode_is_noted_too(server: redis.Redis) -> None:
     item = (
         '{"body": "W10=", "headers": {"argsrepr": "\\ud800"}, "properties": {"delivery_tag": "t-1", '
         '"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "scaleout"}}}'
@@ -258,7 +258,7 @@ def test_an_item_that_does_not_say_where_it_belongs_is_no_message(name: str) -> 
         check_message(json.dumps({"body": "W10=", "headers": {}, "properties": properties}))
 
 
-def test_a_setting_with_a_typing_error_is_told_when_the_worker_starts(redis_url: str, tmp_path: Path) -> None:
+def test_a_misspelt_setting_is_reported_when_the_worker_starts(redis_url: str, tmp_path: Path) -> None:
     env = {**environment(redis_url, "http://127.0.0.1:1/api"), "SCALEOUT_POL_INTERVAL_S": "1"}
     with worker(env, tmp_path / "worker.log") as started:
         eventually(lambda: "SCALEOUT_POL_INTERVAL_S" in started.text(), "the warning")

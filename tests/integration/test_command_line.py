@@ -179,7 +179,7 @@ def test_wrong_usage_is_exit_code_2_with_nothing_on_stdout(env: dict[str, str], 
         (["--node-ids-in-log", "sometimes"], "node_ids_in_log 'sometimes'"),
     ],
 )
-def test_a_simulator_that_cannot_be_as_it_is_asked_to_be_says_so(
+def test_a_simulator_with_impossible_options_refuses_to_start(
     env: dict[str, str], arguments: list[str], said: str
 ) -> None:
     done = scaleout(env, "simulator", *arguments)
@@ -208,7 +208,7 @@ def test_a_simulator_whose_port_is_taken_says_so_in_one_line(house: House) -> No
         ("status", "SCALEOUT_REDIS_URL", "http://localhost"),
     ],
 )
-def test_a_wrong_setting_is_exit_code_2_and_one_line_that_names_it(
+def test_an_invalid_setting_is_exit_code_2_and_one_line(
     env: dict[str, str], command: str, name: str, value: str
 ) -> None:
     done = scaleout({**env, name: value}, command, *(["r"] if command == "status" else []))
@@ -253,14 +253,14 @@ def test_a_password_that_the_server_refuses_is_not_shown(env: dict[str, str]) ->
     assert "very-secret" not in done.err
 
 
-def test_doctor_tells_that_the_server_is_out_of_reach(env: dict[str, str]) -> None:
+def test_doctor_reports_an_unreachable_server(env: dict[str, str]) -> None:
     done = scaleout({**env, "SCALEOUT_REDIS_URL": f"redis://{NOBODY}/0"}, "doctor", "--json")
 
     assert done.code == 5
     assert findings(done)["redis"]["unreachable"]
 
 
-def test_doctor_tells_that_the_api_is_out_of_reach_and_that_the_server_forgets(env: dict[str, str]) -> None:
+def test_doctor_reports_an_unreachable_api_and_a_server_without_persistence(env: dict[str, str]) -> None:
     done = scaleout(env, "doctor", "--zone", "jn1a", "--json")
 
     found = findings(done)
@@ -275,7 +275,7 @@ def test_doctor_tells_that_the_api_is_out_of_reach_and_that_the_server_forgets(e
 # Submitting
 
 
-def test_an_invalid_request_is_exit_code_2_with_every_problem_and_nothing_stored(
+def test_an_invalid_request_is_exit_code_2_with_every_problem(
     env: dict[str, str], server: redis.Redis
 ) -> None:
     wrong = [
@@ -312,9 +312,7 @@ def test_a_resource_conf_without_bottom_is_a_problem_like_any_other(
     assert server.keys("*") == []
 
 
-def test_the_same_id_with_the_same_content_is_one_request_and_with_other_content_is_refused(
-    env: dict[str, str], server: redis.Redis
-) -> None:
+def test_the_same_id_is_one_request_or_a_conflict(env: dict[str, str], server: redis.Redis) -> None:
     spec = ["submit", "--request-id", "r", "--cluster", "ehpc-a", "--zone", "jn1a"]
     first = scaleout(env, *spec, "--nodes", "2")
     again = scaleout(env, *spec, "--nodes", "2", "--json")
@@ -342,7 +340,7 @@ def test_a_request_without_an_id_is_given_one(env: dict[str, str]) -> None:
 # Looking, waiting, cancelling
 
 
-def test_a_request_that_nobody_works_on_is_waiting_and_its_timeout_is_exit_code_3(
+def test_a_request_without_a_worker_waits_and_times_out_with_code_3(
     env: dict[str, str],
 ) -> None:
     scaleout(env, "submit", "--request-id", "r", "--cluster", "ehpc-a", *ONE_NODE, "--requested-by", "Zoë")
@@ -364,7 +362,7 @@ def test_a_request_that_nobody_works_on_is_waiting_and_its_timeout_is_exit_code_
     assert (shown.code, "waiting" in shown.out) == (3, True)
 
 
-def test_submit_and_wait_in_one_is_exit_code_3_too_when_the_time_is_over(env: dict[str, str]) -> None:
+def test_submit_with_wait_times_out_with_exit_code_3(env: dict[str, str]) -> None:
     spec = ["submit", "--request-id", "r", "--cluster", "ehpc-a", *ONE_NODE]
 
     done = scaleout(env, *spec, "--wait", "--timeout", "0.2", "--json")
@@ -503,7 +501,7 @@ def test_doctor_finds_nothing_wrong_in_a_good_installation(house: House) -> None
     assert (done.code, done.err) == (0, "")
 
 
-def test_doctor_tells_that_the_provider_refuses_the_key_and_does_not_show_it(house: House) -> None:
+def test_doctor_reports_a_refused_key_without_showing_it(house: House) -> None:
     done = scaleout({**house.env, "SCALEOUT_SECRET_ACCESS_KEY": "quite-another"}, "doctor", "--zone", "jn1a")
 
     assert done.code == 1
@@ -513,7 +511,7 @@ def test_doctor_tells_that_the_provider_refuses_the_key_and_does_not_show_it(hou
     assert "quite-another" not in done.out + done.err
 
 
-def test_a_request_that_succeeds_is_exit_code_0_and_its_outcome_alone_on_stdout(house: House) -> None:
+def test_a_request_that_succeeds_is_exit_code_0_with_its_outcome(house: House) -> None:
     spec = ["submit", "--request-id", "good", "--cluster", "ehpc-good", "--zone", "jn1a", "--nodes", "2"]
     done = scaleout(house.env, *spec, "--wait", "--timeout", "inf", "--json")
     again = scaleout(house.env, *spec)
@@ -553,7 +551,7 @@ def test_a_request_that_ends_otherwise_is_exit_code_1(house: House) -> None:
     assert "balance" in status.out
 
 
-def test_quota_tells_what_is_used_and_what_is_left(house: House) -> None:
+def test_quota_shows_what_is_used_and_what_is_left(house: House) -> None:
     scaleout(house.env, "doctor", "--zone", "jn1a")
     said = scaleout(house.env, "quota", "--json").json()
 
@@ -561,7 +559,7 @@ def test_quota_tells_what_is_used_and_what_is_left(house: House) -> None:
     assert (said["limit"], said["used"] + said["left"], said["exhausted_until"]) == (100_000, 100_000, None)
 
 
-def test_a_held_operation_is_shown_by_doctor_and_status_and_decided_by_resolve(house: House) -> None:
+def test_a_held_operation_is_shown_and_resolved(house: House) -> None:
     house.provider.post("faults", {"kind": "drop", "made": True, "cluster_id": "ehpc-held"})
     scaleout(house.env, "submit", "--request-id", "held", "--cluster", "ehpc-held", *ONE_NODE)
     eventually(lambda: house.server.exists("scaleout:held") == 1, "it is held")
@@ -610,7 +608,7 @@ def test_a_timeout_without_a_wait_is_refused_and_nothing_is_written(env: Env, re
         assert server.dbsize() == 0
 
 
-def test_the_quota_is_shown_to_whoever_has_no_keys_of_the_api(env: Env) -> None:
+def test_quota_needs_no_api_keys(env: Env) -> None:
     bare = {name: value for name, value in env.items() if "ACCESS_KEY" not in name}
 
     done = scaleout(bare, "quota", "--json")

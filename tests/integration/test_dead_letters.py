@@ -99,7 +99,7 @@ def test_a_worker_outlives_every_kind_of_nonsense_and_goes_on_working(
         "a body that is no triple",
     ],
 )
-def test_what_cannot_be_understood_is_logged_set_aside_and_counted(
+def test_a_malformed_message_is_logged_kept_and_counted(
     running: Process, server: redis.Redis, what: str
 ) -> None:
     server.lpush("scaleout", NONSENSE[what])

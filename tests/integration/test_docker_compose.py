@@ -143,7 +143,7 @@ def test_the_file_is_what_the_compose_specification_allows() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_demo_shares_nothing_with_production_and_has_no_way_to_the_real_api() -> None:
+def test_the_demo_shares_nothing_with_production_and_cannot_reach_the_api() -> None:
     def used(profile: str, kind: str) -> set[str]:
         names = [name for name, service in SERVICES.items() if service["profiles"] == [profile]]
         if kind == "secrets":
@@ -158,14 +158,14 @@ def test_the_demo_shares_nothing_with_production_and_has_no_way_to_the_real_api(
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_a_worker_that_is_stopped_has_the_time_to_bring_all_that_is_under_way_to_its_end(name: str) -> None:
+def test_a_stopped_worker_has_time_to_finish_its_work(name: str) -> None:
     tasks_s = max(add_nodes.TIMEOUT_S, sweep.TIMEOUT_S)
     drain_s = Settings.model_fields["http_timeout_s"].default + 5 + DRAIN_MARGIN_S
 
     assert seconds(SERVICES[name]["stop_grace_period"]) >= tasks_s + drain_s + 10
 
 
-def test_the_files_of_the_real_keys_are_never_committed_and_never_in_the_image() -> None:
+def test_the_real_keys_are_never_committed_and_never_in_the_image() -> None:
     folder = ROOT / "deploy" / "secrets"
     for file in secret_files("worker").values():
         assert (ROOT / file).parent == folder
@@ -191,9 +191,7 @@ def build_context() -> list[str]:
     return [line.removeprefix("!") for line in rest if line.startswith("!")]
 
 
-def test_the_image_is_built_from_the_lock_and_the_wheels_packages_and_nothing_else_of_the_repository() -> (
-    None
-):
+def test_the_image_is_built_from_lock_and_packages_alone() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
@@ -204,7 +202,7 @@ def test_the_image_is_built_from_the_lock_and_the_wheels_packages_and_nothing_el
     )
 
 
-def test_the_demo_as_the_file_has_it_carries_a_request_out_and_all_its_healthchecks_say_so(
+def test_the_demo_of_the_file_serves_a_request_and_is_healthy(
     tmp_path: Path,
 ) -> None:
     with ExitStack() as stack:
@@ -237,7 +235,7 @@ def test_the_demo_as_the_file_has_it_carries_a_request_out_and_all_its_healthche
         assert not worker.healthy(worker_env)
 
 
-def test_production_as_the_file_has_it_finds_nothing_wrong_and_carries_a_request_out(tmp_path: Path) -> None:
+def test_production_of_the_file_serves_a_request_and_doctor_is_content(tmp_path: Path) -> None:
     with ExitStack() as stack:
         provider = stack.enter_context(simulator(tmp_path / "simulator.log"))
         server = stack.enter_context(
@@ -266,7 +264,7 @@ def test_production_as_the_file_has_it_finds_nothing_wrong_and_carries_a_request
         assert worker.healthy(env)
 
 
-def test_a_server_that_is_killed_has_what_it_accepted_when_it_starts_again(tmp_path: Path) -> None:
+def test_a_killed_server_keeps_what_it_accepted(tmp_path: Path) -> None:
     server = ValkeyServer(data_dir=tmp_path / "data", config=server_options("server"))
     with server:
         env = {

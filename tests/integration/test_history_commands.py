@@ -71,9 +71,7 @@ async def test_requests_are_found_by_cluster_producer_status_and_time(
     assert ids(env, "--since", "1h") == ["c"]
 
 
-async def test_an_entry_has_who_asked_every_attempt_what_was_said_and_the_outcome(
-    env: dict[str, str], ledger: Ledger
-) -> None:
+async def test_an_entry_has_producer_attempts_errors_and_outcome(env: dict[str, str], ledger: Ledger) -> None:
     await take_in(ledger, "a", requested_by="ann")
     await end(ledger, "a")
 
@@ -89,7 +87,7 @@ async def test_an_entry_has_who_asked_every_attempt_what_was_said_and_the_outcom
     assert "op-a refused" in table
 
 
-async def test_many_requests_are_read_in_pages_and_a_limit_says_that_there_are_more(
+async def test_many_requests_are_read_in_pages_and_a_limit_is_reported(
     env: dict[str, str], ledger: Ledger, clock: Any
 ) -> None:
     for number in range(MANY):

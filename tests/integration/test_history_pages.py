@@ -62,7 +62,7 @@ async def test_an_empty_index_has_no_page(ledger: Ledger) -> None:
     assert await read(ledger) == []
 
 
-async def test_histories_come_in_the_order_asked_for_and_empty_where_there_is_none(
+async def test_histories_come_in_the_given_order_and_may_be_empty(
     ledger: Ledger, server: redis.Redis
 ) -> None:
     server.rpush("scaleout:history:a", '{"at": "1", "event": "x"}', '{"at": "2", "event": "y"}')

@@ -79,7 +79,7 @@ async def test_a_rejected_request_stays_rejected_when_it_is_sent_again(
     assert server.xlen("scaleout:outcomes") == 1
 
 
-async def test_a_request_that_was_taken_in_is_not_rejected_by_a_later_policy_when_it_is_sent_again(
+async def test_a_later_policy_does_not_reject_an_accepted_request(
     ledger: Ledger,
 ) -> None:
     await intake_by(ledger).accept(spec(), "task-1")
@@ -90,7 +90,7 @@ async def test_a_request_that_was_taken_in_is_not_rejected_by_a_later_policy_whe
     assert not again.new
 
 
-async def test_over_a_limit_that_does_not_wait_it_is_rejected_and_over_one_that_waits_taken_in(
+async def test_over_a_limit_a_request_is_rejected_or_waits(
     ledger: Ledger,
 ) -> None:
     await buy(ledger, 95)
@@ -109,7 +109,7 @@ async def test_there_is_room_again_when_the_hour_is_over(ledger: Ledger, clock: 
     assert isinstance(await intake_by(ledger, nodes_per_hour=100).accept(spec(), None), Accepted)
 
 
-async def test_of_many_that_come_at_once_only_as_many_are_taken_in_as_may_be_in_flight(
+async def test_concurrent_requests_stay_within_the_limit_in_flight(
     ledger: Ledger, server: redis.Redis
 ) -> None:
     intake = intake_by(ledger, nodes_in_flight_per_cluster=100)
@@ -144,9 +144,7 @@ async def test_a_cancelled_request_makes_room_for_another(ledger: Ledger) -> Non
     assert isinstance(await intake.accept(spec("r-2"), None), Accepted)
 
 
-async def test_a_recent_count_of_the_cluster_is_used_and_an_old_one_is_left_to_the_plan(
-    ledger: Ledger, clock: HandClock
-) -> None:
+async def test_a_recent_count_is_used_at_intake_an_old_one_not(ledger: Ledger, clock: HandClock) -> None:
     intake = intake_by(ledger, nodes_per_cluster=100)
     changes = ChangeSet()
     cluster = await ledger.cluster("ehpc-a")
@@ -176,7 +174,7 @@ async def test_without_a_policy_intake_reads_nothing_and_counts_nothing(
     assert server.keys("scaleout:meter:*") == []
 
 
-async def test_a_schedule_that_is_over_a_limit_fires_and_its_request_is_rejected(
+async def test_a_schedule_over_a_limit_fires_and_its_request_is_rejected(
     ledger: Ledger, server: redis.Redis
 ) -> None:
     schedule = Schedule(name="s", cron="0 19 * * *", cluster_id="ehpc-a", zone="jn1a", node_count=10)
@@ -225,7 +223,7 @@ async def test_a_dry_run_says_what_would_come_of_it_and_writes_nothing(
     assert report["expected_calls"] == {"submitting": 6, "counting": 0, "polling": 36}
 
 
-async def test_a_dry_run_tells_what_is_rejected_and_what_waits(ledger: Ledger) -> None:
+async def test_a_dry_run_shows_what_is_rejected_and_what_waits(ledger: Ledger) -> None:
     await buy(ledger, 95)
     dry = spec(dry_run=True)
 

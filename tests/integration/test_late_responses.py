@@ -87,7 +87,7 @@ async def test_so_does_a_definite_refusal(ctx: Context, ledger: Ledger, state: S
 
 
 @pytest.mark.parametrize("state", [State.NOT_EXECUTED, State.REFUSED, State.SUCCEEDED])
-async def test_what_has_ended_stays_but_the_job_is_its_own_and_the_history_tells(
+async def test_an_ended_operation_stays_as_it_is_and_owns_the_late_job(
     ctx: Context, ledger: Ledger, state: State
 ) -> None:
     await given(ledger, state)

@@ -32,7 +32,7 @@ def intake(ledger: Ledger) -> Intake:
     return Intake(ledger, coalesce_s=1.0, deadline_s=7200.0)
 
 
-async def test_an_accepted_request_is_in_the_ledger_with_its_demand_and_its_deadline(
+async def test_an_accepted_request_is_in_the_ledger_with_demand_and_deadline(
     intake: Intake, ledger: Ledger, clock: HandClock
 ) -> None:
     answer = await intake.accept(spec(), "task-1")
@@ -133,7 +133,7 @@ async def test_a_commit_on_a_record_that_has_moved_on_changes_nothing(
     assert [line["event"] for line in await ledger.overview.history("r-1")] == ["request_accepted"]
 
 
-async def test_a_commit_sent_twice_by_the_client_library_is_applied_once_and_answered_alike(
+async def test_a_commit_sent_twice_is_applied_once_with_the_same_answer(
     ledger: Ledger, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-call"})())
@@ -146,7 +146,7 @@ async def test_a_commit_sent_twice_by_the_client_library_is_applied_once_and_ans
     assert server.hget("scaleout:cluster:ehpc-a", "version") == "1"
 
 
-async def test_a_cluster_is_woken_only_for_somebody_who_waits_there(
+async def test_a_cluster_is_woken_only_if_it_has_demand(
     intake: Intake, ledger: Ledger, clock: HandClock, server: redis.Redis
 ) -> None:
     await ledger.commit(scheduled({Due(DueKind.CLUSTER, "ehpc-b"): 1}))

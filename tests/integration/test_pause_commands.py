@@ -24,9 +24,7 @@ def statuses(done: Done) -> dict[str, str]:
     return {finding["check"]: finding["status"] for finding in done.json()}
 
 
-def test_a_pause_is_in_the_ledger_and_shown_by_status_list_and_doctor(
-    env: dict[str, str], server: redis.Redis
-) -> None:
+def test_a_pause_is_shown_by_status_list_and_doctor(env: dict[str, str], server: redis.Redis) -> None:
     assert scaleout(env, *SUBMIT, "a", "--cluster", "ehpc-a").code == 0
 
     paused = scaleout(
@@ -91,9 +89,7 @@ def test_resume_lifts_one_pause_and_shows_what_is_still_paused(env: dict[str, st
     ]
 
 
-def test_a_pause_whose_time_is_over_is_shown_no_more_though_no_worker_has_lifted_it(
-    env: dict[str, str], server: redis.Redis
-) -> None:
+def test_a_pause_past_its_end_is_not_shown(env: dict[str, str], server: redis.Redis) -> None:
     scaleout(env, "pause", "--for", "1s")
 
     eventually(
@@ -124,7 +120,7 @@ def test_what_cannot_be_is_refused_with_all_that_is_wrong(
     assert server.keys("*") == []
 
 
-def test_a_cluster_that_nobody_has_asked_for_is_paused_with_a_word_about_its_name(
+def test_pausing_an_unknown_cluster_warns_about_its_name(
     env: dict[str, str],
 ) -> None:
     done = scaleout(env, "pause", "--cluster", "ehpc-typo", "--json")

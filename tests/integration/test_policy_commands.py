@@ -56,7 +56,7 @@ def heartbeat(server: redis.Redis, worker: str, seconds_ago: float) -> None:
     server.zadd("scaleout:heartbeats", {worker: round((seconds + micros / 1e6 - seconds_ago) * 1000)})
 
 
-def test_a_right_policy_is_told_to_be_so(env: dict[str, str], policy: Path) -> None:
+def test_a_valid_policy_is_reported_as_valid(env: dict[str, str], policy: Path) -> None:
     done = scaleout(env, "policy", "check", str(policy))
 
     assert (done.code, done.out) == (0, "")
@@ -68,7 +68,7 @@ def test_a_right_policy_is_told_to_be_so(env: dict[str, str], policy: Path) -> N
     }
 
 
-def test_every_mistake_of_a_policy_is_told_on_a_line_of_its_own(env: dict[str, str], policy: Path) -> None:
+def test_every_mistake_of_a_policy_has_a_line_of_its_own(env: dict[str, str], policy: Path) -> None:
     policy.write_text(GOOD.replace("Asia/Shanghai", "Asia/Shanghia").replace("ehpc-a", "EHPC"))
     done = scaleout(env, "policy", "check", str(policy), "--json")
 
@@ -119,7 +119,7 @@ def test_a_broken_policy_is_one_line_that_names_the_file(
     assert done.err == f"scaleout: policy file {policy}: limits.nodes_per_day=0: must be at least 1\n"
 
 
-def test_schedules_that_no_worker_has_read_are_shown_with_their_next_five_moments(
+def test_schedules_that_no_worker_has_loaded_are_shown_with_five_occurrences(
     env: dict[str, str],
 ) -> None:
     evening, nightly = scaleout(env, "schedules", "--json").json()
@@ -141,9 +141,7 @@ def test_schedules_that_no_worker_has_read_are_shown_with_their_next_five_moment
     assert (none.code, none.out, none.err) == (0, "", "nothing is scheduled\n")
 
 
-def test_a_dry_run_says_what_would_be_asked_for_and_asks_nothing(
-    env: dict[str, str], server: redis.Redis
-) -> None:
+def test_a_dry_run_of_a_schedule_requests_nothing(env: dict[str, str], server: redis.Redis) -> None:
     before = set(server.keys("*"))
     planned = scaleout(env, "schedules", "trigger", "nightly", "--dry-run", "--json").json()
 
@@ -154,9 +152,7 @@ def test_a_dry_run_says_what_would_be_asked_for_and_asks_nothing(
     assert set(server.keys("*")) == before
 
 
-def test_a_run_by_hand_has_a_request_of_its_own_and_its_history_says_who(
-    env: dict[str, str], server: redis.Redis
-) -> None:
+def test_a_triggered_schedule_makes_a_request_of_its_own(env: dict[str, str], server: redis.Redis) -> None:
     first = scaleout(env, "schedules", "trigger", "nightly", "--yes", "--by", "anna")
     second = scaleout(env, "schedules", "trigger", "nightly", "--yes", "--json").json()
 
@@ -178,14 +174,14 @@ def test_a_run_by_hand_wants_to_be_confirmed(env: dict[str, str], server: redis.
     assert not server.keys("scaleout:request:*")
 
 
-def test_a_schedule_that_nobody_knows_cannot_be_run(env: dict[str, str]) -> None:
+def test_an_unknown_schedule_cannot_be_triggered(env: dict[str, str]) -> None:
     done = scaleout(env, "schedules", "trigger", "weekly", "--yes")
 
     assert done.code == 4
     assert "no schedule weekly" in done.err
 
 
-def test_what_is_ensured_cannot_be_run_while_the_provider_is_out_of_reach(
+def test_mode_ensure_cannot_be_triggered_while_the_provider_is_unreachable(
     env: dict[str, str], server: redis.Redis
 ) -> None:
     done = scaleout(env, "schedules", "trigger", "evening", "--yes")

@@ -13,7 +13,7 @@ def zone_of(cluster: Cluster, zone: str) -> ChangeSet:
     return changes
 
 
-async def test_a_step_that_meets_a_conflict_is_built_again_from_what_is_there(ledger: Ledger) -> None:
+async def test_a_step_that_meets_a_conflict_is_built_again(ledger: Ledger) -> None:
     seen: list[str | None] = []
 
     async def build() -> ChangeSet:

@@ -38,7 +38,7 @@ def sizes(world: World) -> list[int]:
 
 
 @pytest.mark.parametrize("call_outcome", [FAILS, "refused 2400", "refused 1100"])
-def test_after_five_failures_in_a_row_one_node_is_tried_and_all_goes_on_when_it_comes(
+def test_after_five_failures_one_node_probes_and_a_success_closes_the_breaker(
     server: redis.Redis, call_outcome: str
 ) -> None:
     world = live(server, [call_outcome] * 5)
@@ -83,7 +83,7 @@ def test_what_says_nothing_about_the_pool_neither_opens_the_breaker_nor_counts(
     assert "breaker_opened" not in server.hgetall("scaleout:counters")
 
 
-def test_a_probe_that_is_refused_for_now_is_tried_again_and_the_breaker_stays_open(
+def test_a_probe_that_is_refused_for_now_leaves_the_breaker_open(
     server: redis.Redis,
 ) -> None:
     world = live(server, [FAILS] * 5 + ["refused 5200", "refused 5300"])

@@ -56,7 +56,7 @@ def statuses(world: World) -> Counter[str]:
     return Counter(str(request.status) for request in world.invariants.requests.values())
 
 
-def test_two_hundred_requests_at_once_fill_a_cluster_to_its_ceiling_and_no_further(
+def test_two_hundred_requests_fill_a_cluster_to_its_limit_and_no_further(
     server: redis.Redis,
 ) -> None:
     world = two_hundred_at_once(server, limits(nodes_per_cluster=500), CALM, 1)
@@ -115,7 +115,7 @@ def test_what_waits_for_room_on_the_cluster_waits_until_its_deadline(server: red
     assert set(statuses(world)) == {"succeeded", "timed_out"}
 
 
-def test_requests_that_come_at_once_are_refused_when_too_much_is_in_flight(server: redis.Redis) -> None:
+def test_concurrent_requests_are_refused_when_too_many_nodes_are_in_flight(server: redis.Redis) -> None:
     world = two_hundred_at_once(server, limits(nodes_in_flight_per_cluster=300), CALM, 3)
 
     assert set(statuses(world)) == {"succeeded", "rejected"}
@@ -134,7 +134,7 @@ def one_request(server: redis.Redis, world_of: Callable[[], World], **fields: An
     return asyncio.run(live())
 
 
-def test_an_operation_that_has_waited_to_be_sent_is_compared_with_the_policy_as_it_is_then(
+def test_an_outdated_plan_is_compared_with_the_present_policy(
     server: redis.Redis,
 ) -> None:
     def held_up() -> World:
@@ -174,7 +174,7 @@ def test_an_operation_that_has_waited_is_sent_if_nothing_has_changed(server: red
     assert statuses(world) == {"succeeded": 1}
 
 
-def test_a_window_that_is_full_lets_the_rest_go_when_it_has_passed(server: redis.Redis) -> None:
+def test_a_full_window_serves_the_rest_when_it_has_passed(server: redis.Redis) -> None:
     world = one_request(
         server,
         lambda: World(server, policy=limits(nodes_per_hour=100, wait=True)),
@@ -187,7 +187,7 @@ def test_a_window_that_is_full_lets_the_rest_go_when_it_has_passed(server: redis
     assert [round((at - started[0]) / 3_600) for at in started] == [0, 0, 1, 1, 2]
 
 
-def test_nodes_of_an_operation_that_has_just_ended_count_though_no_listing_shows_them_yet(
+def test_nodes_of_an_operation_that_just_ended_count_before_they_are_listed(
     server: redis.Redis,
 ) -> None:
     """The provider's lists may lag behind its jobs."""
@@ -210,7 +210,7 @@ def test_nodes_of_an_operation_that_has_just_ended_count_though_no_listing_shows
     assert statuses(world) == {"succeeded": 1, "rejected": 1}
 
 
-def test_what_somebody_else_has_added_is_counted(server: redis.Redis) -> None:
+def test_foreign_nodes_are_counted(server: redis.Redis) -> None:
     def with_a_stranger() -> World:
         world = World(server, policy=limits(nodes_per_cluster=105))
         world.provider.cloud.foreign_job("ehpc-0", "jn1a", 98, "HpcClusterAddClusterNodes")
@@ -223,7 +223,7 @@ def test_what_somebody_else_has_added_is_counted(server: redis.Redis) -> None:
     assert statuses(world) == {"rejected": 1}
 
 
-def test_a_cluster_that_cannot_be_listed_gets_nothing_while_its_nodes_are_limited(
+def test_a_cluster_that_cannot_be_listed_gets_nothing_under_a_limit(
     server: redis.Redis,
 ) -> None:
     def unknown() -> World:

@@ -66,7 +66,7 @@ def histories(server: redis.Redis, scope: str, resume_after: int | None = None) 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scope", [EVERYTHING, "ehpc-1"])
-def test_a_pause_between_any_two_steps_stops_the_sending_and_lifts_by_itself(
+def test_a_pause_between_any_two_steps_stops_submissions_and_lifts_itself(
     server: redis.Redis, scope: str
 ) -> None:
     took_s = [history.took_s for history in histories(server, scope)]
@@ -86,9 +86,7 @@ def test_what_waits_for_a_person_to_resume_goes_on_at_once(server: redis.Redis) 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("resume_after", [1, 4])
-def test_a_pause_that_is_lifted_in_the_middle_of_a_step_leaves_nothing_behind(
-    server: redis.Redis, resume_after: int
-) -> None:
+def test_a_pause_lifted_within_a_step_leaves_nothing_behind(server: redis.Redis, resume_after: int) -> None:
     # A step that was overtaken goes on when its lease has run out.
     assert max(history.took_s for history in histories(server, EVERYTHING, resume_after)) < 200
 
@@ -108,7 +106,7 @@ def test_a_pause_that_is_extended_holds_until_its_later_end(server: redis.Redis)
     assert (request.finished_at or 0) - request.accepted_at > 900_000
 
 
-def test_a_request_whose_deadline_passes_during_a_pause_times_out_and_nothing_is_bought(
+def test_a_deadline_that_passes_during_a_pause_ends_the_request(
     server: redis.Redis,
 ) -> None:
     async def live() -> World:

@@ -35,7 +35,7 @@ def at(world: World, time: int, act: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize(("page", "pages"), [(25, 2), (40, 2), (100, 1)])
-def test_one_look_takes_as_few_pages_as_there_are_and_all_jobs_are_seen(
+def test_one_poll_reads_as_few_pages_as_possible_and_sees_all_jobs(
     server: redis.Redis, page: int, pages: int
 ) -> None:
     world = follow(server, 50, page=page)
@@ -86,14 +86,14 @@ def test_a_count_that_is_too_high_is_not_taken_for_short_pages(server: redis.Red
     assert max(Counter(at for at, _ in world.provider.looks).values()) <= 2
 
 
-def test_under_a_small_quota_looks_are_spread_and_every_job_comes_to_its_end(server: redis.Redis) -> None:
+def test_under_a_small_quota_polls_are_spread_and_every_job_ends(server: redis.Redis) -> None:
     world = follow(server, 30, page=10, quota_calls=120)
 
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
     assert world.provider.quota.refused == 0
 
 
-def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minute(
+def test_an_outage_of_the_log_costs_few_calls_and_its_end_shows(
     server: redis.Redis,
 ) -> None:
     outage_s = 3_000
@@ -122,7 +122,7 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_is_seen_within_a_minut
     asyncio.run(history())
 
 
-def test_a_zone_whose_log_is_away_leaves_the_others_their_calls_however_small_the_quota(
+def test_a_zone_without_its_log_leaves_the_others_their_calls(
     server: redis.Redis,
 ) -> None:
     async def history() -> None:
@@ -149,7 +149,7 @@ def test_a_zone_whose_log_is_away_leaves_the_others_their_calls_however_small_th
     asyncio.run(history())
 
 
-def test_jobs_that_run_for_hours_do_not_keep_what_is_new_from_being_sent(server: redis.Redis) -> None:
+def test_long_running_jobs_do_not_keep_new_ones_from_being_sent(server: redis.Redis) -> None:
     """Following may use up the window as long as nobody else wants it, but not for another hour."""
 
     async def history() -> None:
@@ -175,7 +175,7 @@ def send_many(world: World, number_of_requests: int) -> None:
         world.send(f"new-{number}", cluster_id=f"ehpc-new{number}", node_count=1, deadline_s=100_000)
 
 
-def test_an_old_job_behind_many_that_have_ended_is_looked_up_singly_sooner_than_read_for(
+def test_an_old_job_behind_many_is_looked_up_singly(
     server: redis.Redis,
 ) -> None:
     world = follow(server, 60, page=12, job_s="5-400")
@@ -187,7 +187,7 @@ def test_an_old_job_behind_many_that_have_ended_is_looked_up_singly_sooner_than_
     assert min(pages.values()) == 1
 
 
-def test_jobs_behind_more_pages_than_one_look_may_take_are_seen_while_submissions_wait(
+def test_jobs_behind_more_pages_than_a_poll_reads_are_still_seen(
     server: redis.Redis,
 ) -> None:
     async def history() -> None:

@@ -83,7 +83,7 @@ def live(server: redis.Redis, path: Path, *requests: dict[str, Any], **options: 
     return asyncio.run(run())
 
 
-def test_each_moment_is_asked_for_once_and_nothing_is_left_when_the_schedule_is_over(
+def test_each_occurrence_fires_once_and_an_ended_schedule_leaves_nothing(
     server: redis.Redis, tmp_path: Path
 ) -> None:
     ends = FIRST + EVERY * 11
@@ -97,7 +97,7 @@ def test_each_moment_is_asked_for_once_and_nothing_is_left_when_the_schedule_is_
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1])
-def test_three_workers_under_kills_fire_each_of_two_hundred_moments_exactly_once(
+def test_workers_under_kills_fire_each_of_two_hundred_occurrences_exactly_once(
     server: redis.Redis, tmp_path: Path, seed: int
 ) -> None:
     names = ("a", "b", "c", "d")
@@ -119,7 +119,7 @@ def test_three_workers_under_kills_fire_each_of_two_hundred_moments_exactly_once
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(1, 9))
-def test_what_is_ensured_is_never_exceeded_whatever_is_on_its_way_and_whoever_dies(
+def test_mode_ensure_never_exceeds_its_count_whatever_dies(
     server: redis.Redis, tmp_path: Path, seed: int
 ) -> None:
     ends = FIRST + EVERY * 5
@@ -143,9 +143,7 @@ def test_what_is_ensured_is_never_exceeded_whatever_is_on_its_way_and_whoever_di
     assert nodes(world, "ehpc-1") == 140 + 3 or late or world.ever_held
 
 
-def test_what_is_ensured_is_asked_for_again_only_when_nodes_have_gone(
-    server: redis.Redis, tmp_path: Path
-) -> None:
+def test_mode_ensure_requests_again_only_when_nodes_have_gone(server: redis.Redis, tmp_path: Path) -> None:
     ends = FIRST + EVERY * 3
     keys = {"name": "s", "cluster_id": "ehpc-1", "not_after": ends, "mode": "ensure", "node_count": 6}
 

@@ -39,7 +39,7 @@ def call_outcomes(*names: str) -> Prepare:
 @pytest.mark.parametrize(
     "call_outcome", ["refused 1200", "refused 2000", "quota", "refused 1300", "refused 1400", "refused 5300"]
 )
-def test_what_was_refused_for_now_is_asked_for_again_later(server: redis.Redis, call_outcome: str) -> None:
+def test_what_was_refused_for_now_is_requested_again_later(server: redis.Redis, call_outcome: str) -> None:
     world = live(server, call_outcomes(call_outcome, call_outcome))
 
     assert the_request(world).status == "succeeded"
@@ -80,7 +80,7 @@ def test_a_shortage_at_every_size_leaves_a_partial_request_without_nodes(server:
     assert the_request(world).status == "failed"
 
 
-def test_a_job_that_no_listing_shows_is_waited_for_and_held_at_last(server: redis.Redis) -> None:
+def test_a_job_that_no_listing_shows_is_held_at_last(server: redis.Redis) -> None:
     def hidden(world: World) -> None:
         world.call_outcomes.append("never listed")
 
@@ -160,7 +160,7 @@ def test_with_a_small_quota_everything_is_done_more_slowly(server: redis.Redis) 
     assert world.provider.quota.most_in_a_window <= 20
 
 
-def test_a_job_whose_nodes_are_never_to_be_listed_is_held_when_nobody_waits_for_it_any_more(
+def test_a_job_whose_nodes_cannot_be_listed_is_held_when_unwanted(
     server: redis.Redis,
 ) -> None:
     def prepare(world: World) -> None:
@@ -175,7 +175,7 @@ def test_a_job_whose_nodes_are_never_to_be_listed_is_held_when_nobody_waits_for_
     assert "cannot be listed" in str(server.hget(str(held), "content"))
 
 
-def test_a_doubt_whose_log_is_refused_for_good_is_held_when_nobody_waits_for_it_any_more(
+def test_a_doubt_whose_log_is_refused_permanently_is_held_when_unwanted(
     server: redis.Redis,
 ) -> None:
     def prepare(world: World) -> None:

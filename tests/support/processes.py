@@ -13,7 +13,7 @@ from workers.simulator.client import Child, SimulatorClient, child
 from workers.simulator.client import simulator as start_simulator
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 30.0
+START_S = 60.0
 
 ACCESS_KEY_ID = "QYACCESSKEYIDEXAMPLE"
 SECRET_ACCESS_KEY = "SECRETACCESSKEY"

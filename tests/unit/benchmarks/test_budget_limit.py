@@ -15,7 +15,7 @@ def test_with_one_page_it_is_half_the_poll_interval() -> None:
     assert limit_s(ends(100), 100, 5, 2_000, HOUR, []) == 2.5
 
 
-def test_with_twenty_pages_it_is_half_of_the_time_that_the_quota_gives_for_them() -> None:
+def test_with_twenty_pages_it_is_half_of_their_time_in_the_quota() -> None:
     assert limit_s(ends(100), 2_000, 5, 2_000, HOUR, []) == pytest.approx(20 * HOUR / 2_000 / 2)
 
 

@@ -19,7 +19,7 @@ time.sleep(60)
 """
 
 
-def test_cpu_and_peak_memory_have_children_in_them_and_what_was_given_back(tmp_path: Path) -> None:
+def test_cpu_and_peak_memory_include_children_that_have_ended(tmp_path: Path) -> None:
     with start("worker", ["-c", USES_A_CHILD], os.environ, tmp_path) as process:
         process.until_written("ended.")
         assert process.cpu_s() >= 0.3
@@ -28,7 +28,7 @@ def test_cpu_and_peak_memory_have_children_in_them_and_what_was_given_back(tmp_p
         assert 55 < process.peak_mb() < 200
 
 
-def test_a_process_that_ends_too_soon_is_told_with_what_it_said(tmp_path: Path) -> None:
+def test_a_process_that_ends_too_soon_is_reported_with_its_output(tmp_path: Path) -> None:
     with (
         start(
             "worker", ["-c", "print('no such host'); raise SystemExit(3)"], os.environ, tmp_path

@@ -53,13 +53,13 @@ def test_broker_and_results_are_the_ledgers_server_unless_they_are_named() -> No
     assert (apart["broker_url"], apart["result_backend"]) == ("redis://broker/1", "redis://results/2")
 
 
-def test_a_worker_that_dies_while_it_gives_messages_back_does_not_keep_the_others_from_it_for_long() -> None:
+def test_a_worker_that_dies_while_restoring_messages_blocks_others_only_briefly() -> None:
     given = app().conf.broker_transport_options
 
     assert given["unacked_mutex_expire"] < given["visibility_timeout"]
 
 
-def test_a_message_is_acknowledged_only_after_its_task_and_comes_back_soon_from_a_dead_worker() -> None:
+def test_a_message_is_acknowledged_after_its_task_and_restored_soon() -> None:
     conf = app().conf
 
     assert conf.task_acks_late is True
@@ -81,7 +81,7 @@ def test_a_plain_worker_runs_eight_threads() -> None:
     assert (conf.worker_pool, conf.worker_concurrency) == ("threads", 8)
 
 
-def test_the_sweep_has_a_queue_of_its_own_and_all_else_goes_to_the_public_one() -> None:
+def test_the_sweep_has_a_queue_of_its_own() -> None:
     router = app().amqp.router
 
     assert router.route({}, SWEEP)["queue"].name == "scaleout.sweep"
@@ -121,7 +121,7 @@ def test_the_result_backend_itself_has_these_timeouts_and_checks_certificates() 
 
 
 @pytest.mark.parametrize(("seconds", "expires"), [(60, 60), (1_209_600.9, 1_209_600)])
-def test_results_are_kept_for_as_many_seconds_as_is_asked_for(seconds: float, expires: int) -> None:
+def test_results_are_kept_for_the_given_number_of_seconds(seconds: float, expires: int) -> None:
     assert options(result_expires_s=seconds)["result_expires"] == expires
 
 
@@ -151,7 +151,7 @@ def test_time_is_utc_and_logs_stay_ours() -> None:
     assert conf.worker_redirect_stdouts is False
 
 
-def test_remote_control_stays_on_and_events_wait_until_they_are_asked_for() -> None:
+def test_remote_control_stays_on_and_events_wait_until_requested() -> None:
     conf = app().conf
 
     assert conf.worker_enable_remote_control is True

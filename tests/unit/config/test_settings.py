@@ -166,7 +166,7 @@ def test_a_value_that_is_handed_in_goes_before_the_environment(put: Set) -> None
     assert settings.key_prefix == "from-the-environment"
 
 
-def test_a_program_that_only_sends_needs_no_keys_and_minds_no_setting_of_the_worker(put: Set) -> None:
+def test_a_producer_needs_no_keys_and_ignores_worker_settings(put: Set) -> None:
     put(QUOTA_CALLS="wrong", REDIS_URL="redis://ledger/0")
 
     settings = load(LedgerSettings)
@@ -198,14 +198,14 @@ def test_every_setting_is_described() -> None:
 # --- secrets ----------------------------------------------------------------------------------------------
 
 
-def test_the_secret_settings_are_the_keys_and_the_urls_that_may_hold_passwords() -> None:
+def test_the_secret_settings_are_the_keys_and_urls_with_passwords() -> None:
     assert [name.upper() for name in secret_names(Settings)] == SECRETS
 
 
 @pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("line_end", ["", "\n", "\r\n"], ids=repr)
 @pytest.mark.usefixtures("keys")
-def test_each_secret_may_be_given_as_a_file_with_or_without_a_line_end(
+def test_each_secret_may_be_a_file_with_or_without_a_line_end(
     monkeypatch: pytest.MonkeyPatch, put: Set, tmp_path: Path, name: str, line_end: str
 ) -> None:
     text = "redis://:pw@host/0" if "_KEY" not in name else " a key with blanks "
@@ -218,9 +218,7 @@ def test_each_secret_may_be_given_as_a_file_with_or_without_a_line_end(
 
 @pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.usefixtures("keys")
-def test_a_secret_and_its_file_at_once_are_refused_for_nobody_knows_which_is_meant(
-    put: Set, tmp_path: Path, name: str
-) -> None:
+def test_a_secret_and_its_file_at_once_are_refused(put: Set, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_text("redis://host/0")
     put(**{name: "redis://host/1", f"{name}_FILE": str(tmp_path / "secret")})
 
@@ -263,9 +261,7 @@ def test_an_empty_file_is_no_secret(put: Set, tmp_path: Path) -> None:
     assert problem().startswith("invalid settings: SCALEOUT_SECRET_ACCESS_KEY: ")
 
 
-def test_a_file_that_cannot_be_read_is_named_together_with_other_wrong_settings(
-    put: Set, tmp_path: Path
-) -> None:
+def test_an_unreadable_file_is_named_together_with_other_invalid_settings(put: Set, tmp_path: Path) -> None:
     put(SECRET_ACCESS_KEY_FILE=str(tmp_path / "missing"), QUOTA_CALLS="many", ACCESS_KEY_ID="id")
 
     text = problem()
@@ -298,7 +294,7 @@ def test_secrets_are_not_shown_by_the_settings(put: Set) -> None:
         assert "hunter2" not in text
 
 
-def test_what_logs_have_to_hide_is_the_keys_and_the_passwords_of_urls(put: Set) -> None:
+def test_keys_and_passwords_of_urls_are_hidden_from_logs(put: Set) -> None:
     put(
         ACCESS_KEY_ID="the id",
         SECRET_ACCESS_KEY="the key",
@@ -310,7 +306,7 @@ def test_what_logs_have_to_hide_is_the_keys_and_the_passwords_of_urls(put: Set) 
     assert load(LedgerSettings).secrets() == ["p@ss"]
 
 
-def test_a_password_in_the_query_of_a_url_is_hidden_too_for_the_redis_client_takes_it_from_there(
+def test_a_password_in_the_query_of_a_url_is_hidden_too(
     put: Set,
 ) -> None:
     put(REDIS_URL="redis://host/0?password=hunter2")
@@ -364,7 +360,7 @@ WRONG: dict[str, list[str]] = {
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
 @pytest.mark.usefixtures("keys")
-def test_a_wrong_setting_is_named_in_one_line_with_what_it_has_to_be(put: Set, name: str, text: str) -> None:
+def test_an_invalid_setting_is_named_in_one_line_with_its_condition(put: Set, name: str, text: str) -> None:
     put(**{name: text})
 
     said = problem()
@@ -397,9 +393,7 @@ def test_every_wrong_setting_is_named_in_the_same_line(put: Set) -> None:
 
 @pytest.mark.parametrize(("lease", "timeout"), [("30", "30"), ("10", "30"), ("45", "60")])
 @pytest.mark.usefixtures("keys")
-def test_a_lease_that_a_call_may_outlast_is_refused_by_the_names_of_both(
-    put: Set, lease: str, timeout: str
-) -> None:
+def test_a_lease_that_a_call_may_outlast_is_refused(put: Set, lease: str, timeout: str) -> None:
     put(SUBMIT_LEASE_S=lease, HTTP_TIMEOUT_S=timeout)
 
     assert problem() == (
@@ -415,9 +409,7 @@ def test_a_call_that_may_outlast_the_default_lease_is_refused_too(put: Set) -> N
     assert problem().startswith("invalid settings: SCALEOUT_SUBMIT_LEASE_S=45.0: must be longer than ")
 
 
-def test_a_lease_that_is_too_short_is_named_together_with_other_wrong_settings(
-    put: Set, tmp_path: Path
-) -> None:
+def test_a_lease_that_is_too_short_is_named_with_other_problems(put: Set, tmp_path: Path) -> None:
     put(SECRET_ACCESS_KEY_FILE=str(tmp_path / "missing"), QUOTA_CALLS="many", SUBMIT_LEASE_S="5")
 
     said = problem()
@@ -467,7 +459,7 @@ def test_a_wrong_url_is_named_without_its_password_whatever_signs_that_has(put: 
     ],
 )
 @pytest.mark.usefixtures("keys")
-def test_a_password_in_the_url_of_the_api_is_refused_and_not_shown(put: Set, url: str) -> None:
+def test_a_password_in_the_apis_url_is_refused_and_hidden(put: Set, url: str) -> None:
     put(API_URL=url)
 
     assert "hunter2" not in problem()

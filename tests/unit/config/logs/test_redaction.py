@@ -125,7 +125,7 @@ def test_of_a_registered_url_only_the_password_is_secret() -> None:
     )
 
 
-def test_a_very_short_secret_is_masked_only_where_it_is_the_whole_text() -> None:
+def test_a_very_short_secret_is_masked_only_as_the_whole_text() -> None:
     register_secrets(["abc", "", " ", "***"])
 
     assert (redact("abc"), redact("abcdef abc"), redact("***")) == ("***", "abcdef abc", "***")

@@ -146,7 +146,7 @@ def test_exceptions_are_also_taken_as_values_and_from_the_standard_library() -> 
     assert (theirs["error.type"], theirs["event"]) == ("OSError", "text")
 
 
-def test_lines_of_celery_kombu_and_asyncio_have_the_same_shape_and_no_passwords() -> None:
+def test_lines_of_celery_kombu_and_asyncio_look_alike_without_passwords() -> None:
     stream = logs_to()
     url = "redis://user:hunter2@host:6379//"
     logging.getLogger("celery.worker.consumer.connection").info("Connected to %s", url)
@@ -344,7 +344,7 @@ def test_no_value_can_forge_another_line(log_format: Format) -> None:
     assert all(char == "\n" or char.isprintable() for char in written)
 
 
-def test_in_the_console_only_a_traceback_has_more_lines_and_they_are_indented() -> None:
+def test_in_the_console_only_a_traceback_has_more_lines_indented() -> None:
     stream = logs_to("console")
     log.error("failed", node_count=3, text="two words", exc_info=raised(ValueError(FORGERY)))
 

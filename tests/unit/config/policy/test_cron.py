@@ -66,7 +66,7 @@ def by_elapsed_time(zone: str, matches: Callable[[datetime], bool]) -> list[date
         ("15 0 29-31 * *", lambda at: (at.hour, at.minute) == (0, 15) and at.day >= 29),
     ],
 )
-def test_a_year_of_moments_at_fixed_hours_has_each_minute_of_the_wall_clock_once(
+def test_a_year_at_fixed_hours_has_each_wall_clock_minute_once(
     zone: str, expression: str, matches: Callable[[datetime], bool]
 ) -> None:
     assert year(expression, zone) == by_the_wall_clock(zone, matches)
@@ -81,7 +81,7 @@ def test_a_year_of_moments_at_fixed_hours_has_each_minute_of_the_wall_clock_once
         ("20 * * * 0", lambda at: at.minute == 20 and at.weekday() == 6),
     ],
 )
-def test_a_year_of_moments_that_repeat_goes_by_the_time_that_passes(
+def test_a_year_of_repeated_occurrences_follows_elapsed_time(
     zone: str, expression: str, matches: Callable[[datetime], bool]
 ) -> None:
     assert year(expression, zone) == by_elapsed_time(zone, matches)
@@ -107,7 +107,7 @@ def test_on_the_days_when_the_clocks_change_half_past_two_comes_once(
     assert [at.strftime("%Y-%m-%dT%H:%M") for at in found] == expected
 
 
-def test_seven_in_the_evening_stays_seven_in_the_evening_when_the_clocks_change() -> None:
+def test_seven_in_the_evening_stays_so_when_the_clocks_change() -> None:
     found = islice(occurrences("0 19 * * *", "Europe/Berlin", datetime(2026, 3, 28, tzinfo=UTC)), 3)
 
     assert [at.hour for at in found] == [18, 17, 17]
@@ -120,9 +120,7 @@ def test_seven_in_the_evening_stays_seven_in_the_evening_when_the_clocks_change(
     ),
     after=st.integers(0, 2 * 365 * 86_400_000).map(lambda ms: BEGIN + timedelta(milliseconds=ms)),
 )
-def test_from_whatever_time_they_are_asked_for_the_moments_are_the_same(
-    zone: str, expression: str, after: datetime
-) -> None:
+def test_occurrences_are_the_same_from_any_start(zone: str, expression: str, after: datetime) -> None:
     first, second, third = islice(occurrences(expression, zone, after), 3)
 
     assert after < first < second < third
@@ -133,7 +131,7 @@ def test_from_whatever_time_they_are_asked_for_the_moments_are_the_same(
     assert (first.second, first.microsecond) == (0, 0)
 
 
-def test_both_ends_are_included_and_a_date_is_the_whole_day_where_the_schedule_is() -> None:
+def test_both_ends_are_included_and_a_date_is_the_whole_day() -> None:
     found = occurrences(
         "0 */6 * * *",
         "Asia/Shanghai",
@@ -185,9 +183,7 @@ def test_dates_that_are_skipped_are_dates_where_the_schedule_is() -> None:
         ("0 0 ² * *", "bad day-of-month"),
     ],
 )
-def test_an_expression_that_is_none_or_never_comes_is_refused_with_the_reason(
-    expression: str, reason: str
-) -> None:
+def test_an_invalid_or_impossible_expression_is_refused_with_the_reason(expression: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         check_cron(expression)
 

@@ -143,7 +143,7 @@ def test_the_file_in_the_repository_is_right_without_its_comment_signs(path: Pat
     assert [schedule.name for schedule in policy.schedules] == ["evening-batch"]
 
 
-def test_dates_and_times_may_be_written_as_toml_has_them_or_as_text(path: Path) -> None:
+def test_dates_and_times_may_be_toml_values_or_text(path: Path) -> None:
     path.write_text(
         minimal(not_before="2026-05-01", not_after='"2026-05-31T12:00:00+08:00"', skip_dates='["2026-05-02"]')
         + minimal(
@@ -261,15 +261,13 @@ def test_what_is_allowed_goes_by_globs_that_mind_upper_and_lower_case() -> None:
         ),
     ],
 )
-def test_each_mistake_is_told_with_its_place_and_the_remedy(
-    path: Path, text: str | bytes, problem: str
-) -> None:
+def test_each_mistake_has_its_place_and_the_remedy(path: Path, text: str | bytes, problem: str) -> None:
     (found,) = problems(path, text)
 
     assert found.startswith(problem)
 
 
-def test_every_mistake_is_told_at_once(path: Path) -> None:
+def test_every_mistake_is_reported_at_once(path: Path) -> None:
     text = (
         "colour = 1\n[limits]\nnodes_per_day = 0\n[allow]\nzones = []\n"
         + minimal(cron='"x"', node_count='"5"')
@@ -288,19 +286,19 @@ def test_a_schedule_without_its_keys_lacks_each_of_them(path: Path) -> None:
     assert missing == [f"schedule #1.{name} is missing" for name in keys]
 
 
-def test_a_schedule_may_ask_for_more_than_a_limit_that_waits_lets_through_at_once(path: Path) -> None:
+def test_a_schedule_may_exceed_a_limit_that_waits(path: Path) -> None:
     path.write_text("[limits]\nnodes_per_hour = 63\nwait = true\n" + minimal(), encoding="utf-8")
 
     assert load_policy(path).schedules[0].node_count == 64
 
 
-def test_a_limit_of_a_cluster_may_be_above_the_accounts_for_the_lower_one_rules(path: Path) -> None:
+def test_a_clusters_limit_may_exceed_the_accounts(path: Path) -> None:
     path.write_text('[limits]\nnodes_per_day = 5\n[limits.clusters."ehpc-a"]\nnodes_per_day = 9')
 
     assert load_policy(path).limits.clusters["ehpc-a"].nodes_per_day == 9
 
 
-def test_the_fields_of_its_requests_are_checked_by_the_contract_instead_of_by_their_types_alone(
+def test_the_contract_checks_the_fields_of_scheduled_requests(
     path: Path,
 ) -> None:
     seen: list[Mapping[str, Any]] = []
@@ -359,7 +357,7 @@ def write(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def test_a_changed_file_is_in_force_once_it_has_stood_still_for_a_second(path: Path, watch: Watch) -> None:
+def test_a_file_is_loaded_once_it_has_been_unchanged_a_second(path: Path, watch: Watch) -> None:
     write(path, minimal())
     with capture_logs() as logs:
         file = PolicyFile(path, now_s=watch)
@@ -376,7 +374,7 @@ def test_a_changed_file_is_in_force_once_it_has_stood_still_for_a_second(path: P
     assert len(first) == 12
 
 
-def test_a_file_that_is_written_in_pieces_is_never_in_force_in_part(path: Path, watch: Watch) -> None:
+def test_a_file_written_in_pieces_is_never_in_force_in_part(path: Path, watch: Watch) -> None:
     path.write_text(EXAMPLE)
     file = PolicyFile(path, now_s=watch)
     # Emptied first: an empty file is a policy without any limit.

@@ -102,7 +102,7 @@ def test_a_request_id_has_up_to_128_safe_characters(request_id: str) -> None:
 
 
 @pytest.mark.parametrize("node_count", [1, 99, 100, 10_000])
-def test_one_to_ten_thousand_nodes_may_be_asked_for(node_count: int) -> None:
+def test_one_to_ten_thousand_nodes_may_be_requested(node_count: int) -> None:
     assert parsed(node_count=node_count).node_count == node_count
 
 
@@ -224,7 +224,7 @@ def test_a_cluster_id_of_another_form_is_refused(cluster_id: str) -> None:
     ["", "a b", "a/b", "a\n", "a\x00", "é", "\N{FULLWIDTH DIGIT ONE}", "*", "x" * 129, "x" * 100_000],
     ids=lambda text: repr(text)[:20],
 )
-def test_a_request_id_that_could_not_be_part_of_a_key_is_refused(request_id: str) -> None:
+def test_a_request_id_that_cannot_be_part_of_a_key_is_refused(request_id: str) -> None:
     (problem,) = problems(request_id=request_id)
 
     assert problem.startswith("request_id=")
@@ -372,7 +372,7 @@ def test_a_conf_with_a_nul_character_anywhere_is_refused(conf: dict[str, Any]) -
     assert problem.endswith("must have no NUL characters")
 
 
-def test_a_conf_with_a_backslash_and_the_text_u0000_has_no_nul_and_is_taken() -> None:
+def test_a_conf_with_an_escaped_u0000_as_text_is_accepted() -> None:
     assert parsed(resource_conf={"a": "\\u0000"}).resource_conf == {"a": "\\u0000"}
 
 
@@ -439,7 +439,7 @@ def test_a_cluster_id_that_cannot_even_be_looked_at_is_refused() -> None:
 
 
 @pytest.mark.parametrize("cluster_id", [nested(5_000), 10**5000], ids=["deep", "long"])
-def test_a_cluster_id_that_cannot_even_be_looked_at_is_named_with_the_other_problems(
+def test_a_cluster_id_that_cannot_be_shown_is_named_with_other_problems(
     cluster_id: object,
 ) -> None:
     told = problems(cluster_id=cluster_id, zone=7)
@@ -461,13 +461,13 @@ def test_a_request_with_thousands_of_problems_does_not_give_thousands_of_sentenc
     assert re.fullmatch(r"and \d+ more", told[-1])
 
 
-def test_what_is_told_of_an_unknown_field_is_printable() -> None:
+def test_the_message_about_an_unknown_field_is_printable() -> None:
     (problem,) = problems(**{"a\nb\x1b[31m": 1})
 
     assert problem == "unknown field a?b?[31m"
 
 
-def test_an_unknown_field_with_half_a_character_is_named_with_the_other_problems() -> None:
+def test_an_unknown_field_with_invalid_unicode_is_named_with_other_problems() -> None:
     assert problems(**{"a\ud800": 1}, zone="")[0].startswith("zone=")
     assert problems(**{"a\ud800": 1}, zone="")[1:] == ["unknown field a?"]
 
@@ -534,7 +534,7 @@ def test_any_other_content_makes_another_request(fields: dict[str, Any]) -> None
     assert parsed(**fields).fingerprint() != parsed().fingerprint()
 
 
-def test_a_dry_run_asks_for_the_same_as_the_request_in_earnest() -> None:
+def test_a_dry_run_has_the_fingerprint_of_the_real_request() -> None:
     assert parsed(dry_run=True).fingerprint() == parsed().fingerprint()
 
 
@@ -558,7 +558,7 @@ def test_what_is_nested_however_deeply_has_a_fingerprint() -> None:
 
 
 @pytest.mark.parametrize("depth", [16, 200, 300, 800, 5_000])
-def test_a_conf_that_is_nested_too_deeply_to_be_read_again_is_refused(depth: int) -> None:
+def test_a_conf_that_is_nested_too_deeply_is_refused(depth: int) -> None:
     (problem,) = problems(resource_conf={"a": nested(depth)})
 
     assert problem.endswith("is nested more than 16 deep")

@@ -28,7 +28,7 @@ def test_the_node_count_goes_as_a_string() -> None:
     assert body_of(node_count=99)["node_count"] == "99"
 
 
-def test_what_is_left_out_of_a_request_is_left_out_of_the_body() -> None:
+def test_what_a_request_leaves_out_is_left_out_of_the_body() -> None:
     assert set(body_of()) == {"cluster_id", "zone", "node_role", "node_count"}
 
 
@@ -46,7 +46,7 @@ def test_the_resource_conf_is_a_string_of_json_inside_the_json() -> None:
     assert json.loads(body["resource_conf"]) == {"cpu": 4, "memory": 8}
 
 
-def test_the_same_resource_conf_gives_the_same_bytes_in_whatever_order_it_was_written() -> None:
+def test_the_same_resource_conf_gives_the_same_bytes_in_any_order() -> None:
     assert body_of(resource_conf={"a": 1, "b": {"d": 1, "c": 2}}) == body_of(
         resource_conf={"b": {"c": 2, "d": 1}, "a": 1}
     )
@@ -64,7 +64,7 @@ def test_a_count_that_one_operation_cannot_have_makes_no_body(node_count: int) -
     private_ips=st.none() | st.lists(st.ip_addresses().map(str), max_size=5),
     resource_conf=st.none() | st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5)),
 )
-def test_any_body_is_json_in_ascii_that_says_what_was_asked(
+def test_any_body_is_ascii_json_of_the_arguments(
     node_count: int,
     node_name: str | None,
     private_ips: list[str] | None,
@@ -87,21 +87,21 @@ def test_any_body_is_json_in_ascii_that_says_what_was_asked(
     assert json.loads(content.get("resource_conf", "null")) == resource_conf
 
 
-def test_add_nodes_is_a_post_with_the_zone_in_the_query_as_well() -> None:
+def test_add_nodes_is_a_post_with_the_zone_in_the_query() -> None:
     request = add_nodes("jn1a", b"{}")
 
     assert (request.method, request.path, request.params) == ("POST", "/cluster/addNodes", {"zone": "jn1a"})
     assert request.body == b"{}"
 
 
-def test_a_listing_of_operations_always_asks_for_full_pages_and_filters_by_nothing_of_itself() -> None:
+def test_a_listing_of_operations_requests_full_pages_without_filters() -> None:
     request = list_jobs("jn1a", offset=200, newest_first=True)
 
     assert (request.method, request.path, request.body) == ("GET", "/operation", b"")
     assert request.params == {"zone": "jn1a", "limit": "100", "offset": "200", "reverse": "1"}
 
 
-def test_a_listing_of_operations_never_filters_by_the_action_whose_name_is_a_guess() -> None:
+def test_a_listing_of_operations_never_filters_by_action() -> None:
     request = list_jobs(
         "jn1a",
         offset=0,
@@ -133,7 +133,7 @@ def test_each_filter_of_the_operation_log_can_be_given_alone() -> None:
     assert all(len(request.params) == 5 for request in (by_time, by_cluster, by_job))
 
 
-def test_a_listing_of_nodes_asks_for_full_pages_of_one_cluster() -> None:
+def test_a_listing_of_nodes_requests_full_pages_of_one_cluster() -> None:
     request = list_nodes("jn1a", "ehpc-a", offset=100)
 
     assert (request.method, request.path, request.body) == ("GET", "/cluster/listNodes", b"")

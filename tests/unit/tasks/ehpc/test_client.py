@@ -293,7 +293,7 @@ async def test_the_signature_is_encoded_exactly_twice_whatever_signs_it_has(
         (SigningRules(path_slash=False, encoded_twice=False), "/api/operation", "%3D"),
     ],
 )
-async def test_the_settings_of_private_deployments_change_what_is_signed_but_not_where_it_goes(
+async def test_settings_of_private_deployments_change_what_is_signed_not_where_it_goes(
     connect: Connect, provider: Provider, rules: SigningRules, signed_path: str, equals_sign: str
 ) -> None:
     provider.answer = saying({"ret_code": 0, "total_count": 0, "job_set": []})
@@ -307,7 +307,7 @@ async def test_the_settings_of_private_deployments_change_what_is_signed_but_not
 
 
 @pytest.mark.parametrize("entry", ["/api", "/api/", "/behind/a/gateway"])
-async def test_the_path_of_the_entry_is_signed_and_a_final_slash_of_it_does_not_matter(
+async def test_the_path_is_signed_and_its_final_slash_does_not_matter(
     connect: Connect, provider: Provider, entry: str
 ) -> None:
     provider.answer = saying({"ret_code": 0, "total_count": 0, "job_set": []})
@@ -321,7 +321,7 @@ async def test_the_path_of_the_entry_is_signed_and_a_final_slash_of_it_does_not_
 
 
 @pytest.mark.parametrize("entry", ["", "/"])
-async def test_an_entry_without_a_path_is_signed_as_the_path_that_the_call_goes_to(
+async def test_an_entry_without_a_path_is_signed_as_the_calls_path(
     connect: Connect, provider: Provider, entry: str
 ) -> None:
     provider.answer = saying({"ret_code": 0, "total_count": 0, "job_set": []})
@@ -333,7 +333,7 @@ async def test_an_entry_without_a_path_is_signed_as_the_path_that_the_call_goes_
     assert unquote(unquote(call.raw_signature)) == signature_for(call, "/operation/")
 
 
-async def test_a_page_of_the_operation_log_is_asked_for_and_read(
+async def test_a_page_of_the_operation_log_is_requested_and_read(
     client: EhpcClient, provider: Provider
 ) -> None:
     row = {"job_id": "j-1", "status": "successful", "resource_ids": "ehpc-a cln-1"}
@@ -370,7 +370,7 @@ async def test_a_page_of_the_operation_log_is_asked_for_and_read(
     }
 
 
-async def test_a_page_of_a_clusters_nodes_is_asked_for_and_read(
+async def test_a_page_of_a_clusters_nodes_is_requested_and_read(
     client: EhpcClient, provider: Provider
 ) -> None:
     provider.answer = saying(
@@ -385,9 +385,7 @@ async def test_a_page_of_a_clusters_nodes_is_asked_for_and_read(
     assert (call.params["cluster_id"], call.params["offset"]) == ("ehpc-a", "0")
 
 
-async def test_each_call_has_a_connection_of_its_own_though_the_provider_would_keep_it(
-    client: EhpcClient, provider: Provider
-) -> None:
+async def test_each_add_nodes_has_a_connection_of_its_own(client: EhpcClient, provider: Provider) -> None:
     for _ in range(3):
         await add_nodes(client)
 
@@ -426,7 +424,7 @@ async def test_a_refusal_comes_out_as_its_error(client: EhpcClient, provider: Pr
     assert (error.ret_code, error.http_status) == (2100, 400)
 
 
-async def test_too_many_calls_come_out_with_the_wait_that_the_provider_asks_for(
+async def test_too_many_calls_report_the_wait_that_the_provider_requests(
     client: EhpcClient, provider: Provider
 ) -> None:
     provider.answer = giving(b"slow down", "429 Too Many Requests", Retry_After="17")
@@ -486,7 +484,7 @@ NO_LAST_CHUNK = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n12\r\n{"r
         *("no_http", "endless_header", "wrong_length", "wrong_chunk"),
     ],
 )
-async def test_a_connection_that_breaks_after_the_call_is_in_doubt_and_the_call_is_not_sent_again(
+async def test_a_connection_that_breaks_is_in_doubt_and_not_repeated(
     client: EhpcClient, provider: Provider, reports: list[CallReport], call: Call, answer: Answer
 ) -> None:
     provider.answer = answer
@@ -499,7 +497,7 @@ async def test_a_connection_that_breaks_after_the_call_is_in_doubt_and_the_call_
 
 
 @each_call
-async def test_a_connection_that_is_dropped_before_the_call_was_read_is_in_doubt_too(
+async def test_a_connection_dropped_before_the_call_was_read_is_in_doubt(
     connect: Connect, call: Call
 ) -> None:
     connections = 0
@@ -528,7 +526,7 @@ async def test_no_reply_in_time_is_in_doubt(connect: Connect, provider: Provider
 
 
 @pytest.mark.parametrize("begun", [HALF_A_HEAD, HALF_A_BODY, NO_LAST_CHUNK], ids=repr)
-async def test_a_reply_that_begins_and_does_not_end_in_time_is_in_doubt(
+async def test_a_reply_that_does_not_end_in_time_is_in_doubt(
     connect: Connect, provider: Provider, begun: bytes
 ) -> None:
     provider.answer = writing(begun)
@@ -539,7 +537,7 @@ async def test_a_reply_that_begins_and_does_not_end_in_time_is_in_doubt(
     assert len(provider.calls) == 1
 
 
-async def test_a_call_that_is_cancelled_stays_cancelled_and_is_reported_without_an_answer(
+async def test_a_cancelled_call_stays_cancelled_and_is_reported_without_a_reply(
     client: EhpcClient, provider: Provider, reports: list[CallReport]
 ) -> None:
     arrived = asyncio.Event()
@@ -573,7 +571,7 @@ async def test_a_refused_connection_is_proof_that_nothing_was_sent(connect: Conn
     assert "could not be reached" in str(error)
 
 
-async def test_a_connection_that_does_not_come_about_in_time_is_proof_that_nothing_was_sent(
+async def test_a_connection_that_is_not_made_in_time_proves_nothing_was_sent(
     connect: Connect,
 ) -> None:
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
@@ -641,9 +639,7 @@ async def test_a_failed_tls_handshake_is_proof_that_nothing_was_sent(
 
 
 @each_call
-async def test_a_body_without_end_is_read_to_a_bound_and_then_the_connection_is_closed(
-    connect: Connect, call: Call
-) -> None:
+async def test_an_endless_body_is_read_to_a_bound_and_closed(connect: Connect, call: Call) -> None:
     written = 0
     gone = asyncio.Event()
 
@@ -817,7 +813,7 @@ async def test_no_error_and_no_report_shows_a_secret_or_a_signature(
         assert hidden not in said
 
 
-async def test_an_error_of_a_connection_that_never_was_shows_no_secret_and_no_signature(
+async def test_an_error_of_a_failed_connection_shows_no_secret(
     connect: Connect,
 ) -> None:
     with socket.socket() as taken:

@@ -50,9 +50,7 @@ def test_each_documented_code_without_a_message_has_its_class(ret_code: int, kin
 @pytest.mark.parametrize(
     "message", ["", "rejected", "PermissionDenied, not carried out", "API quota, status"]
 )
-def test_an_internal_error_or_a_timeout_is_in_doubt_whatever_its_message_promises(
-    ret_code: int, message: str
-) -> None:
+def test_an_internal_error_or_a_timeout_is_in_doubt_whatever_its_message(ret_code: int, message: str) -> None:
     assert type(reason(ret_code, message)) is InDoubt
 
 
@@ -62,7 +60,7 @@ def test_any_code_that_is_not_documented_is_in_doubt(ret_code: int, message: str
 
 
 @pytest.mark.parametrize("ret_code", REJECTED_WITH_ALERT)
-def test_what_a_person_has_to_mend_at_the_account_is_rejected_with_an_alert(ret_code: int) -> None:
+def test_what_must_be_corrected_at_the_account_is_rejected_with_an_alert(ret_code: int) -> None:
     error = reason(ret_code, "balance too low")
 
     assert isinstance(error, Rejected)
@@ -147,7 +145,7 @@ def test_over_the_quota_of_resources_is_a_shortage(message: str) -> None:
 @pytest.mark.parametrize(
     "message", ["", "QuotaExceeded", "quota", "API requests for this resource are over quota"]
 )
-def test_over_a_quota_that_the_message_does_not_make_clear_waits_rather_than_asks_on(message: str) -> None:
+def test_an_unclear_quota_message_waits_rather_than_calls(message: str) -> None:
     assert type(reason(2500, message)) is QuotaExhausted
 
 
@@ -173,7 +171,7 @@ def test_each_class_has_a_stable_name_for_logs_and_outcomes(kind: type[EhpcError
     assert (error.ret_code, error.http_status) == (None, None)
 
 
-def test_doubt_is_never_taken_for_a_refusal_by_whoever_catches_refusals() -> None:
+def test_doubt_is_never_caught_as_a_refusal() -> None:
     refusals = (NotSent, NotAccepted, Rejected, Shortage, AccountRefused, QuotaExhausted)
 
     assert not issubclass(InDoubt, refusals)
@@ -195,9 +193,7 @@ def test_the_providers_words_are_kept_with_their_code() -> None:
 
 
 @given(st.integers().filter(bool), st.text(st.characters(), max_size=600))
-def test_whatever_the_provider_says_the_error_is_one_printable_line_of_bounded_length(
-    ret_code: int, message: str
-) -> None:
+def test_any_error_is_one_printable_line_of_bounded_length(ret_code: int, message: str) -> None:
     text = str(reason(ret_code, message))
 
     assert text.isprintable()

@@ -40,9 +40,7 @@ def test_all_rows_are_read_however_many_a_page_has(
 
 
 @given(rows=st.integers(1, 400), page=st.integers(10, 120), begins=st.integers(0, 450))
-def test_a_listing_that_is_gone_on_with_is_read_from_there_to_its_end(
-    rows: int, page: int, begins: int
-) -> None:
+def test_a_resumed_listing_is_read_from_there_to_its_end(rows: int, page: int, begins: int) -> None:
     place = PageCursor(page, rows, page, offset=begins)
 
     seen, pages = read(place, rows, page, surplus=0, at_once=8)

@@ -59,11 +59,11 @@ def test_the_vendors_own_reply_to_add_nodes_gives_its_job() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 302, 400, 404, 500, 502, 504])
-def test_a_job_id_with_code_0_is_an_acceptance_whatever_the_http_status_says(status: int) -> None:
+def test_a_job_id_with_code_0_is_accepted_whatever_the_status(status: int) -> None:
     assert add_nodes_response(reply({"ret_code": 0, "job_id": "j-1"}, status)) == JobAccepted("j-1")
 
 
-def test_a_code_that_comes_as_a_string_is_read_as_the_number_it_is() -> None:
+def test_a_code_that_is_a_string_is_read_as_its_number() -> None:
     assert add_nodes_response(reply({"ret_code": "0", "job_id": "j-1"})) == JobAccepted("j-1")
     assert type(error_of(add_nodes_response, reply({"ret_code": "5200"}))) is Shortage
 
@@ -87,7 +87,7 @@ def test_code_0_with_an_unusable_job_id_is_in_doubt(job_id: object) -> None:
 
 
 @pytest.mark.parametrize("job_id", ["j-\ud800", "j-\x00", "j-\x1b[2J"], ids=ascii)
-def test_code_0_with_a_job_id_of_control_characters_or_half_characters_is_in_doubt(job_id: str) -> None:
+def test_code_0_with_an_unprintable_job_id_is_in_doubt(job_id: str) -> None:
     error = error_of(add_nodes_response, reply({"ret_code": 0, "job_id": job_id}))
 
     assert type(error) is InDoubt
@@ -123,7 +123,7 @@ def test_the_longest_job_id_that_is_taken_has_128_characters() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 400, 403])
-def test_a_refusal_is_told_by_its_code_and_message_not_by_the_http_status(
+def test_a_refusal_is_classified_by_code_and_message_not_by_http_status(
     ret_code: int, message: str, kind: type[EhpcError], status: int
 ) -> None:
     error = error_of(add_nodes_response, reply({"ret_code": ret_code, "message": message}, status))
@@ -169,7 +169,7 @@ def test_a_refusal_that_nevertheless_names_a_job_is_in_doubt(ret_code: int) -> N
     ],
     ids=lambda value: repr(value[:20]),
 )
-def test_a_body_that_is_not_json_is_in_doubt_and_says_what_it_is_instead(
+def test_a_body_that_is_not_json_is_in_doubt_and_described(
     decode: Callable[[Reply], object], body: bytes, said: str
 ) -> None:
     error = error_of(decode, raw(body))
@@ -211,7 +211,7 @@ def test_json_that_is_no_object_is_in_doubt(decode: Callable[[Reply], object], c
     ],
     ids=repr,
 )
-def test_a_reply_without_a_usable_ret_code_is_in_doubt_even_if_it_names_a_job(
+def test_a_reply_without_a_usable_ret_code_is_in_doubt(
     decode: Callable[[Reply], object], fields: dict[str, object]
 ) -> None:
     error = error_of(decode, reply({"job_id": "j-1", "message": "rejected", **fields}))
@@ -225,14 +225,14 @@ def test_a_code_with_several_minus_signs_is_in_doubt(ret_code: str) -> None:
     assert type(error_of(add_nodes_response, reply({"ret_code": ret_code}))) is InDoubt
 
 
-def test_a_code_of_many_digits_is_not_taken_for_the_code_it_begins_with() -> None:
+def test_a_code_of_many_digits_is_not_taken_for_its_prefix() -> None:
     assert type(error_of(add_nodes_response, reply({"ret_code": "000000001100999"}))) is InDoubt
 
 
 @each_decoder
 @pytest.mark.parametrize("flaw", ["cut off", f"larger than {MAX_BYTES} bytes", "compressed"])
 @pytest.mark.parametrize("content", [{"ret_code": 0, "job_id": "j-1"}, {"ret_code": 1100}], ids=repr)
-def test_a_body_that_did_not_arrive_whole_is_in_doubt_whatever_stands_in_it(
+def test_a_body_that_did_not_arrive_whole_is_in_doubt(
     decode: Callable[[Reply], object], flaw: str, content: object
 ) -> None:
     error = error_of(decode, reply(content, flaw=flaw))
@@ -244,7 +244,7 @@ def test_a_body_that_did_not_arrive_whole_is_in_doubt_whatever_stands_in_it(
 @each_decoder
 @pytest.mark.parametrize("ret_code", sorted(DEFINITE))
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
-def test_a_refusal_by_http_5xx_is_in_doubt_for_a_gateway_may_have_written_it(
+def test_a_refusal_by_http_5xx_is_in_doubt(
     decode: Callable[[Reply], object], ret_code: int, status: int
 ) -> None:
     error = error_of(decode, reply({"ret_code": ret_code, "message": "api node status"}, status))
@@ -302,7 +302,7 @@ def test_http_429_is_the_quota_whatever_the_body(
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_the_wait_that_http_429_asks_for_is_read_in_seconds_and_bounded(
+def test_the_wait_of_http_429_is_read_in_seconds_and_bounded(
     header: str | None, seconds: float | None
 ) -> None:
     error = error_of(add_nodes_response, Reply(429, b"", retry_after=header))
@@ -441,7 +441,7 @@ def test_a_time_without_a_zone_is_utc_and_another_zone_is_kept() -> None:
     ],
     ids=ascii,
 )
-def test_a_row_that_cannot_be_read_leaves_the_listing_open_and_is_named(field: str, value: object) -> None:
+def test_a_row_that_cannot_be_read_leaves_the_listing_open(field: str, value: object) -> None:
     error = error_of(jobs_response, operations(ROW, {**ROW, field: value}))
 
     assert type(error) is InDoubt
@@ -449,7 +449,7 @@ def test_a_row_that_cannot_be_read_leaves_the_listing_open_and_is_named(field: s
     assert f"job_set.1.{field}" in str(error)
 
 
-def test_text_that_only_is_shown_leaves_a_row_readable_and_is_made_fit_to_be_shown() -> None:
+def test_text_for_display_leaves_a_row_readable_and_is_cleaned() -> None:
     row = row_of(job_action="a\x1b[2J", error_codes="\ud800" + "x" * 1000, status="wor\nking")
 
     assert row.job_action == "a [2J"
@@ -607,7 +607,7 @@ def test_any_json_gives_an_answer_or_an_ehpc_error_and_nothing_else(
 
 
 @given(STATUS, REPLY_LIKE | JSON, FLAW)
-def test_add_nodes_is_refused_for_sure_only_by_a_whole_reply_with_a_documented_code_or_by_429(
+def test_only_a_whole_reply_with_a_documented_code_or_429_refuses(
     status: int, content: object, flaw: str | None
 ) -> None:
     what = what_comes_of(add_nodes_response, reply(content, status, flaw=flaw))

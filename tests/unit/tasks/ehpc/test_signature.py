@@ -96,13 +96,13 @@ def test_the_text_that_is_signed_is_what_the_vendors_sample_signs(vector: Vector
     assert text == vector.string_to_sign
 
 
-def test_the_digest_of_a_call_without_a_body_is_that_of_no_bytes() -> None:
+def test_the_digest_of_a_call_without_a_body_is_of_no_bytes() -> None:
     text = string_to_sign("GET", "/api/operation", "a=b", b"", RULES)
 
     assert text.splitlines()[-1] == "d41d8cd98f00b204e9800998ecf8427e"
 
 
-def test_the_digest_is_of_the_bytes_that_are_sent_not_of_their_meaning() -> None:
+def test_the_digest_is_of_the_bytes_that_are_sent() -> None:
     spaced = string_to_sign("POST", "/p", "q", b'{"a": 1}', RULES)
     dense = string_to_sign("POST", "/p", "q", b'{"a":1}', RULES)
 
@@ -127,7 +127,7 @@ def test_the_signed_path_ends_in_one_slash_unless_the_setting_says_otherwise(
 
 
 @pytest.mark.parametrize("path_slash", [True, False])
-def test_the_signature_is_the_hmac_of_the_text_with_or_without_the_slash(path_slash: bool) -> None:
+def test_the_signature_is_the_hmac_with_or_without_the_slash(path_slash: bool) -> None:
     rules = SigningRules(path_slash=path_slash)
     path = "/api/operation/" if path_slash else "/api/operation"
     query, _, signature = signed_query(
@@ -232,7 +232,7 @@ def test_a_call_is_signed_with_exactly_the_time_that_is_handed_in() -> None:
     body=st.binary(max_size=50),
     seconds=st.integers(0, 4_000_000_000),
 )
-def test_the_query_of_any_call_goes_into_a_url_as_it_is_and_the_signature_decodes_in_two_steps(
+def test_the_query_fits_a_url_and_the_signature_decodes_in_two_steps(
     zone: str, body: bytes, seconds: int
 ) -> None:
     at = datetime.fromtimestamp(seconds, UTC)

@@ -18,7 +18,7 @@ def test_operations_are_as_large_as_they_may_be(nodes: int, most: int, expected:
     assert sizes(nodes, most) == expected
 
 
-def test_every_operation_takes_what_half_or_nine_tenths_of_the_last_did_not_exceed() -> None:
+def test_an_operation_is_expected_to_take_the_percentiles_of_the_last() -> None:
     durations = took(10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
     expected = expected_duration(durations, own=2, before=1)

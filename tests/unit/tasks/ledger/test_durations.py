@@ -12,7 +12,7 @@ from tests.support.records import NOW, SENT, durations, operation, request, serv
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=100), st.floats(0.01, 1.0))
-def test_a_percentile_is_the_smallest_value_that_such_a_share_does_not_exceed(
+def test_a_percentile_is_the_smallest_value_that_the_share_does_not_exceed(
     values: list[int], share: float
 ) -> None:
     found = percentile(values, share)
@@ -26,7 +26,7 @@ def test_there_is_no_percentile_of_nothing() -> None:
     assert percentile([], 0.9) is None
 
 
-def test_a_pool_in_words_is_the_same_text_for_requests_that_can_be_bought_together() -> None:
+def test_requests_that_can_share_a_call_have_the_same_pool_text() -> None:
     one = Pool.of(request("r-1", nodes=2, resource_conf={"cpu": 4, "memory": 8}).valid_spec)
     other = Pool.of(request("r-2", nodes=9, resource_conf={"memory": 8, "cpu": 4}).valid_spec)
     third = Pool.of(
@@ -39,7 +39,7 @@ def test_a_pool_in_words_is_the_same_text_for_requests_that_can_be_bought_togeth
 
 
 @pytest.mark.parametrize("successful", [True, False])
-def test_an_operation_that_ends_by_its_job_leaves_its_duration_with_its_pool(successful: bool) -> None:
+def test_an_operation_that_ends_by_its_job_leaves_its_duration(successful: bool) -> None:
     done = operation({"r-1": 2})
     job_result = JobResult(successful=successful, ended_at=NOW - 5)
 

@@ -37,14 +37,14 @@ def test_clusters_zones_and_roles_are_allowed_by_globs(allow: dict[str, Any], br
     assert [violation.rule for violation in permanent_violations(policy(allow=allow), asks())] == broken
 
 
-def test_what_is_not_allowed_is_told_with_what_is() -> None:
+def test_a_forbidden_value_is_reported_with_the_allowed_ones() -> None:
     (violation,) = permanent_violations(policy(allow={"zones": ["jn1b", "gd*"]}), asks())
 
     assert violation.text == "allow.zones = jn1b, gd*: zone jn1a is not among them"
     assert not violation.waits
 
 
-def test_every_rule_that_is_broken_is_told_at_once() -> None:
+def test_every_broken_rule_is_reported_at_once() -> None:
     of = policy(allow={"roles": ["login"]}, nodes_per_request=5, nodes_per_cluster=8, nodes_per_hour=9)
 
     assert rules(of) == [
@@ -109,7 +109,7 @@ def test_each_rolling_limit_has_a_meter_of_its_own() -> None:
     ]
 
 
-def test_waiting_is_told_with_the_time_when_there_is_room() -> None:
+def test_waiting_is_reported_with_the_time_when_there_is_room() -> None:
     of = policy(nodes_per_hour=100, wait=True)
     usage = bought(100, HOUR, (NOW + 60_000, 4), (NOW + 90_000, 6), (NOW + 95_000, 90))
 
@@ -121,13 +121,13 @@ def test_waiting_is_told_with_the_time_when_there_is_room() -> None:
     assert fatal([violation]) == []
 
 
-def test_no_time_is_told_where_none_is_known() -> None:
+def test_no_time_is_reported_where_none_is_known() -> None:
     # The others are of operations that have no job yet.
     assert room_at(Usage(100, ((NOW, 4),)), 90) is None
     assert room_at(Usage(100, ((NOW, 4), (NOW + 1, 6))), 90) == NOW + 1
 
 
-def test_more_than_a_cluster_may_ever_have_is_refused_even_where_limits_wait() -> None:
+def test_more_than_a_cluster_can_hold_is_rejected_even_where_limits_wait() -> None:
     of = policy(nodes_per_cluster=9, wait=True)
 
     (violation,) = fatal(check(of, asks(), NOTHING_BOUGHT))
@@ -145,7 +145,7 @@ def test_a_cluster_has_what_is_there_and_what_is_on_its_way() -> None:
     assert rules(of, CurrentUsage({FLIGHT: Usage(99)}, present=None)) == []
 
 
-def test_what_is_in_flight_on_a_cluster_is_limited_by_what_is_not_settled() -> None:
+def test_nodes_in_flight_are_limited_by_what_is_not_settled() -> None:
     of = policy(nodes_in_flight_per_cluster=100)
 
     assert rules(of, bought(90, FLIGHT)) == []
@@ -163,7 +163,7 @@ def test_a_limit_in_flight_that_waits_keeps_no_request_from_its_turn() -> None:
     assert rules(of, nodes=101) == []
 
 
-def test_a_request_larger_than_a_limit_by_time_may_wait_unless_its_nodes_are_named() -> None:
+def test_over_a_rolling_limit_a_request_without_named_nodes_may_wait() -> None:
     of = policy(nodes_per_hour=6, wait=True)
 
     assert fatal(check(of, asks(), NOTHING_BOUGHT)) == []

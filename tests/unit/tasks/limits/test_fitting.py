@@ -34,7 +34,7 @@ def test_requests_that_would_fit_alone_do_not_pass_together() -> None:
     assert list(found.rejected) == ["r-1"]
 
 
-def test_what_does_not_fit_waits_where_the_limit_says_so_and_others_go_on() -> None:
+def test_what_does_not_fit_waits_and_others_are_served() -> None:
     found = fitted(policy(nodes_per_hour=100, wait=True), bought(70), 40, 20)
 
     assert found.fits == {"r-1": 20}
@@ -49,7 +49,7 @@ def test_the_present_value_counts_what_the_same_operation_takes() -> None:
     assert found.waiting["r-1"].present == 90
 
 
-def test_a_large_request_gets_what_there_is_room_for_and_waits_for_the_rest() -> None:
+def test_a_large_request_gets_what_fits_and_waits_for_the_rest() -> None:
     found = fitted(policy(nodes_per_hour=100, wait=True), bought(70), 250)
 
     assert found.fits == {"r-0": 30}
@@ -75,7 +75,7 @@ def test_named_nodes_are_never_split() -> None:
     assert found.fits == {}
 
 
-def test_no_request_is_begun_that_a_limit_without_waiting_will_not_let_end() -> None:
+def test_no_request_is_begun_that_a_limit_would_not_let_end() -> None:
     found = fitted(policy(nodes_per_hour=300), bought(100), 250)
 
     assert found.fits == {}
@@ -119,7 +119,7 @@ LIMIT = st.none() | st.integers(1, 200)
     in_flight=LIMIT,
     wait=st.booleans(),
 )
-def test_whatever_is_asked_no_limit_is_exceeded_and_nobody_is_forgotten(
+def test_no_limit_is_ever_exceeded_and_no_request_forgotten(
     nodes: list[int],
     used: int,
     present: int,

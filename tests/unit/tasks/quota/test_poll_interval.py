@@ -39,13 +39,13 @@ def test_it_gives_way_at_once_while_submissions_wait_for_calls() -> None:
         assert calls_per_window(polling_budget(others=others), submissions_wait=True) == calls
 
 
-def test_many_zones_have_no_more_looks_than_following_has_calls_while_submissions_wait() -> None:
+def test_many_zones_share_the_polling_budget_while_submissions_wait() -> None:
     twenty_zones = PollingBudget(others=0, calls_per_poll=20, limit=40, window_s=3600)
 
     assert interval_s(5.0, twenty_zones, submissions_wait=True) == 3600 * 20 / 16
 
 
-def test_a_window_that_others_have_used_up_is_looked_at_again_when_half_of_it_has_passed() -> None:
+def test_a_window_that_others_have_used_up_is_checked_at_half_time() -> None:
     assert interval_s(5.0, polling_budget(others=1960)) == 1800
     assert interval_s(5.0, polling_budget(others=1960, pages=20)) == 1800
 
@@ -56,7 +56,7 @@ def test_a_window_that_others_have_used_up_is_looked_at_again_when_half_of_it_ha
     poll=st.floats(0.1, 60),
     window=st.floats(1, 10_000),
 )
-def test_a_window_of_looks_and_what_the_others_have_used_stay_within_what_following_is_granted(
+def test_polls_and_other_calls_stay_within_the_polling_share(
     others: int, pages: int, poll: float, window: float
 ) -> None:
     interval = interval_s(poll, polling_budget(others=others, pages=pages, window_s=window))
@@ -70,5 +70,5 @@ def test_with_no_work_of_others_a_submission_always_finds_room() -> None:
     assert calls_per_window(polling_budget(others=0)) + 2 < CallPriority.SUBMIT.value * 2000
 
 
-def test_a_quota_without_an_end_of_its_window_is_no_reason_not_to_look() -> None:
+def test_a_quota_without_an_end_of_its_window_does_not_stop_polls() -> None:
     assert interval_s(5.0, polling_budget(window_s=math.inf)) == 5.0

@@ -30,7 +30,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine
 
 
-def test_the_servers_time_is_not_guessed_before_the_server_has_told_it() -> None:
+def test_the_servers_time_is_not_guessed_before_its_first_reply() -> None:
     with pytest.raises(RuntimeError, match="before its first reply"):
         ServerClock().now_ms()
 
@@ -60,7 +60,7 @@ def test_each_answer_of_the_server_sets_the_clock_anew_also_backwards(machine: M
     server_ms=st.integers(1_500_000_000_000, 4_000_000_000_000),
     later_s=st.floats(0, 1e5),
 )
-def test_the_servers_time_is_never_ahead_and_late_by_no_more_than_a_millisecond_of_rounding(
+def test_the_servers_time_is_never_ahead_and_at_most_rounding_late(
     since_boot_s: float, server_ms: int, later_s: float
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +74,7 @@ def test_the_servers_time_is_never_ahead_and_late_by_no_more_than_a_millisecond_
         assert true_ms - 1.01 <= server.now_ms() <= true_ms + 0.01
 
 
-def test_scripts_are_told_to_take_the_servers_own_time() -> None:
+def test_scripts_use_the_servers_own_time() -> None:
     assert ServerClock().for_script() == 0
 
 
@@ -103,7 +103,7 @@ def test_a_hand_clock_does_not_mind_the_servers_time() -> None:
     assert hand.now_ms() == SERVER_MS
 
 
-async def test_sleeping_by_the_servers_clock_lets_the_loop_go_on_for_as_long() -> None:
+async def test_sleeping_by_the_servers_clock_does_not_block_the_loop() -> None:
     loop = asyncio.get_running_loop()
     before = loop.time()
 

@@ -74,7 +74,7 @@ def test_what_a_coroutine_raises_is_raised_where_it_is_waited_for(loop: EventLoo
         loop.run(fail(), timeout_s=LONG_S)
 
 
-def test_all_coroutines_run_in_one_loop_in_one_daemon_thread_of_its_own(loop: EventLoopThread) -> None:
+def test_all_coroutines_run_in_one_loop_in_one_daemon_thread(loop: EventLoopThread) -> None:
     first_thread, first_loop = loop.run(where(), timeout_s=LONG_S)
     second_thread, second_loop = loop.run(where(), timeout_s=LONG_S)
 
@@ -120,7 +120,7 @@ def test_coroutines_of_several_threads_run_side_by_side(loop: EventLoopThread) -
     assert places == [0, 1, 2, 3]
 
 
-def test_a_coroutine_that_takes_too_long_is_cancelled_and_the_caller_is_told(loop: EventLoopThread) -> None:
+def test_a_coroutine_that_takes_too_long_is_cancelled_with_an_error(loop: EventLoopThread) -> None:
     endless = Endless()
 
     with pytest.raises(TimeoutError):
@@ -130,7 +130,7 @@ def test_a_coroutine_that_takes_too_long_is_cancelled_and_the_caller_is_told(loo
     assert loop.run(where(), timeout_s=LONG_S)
 
 
-def test_a_timeout_of_the_coroutines_own_is_the_coroutines_and_comes_out_as_it_is(
+def test_a_timeout_of_the_coroutine_itself_comes_out_as_it_is(
     loop: EventLoopThread,
 ) -> None:
     async def too_slow() -> None:
@@ -140,7 +140,7 @@ def test_a_timeout_of_the_coroutines_own_is_the_coroutines_and_comes_out_as_it_i
         loop.run(too_slow(), timeout_s=LONG_S)
 
 
-def test_a_coroutine_is_cancelled_when_the_thread_that_waits_for_it_is_interrupted(
+def test_a_coroutine_is_cancelled_when_its_waiting_thread_is_interrupted(
     loop: EventLoopThread,
 ) -> None:
     endless = Endless()
@@ -164,7 +164,7 @@ def test_a_coroutine_is_cancelled_when_the_thread_that_waits_for_it_is_interrupt
     assert endless.cancelled.wait(LONG_S)
 
 
-def test_a_coroutine_that_is_given_up_before_the_loop_came_to_it_leaves_no_warning(
+def test_a_coroutine_dropped_before_it_started_leaves_no_warning(
     loop: EventLoopThread,
 ) -> None:
     release = threading.Event()
@@ -340,7 +340,7 @@ print("child ended with", os.waitstatus_to_exitcode(status))
 """
 
 
-def test_a_forked_process_starts_a_loop_of_its_own_and_leaves_the_parents_alone() -> None:
+def test_a_forked_process_starts_its_own_loop_and_leaves_the_parents() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", IN_A_FORK],
         capture_output=True,

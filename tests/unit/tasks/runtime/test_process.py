@@ -86,7 +86,7 @@ def test_parts_that_could_not_be_built_are_built_by_the_next_call(process: Proce
     assert isinstance(process.parts(build), Parts)
 
 
-def test_parts_that_take_too_long_are_given_up_and_built_by_the_next_call(process: Process[Parts]) -> None:
+def test_parts_that_take_too_long_are_dropped_and_built_again(process: Process[Parts]) -> None:
     cancelled = threading.Event()
 
     async def never() -> Parts:

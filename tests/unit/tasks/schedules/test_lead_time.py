@@ -43,7 +43,7 @@ def test_a_request_takes_a_round_for_each_ninety_nine_nodes(nodes: int, expected
         ({"lead_time_s": 30_000}, 86_400_000, 30_000),
     ],
 )
-def test_it_is_the_floor_or_what_nine_of_ten_operations_needed_for_all_rounds(
+def test_the_lead_time_is_the_floor_or_the_percentile_of_all_rounds(
     more: dict[str, Any], p90_ms: int | None, expected: int
 ) -> None:
     assert lead_time_s(schedule(**more), p90_ms) == expected

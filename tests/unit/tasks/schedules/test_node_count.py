@@ -49,7 +49,7 @@ def test_no_more_nodes_are_taken_for_an_operations_own_than_it_has() -> None:
     assert present_of(rows, "compute", operation({"r-1": 5})) == 2
 
 
-def test_a_request_counts_with_what_it_wants_of_the_role_while_it_may_still_get_it() -> None:
+def test_a_request_counts_the_nodes_of_the_role_that_it_may_get() -> None:
     waiting = request(nodes=4, unassigned_nodes=3)
 
     assert unassigned_of(waiting, "compute", NOW) == 3

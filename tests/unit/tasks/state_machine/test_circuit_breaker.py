@@ -76,7 +76,7 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_an_hour(failures: int) ->
     assert broken.since == NOW + 4_000
 
 
-def test_what_is_remembered_of_failing_pools_is_bounded_and_the_open_ones_stay() -> None:
+def test_remembered_pools_are_bounded_and_open_ones_stay() -> None:
     at, _ = after("fffff")
     for number in range(circuit_breaker.MAX_POOLS * 2):
         one = served(OPERATION, resource_conf={"cpu": number})
@@ -103,7 +103,7 @@ def test_it_survives_being_written_down() -> None:
         ([{"nodes": 1}, {"nodes": 1}], ("r-0", 1)),
     ],
 )
-def test_a_probe_is_one_node_or_the_smallest_request_that_is_not_to_be_split(
+def test_a_probe_is_one_node_or_the_smallest_unsplittable_request(
     requests: list[dict[str, Any]], takes: tuple[str, int]
 ) -> None:
     ready = [

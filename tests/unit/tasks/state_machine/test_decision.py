@@ -97,7 +97,7 @@ def test_a_failed_job_with_fewer_nodes_is_adopted() -> None:
         ("failed", 4, False),
     ],
 )
-def test_a_job_without_node_ids_is_told_by_the_nodes_that_were_made(
+def test_a_job_without_node_ids_is_identified_by_the_nodes_made_meanwhile(
     status: str, counted: int, adopted: bool
 ) -> None:
     job = row(status=status, nodes=())
@@ -148,7 +148,7 @@ def test_clocks_that_differ_by_a_few_seconds_are_no_contradiction(at: int) -> No
     assert decided(row(at=at)) == Adopt("j-new")
 
 
-def test_a_job_whose_time_is_not_told_may_be_ours() -> None:
+def test_a_job_without_a_creation_time_may_be_ours() -> None:
     assert decided(row(create_time="")) == Adopt("j-new")
 
 
@@ -167,7 +167,7 @@ def test_absence_takes_two_listings_a_lag_apart() -> None:
     assert decided(of=seen, at=first + 10_000) == NotExecuted()
 
 
-def test_the_silence_of_a_log_that_never_showed_a_job_of_ours_is_held() -> None:
+def test_the_silence_of_a_log_without_our_jobs_is_held() -> None:
     decision = decided(action_seen=False)
 
     assert isinstance(decision, Hold)

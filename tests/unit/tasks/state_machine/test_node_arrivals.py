@@ -58,26 +58,24 @@ def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(result: JobR
         ),
     ],
 )
-def test_a_node_is_the_jobs_if_the_log_names_it_or_it_was_made_meanwhile_and_is_still_there(
-    row: NodeRow, came: bool
-) -> None:
+def test_a_node_is_the_jobs_if_named_or_made_meanwhile_and_present(row: NodeRow, came: bool) -> None:
     assert nodes_that_came(THREE, job_result(9), [row]) == ([row.node_id] if came else [])
 
 
-def test_nodes_that_were_made_before_the_job_started_are_not_its_own_though_it_had_been_sent() -> None:
+def test_nodes_made_before_the_job_started_are_not_its_own() -> None:
     late = JobResult(successful=False, started_at=SENT + 50_000, ended_at=NOW)
 
     assert nodes_that_came(THREE, late, [node(1, SENT + 49_999), node(2, SENT + 50_000)]) == ["cln-2"]
 
 
-def test_an_operation_that_does_not_say_when_it_was_sent_goes_by_when_it_was_planned() -> None:
+def test_an_operation_without_a_sending_time_uses_its_planning_time() -> None:
     of = operation(state=State.PLANNED, planned_at=SENT)
 
     assert nodes_that_came(of, job_result(), [node(1, SENT - 5_001), node(2, SENT)]) == ["cln-2"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(-20, 120)), unique_by=lambda row: row[0]))
-def test_never_more_nodes_come_than_were_asked_for_and_all_are_of_the_listing(
+def test_never_more_nodes_arrive_than_were_requested_and_all_are_listed(
     made: list[tuple[int, int]],
 ) -> None:
     rows = [node(number, SENT + seconds * 1000) for number, seconds in made]
@@ -89,7 +87,7 @@ def test_never_more_nodes_come_than_were_asked_for_and_all_are_of_the_listing(
     assert set(came) <= {row.node_id for row in rows}
 
 
-def test_the_nodes_that_the_log_names_come_before_those_that_were_made_about_that_time() -> None:
+def test_nodes_that_the_log_names_come_first() -> None:
     rows = [node(1, SENT - 4_000), node(2), node(3), node(4)]
 
     assert set(nodes_that_came(THREE, job_result(2, 3, 4), rows)) == {"cln-2", "cln-3", "cln-4"}

@@ -37,7 +37,7 @@ BROKEN = Breaker(
 )
 
 
-def test_a_pause_is_written_with_who_and_why_and_a_worker_is_called_to_log_it() -> None:
+def test_a_pause_records_who_and_why_and_is_logged_by_a_worker() -> None:
     changes = pause(OF_ONE, by="ann", reason="moving racks", until=UNTIL, now=NOW)
 
     made = written(changes, OF_ONE)
@@ -69,7 +69,7 @@ def test_a_pause_is_in_force_up_to_its_end() -> None:
     assert not OF_ONE.in_force(NOW)
 
 
-def test_resuming_lifts_the_pause_and_brings_back_in_the_same_step_what_waited_for_it() -> None:
+def test_resuming_returns_parked_entries_in_the_same_step() -> None:
     changes = resume(IN_FORCE, None, by="bob", now=NOW + 5)
 
     assert changes is not None
@@ -100,7 +100,7 @@ def test_there_is_nothing_to_resume_where_nothing_is_paused() -> None:
     assert resume(OF_ONE, closed, by="bob", now=NOW) is None
 
 
-def test_a_worker_logs_what_people_have_done_and_comes_back_at_the_end() -> None:
+def test_a_worker_logs_what_operators_did_and_returns_at_the_end() -> None:
     acts = tuple(PauseEvent(event=name, at=NOW, by="ann") for name in ("paused", "resumed", "paused"))
     record = IN_FORCE.model_copy(update={"unlogged": acts})
 

@@ -91,7 +91,7 @@ def test_without_limits_nothing_is_counted() -> None:
     assert made.operation.content() == made.operation.model_copy(update={"counters": ()}).content()
 
 
-def test_what_may_not_wait_ends_as_rejected_with_rule_limit_and_present_value() -> None:
+def test_a_request_that_may_not_wait_is_rejected_with_rule_and_usage() -> None:
     fits, over = request("r-1", 5), request("r-2", 6)
 
     made = plan(fits, over, usage=bought(90), nodes_per_hour=100)
@@ -126,7 +126,7 @@ def test_what_waits_goes_behind_all_that_can_go_on() -> None:
     assert recorded(made.changes, "request_over_limit").requests == ("r-1",)
 
 
-def test_a_wait_ends_with_the_window_if_that_is_sooner_than_the_next_look() -> None:
+def test_a_wait_ends_with_the_window_if_that_is_sooner() -> None:
     usage = bought(100, HOUR, (NOW + 7_000, 90))
 
     made = plan(request("r-1", 30), usage=usage, nodes_per_hour=100, wait=True)
@@ -136,13 +136,13 @@ def test_a_wait_ends_with_the_window_if_that_is_sooner_than_the_next_look() -> N
     assert due(made.changes)[CLUSTER_DUE] == NOW
 
 
-def test_nodes_of_a_cluster_are_not_counted_every_minute_for_whom_they_are_too_many() -> None:
+def test_a_cluster_over_its_limit_is_not_counted_every_minute() -> None:
     made = plan(request("r-1", 30), usage=CurrentUsage(present=80), nodes_per_cluster=100, wait=True)
 
     assert written(made.changes, request("r-1", 30)).not_before == NOW + COUNT_RETRY_MS
 
 
-def test_a_wait_is_told_once_for_each_rule() -> None:
+def test_a_wait_is_reported_once_for_each_rule() -> None:
     first = plan(request("r-1", 30), usage=bought(90), nodes_per_hour=100, wait=True)
     waits = written(first.changes, request("r-1", 30)).model_copy(update={"not_before": 0})
 
@@ -167,7 +167,7 @@ def test_a_large_request_gets_its_part_and_the_rest_waits() -> None:
 # An operation that waited too long to be sent
 
 
-def test_an_operation_that_is_taken_back_gives_its_nodes_back_to_demand_and_opens_the_gate() -> None:
+def test_a_withdrawn_operation_returns_its_nodes_and_releases_the_cluster() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     all_in = served(planned, "r-1", 2)
     part = served(planned, "r-2", 3, unassigned_nodes=4)
@@ -188,7 +188,7 @@ def test_an_operation_that_is_taken_back_gives_its_nodes_back_to_demand_and_open
     assert not is_written(changes, gone)
 
 
-def test_who_wants_its_nodes_no_more_ends_when_its_operation_is_taken_back() -> None:
+def test_a_request_without_interest_ends_when_its_operation_is_withdrawn() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     cancelled = served(planned, "r-1", 2, cancelled=True)
     late = served(planned, "r-2", 3, deadline_at=NOW)

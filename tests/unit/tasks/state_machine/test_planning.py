@@ -134,7 +134,7 @@ def test_an_operation_takes_the_gate_and_serves_requests_in_order_of_arrival() -
         ([1] * 120, [1] * 99),
     ],
 )
-def test_an_operation_has_at_most_99_nodes_and_splits_no_smaller_request_to_be_full(
+def test_an_operation_has_at_most_99_nodes_and_splits_no_smaller_request(
     sizes: list[int], taken: list[int]
 ) -> None:
     requests = [request(f"r-{place}", nodes) for place, nodes in enumerate(sizes)]
@@ -190,7 +190,7 @@ def test_without_a_window_a_request_goes_at_once() -> None:
         pytest.param([("r-2", {"node_name": "gpu"})], id="the next has a name"),
     ],
 )
-def test_an_operation_that_nobody_can_join_does_not_wait(later: list[tuple[str, dict[str, Any]]]) -> None:
+def test_an_operation_that_no_request_can_join_does_not_wait(later: list[tuple[str, dict[str, Any]]]) -> None:
     others = [request(name, accepted_at=NOW, **more) for name, more in later]
 
     assert plan(request("r-1", accepted_at=NOW), *others).operation is not None
@@ -205,7 +205,7 @@ def test_an_operation_that_nobody_can_join_does_not_wait(later: list[tuple[str, 
         {"max_nodes_per_call": 5},
     ],
 )
-def test_a_request_that_goes_alone_is_joined_by_nobody_before_or_after_it(more: dict[str, Any]) -> None:
+def test_an_exclusive_request_shares_its_operation_with_no_other(more: dict[str, Any]) -> None:
     exclusive = request("exclusive", accepted_at=NOW, **more)
 
     assert operations([request("before"), exclusive, request("after")]) == [
@@ -216,7 +216,7 @@ def test_a_request_that_goes_alone_is_joined_by_nobody_before_or_after_it(more: 
     assert parts(plan(exclusive)) == [("exclusive", 2)]
 
 
-def test_a_request_that_shall_ask_for_fewer_is_bought_in_parts_of_that_size() -> None:
+def test_a_request_with_a_maximum_per_call_is_bought_in_parts() -> None:
     assert operations([request("r-1", 10, max_nodes_per_call=4)]) == [
         [("r-1", 4)],
         [("r-1", 4)],
@@ -224,14 +224,14 @@ def test_a_request_that_shall_ask_for_fewer_is_bought_in_parts_of_that_size() ->
     ]
 
 
-def test_a_request_that_waits_for_capacity_does_not_keep_others_of_its_pool_waiting() -> None:
+def test_a_request_waiting_for_capacity_does_not_block_its_pool() -> None:
     waits = request("waits", not_before=NOW + 1)
 
     assert parts(plan(waits, request("goes"))) == [("goes", 2)]
     assert parts(plan(waits, request("goes"), now=NOW + 1)) == [("waits", 2), ("goes", 2)]
 
 
-def test_when_all_wait_for_capacity_the_cluster_is_looked_at_for_the_first_of_them() -> None:
+def test_when_all_wait_for_capacity_the_first_sets_the_time() -> None:
     made = plan(request("r-1", not_before=NOW + 9_000), request("r-2", not_before=NOW + 2_000))
 
     assert made.operation is None
@@ -267,7 +267,7 @@ def test_of_several_pools_the_one_whose_first_request_came_first_goes_first() ->
     ],
     ids=["cluster", "account", "both", "but the window is longer"],
 )
-def test_a_cluster_or_an_account_that_has_to_wait_is_looked_at_again_then(
+def test_a_waiting_cluster_or_account_is_planned_again_then(
     of: Cluster, account: Account, until: int
 ) -> None:
     made = plan(request(accepted_at=NOW), of=of, account=account)
@@ -315,7 +315,7 @@ def test_requests_that_name_another_zone_are_rejected_once_the_zone_is_known() -
     assert outcome.error.message == "cluster ehpc-a is in zone jn1a, not in pek3"
 
 
-def test_when_only_the_wrong_zone_is_wanted_the_cluster_is_looked_at_again_to_forget_its_pool() -> None:
+def test_a_pool_with_only_wrong_zones_is_planned_again_to_be_forgotten() -> None:
     wrong = request("wrong", zone="pek3")
 
     made = plan(wrong, of=cluster(locked_by=None, zone="jn1a"))
@@ -327,7 +327,7 @@ def test_when_only_the_wrong_zone_is_wanted_the_cluster_is_looked_at_again_to_fo
     assert forgotten_pools(after.changes) == [("ehpc-a", wrong.pool)]
 
 
-def test_as_long_as_no_job_has_shown_the_zone_any_may_be_tried() -> None:
+def test_any_zone_may_be_tried_until_a_job_has_shown_it() -> None:
     assert parts(plan(request("r-1", zone="pek3"))) == [("r-1", 2)]
 
 
@@ -340,7 +340,7 @@ def test_as_long_as_no_job_has_shown_the_zone_any_may_be_tried() -> None:
     ],
     ids=["expired", "cancelled", "ended"],
 )
-def test_what_nobody_wants_any_more_is_not_planned(more: dict[str, Any]) -> None:
+def test_unwanted_demand_is_not_planned(more: dict[str, Any]) -> None:
     gone = request("gone", **more)
 
     assert parts(plan(gone, request("r-2"))) == [("r-2", 2)]
@@ -373,7 +373,7 @@ def test_behind_a_crowd_whose_deadline_has_passed_others_are_looked_for_again() 
     assert due(plan(*crowd[1:]).changes) == {CLUSTER_DUE: None}
 
 
-def test_a_pool_is_not_forgotten_while_somebody_may_wait_there() -> None:
+def test_a_pool_is_not_forgotten_while_a_request_may_wait_there() -> None:
     assert forgotten_pools(plan(request("r-1", nodes=99), request("r-2")).changes) == []
     assert forgotten_pools(plan(request("r-1", nodes=120)).changes) == []
     many = [request(f"r-{number}") for number in range(MAX_READ_OF_A_POOL)]

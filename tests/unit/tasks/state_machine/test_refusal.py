@@ -84,7 +84,7 @@ def sent(request_id: str = "r-1", nodes: int = 2, **more: Any) -> Request:
 
 
 @pytest.mark.parametrize("error", ALL, ids=kind)
-def test_a_refused_operation_ends_opens_the_gate_and_is_told_whatever_the_class(error: EhpcError) -> None:
+def test_a_refused_operation_ends_releases_the_cluster_and_is_reported(error: EhpcError) -> None:
     refused, live = operation(state=State.SUBMITTING), sent()
 
     changes = after(error, live, of=refused)
@@ -108,7 +108,7 @@ def test_a_refused_operation_ends_opens_the_gate_and_is_told_whatever_the_class(
     assert event.fields["message"] == str(error)
 
 
-def test_an_operation_that_is_proved_absent_is_told_as_that_and_its_job_is_not_followed() -> None:
+def test_a_not_executed_operation_is_reported_and_its_job_not_polled() -> None:
     held = operation(state=State.HELD, job_id="j-1")
 
     changes = after(NOT_ACCEPTED, sent(), of=held, state=State.NOT_EXECUTED)
@@ -120,9 +120,7 @@ def test_an_operation_that_is_proved_absent_is_told_as_that_and_its_job_is_not_f
 
 @pytest.mark.parametrize("error", WAITED_OUT, ids=kind)
 @pytest.mark.parametrize("on_shortage", ["wait", "partial", "fail"])
-def test_what_is_nobodys_fault_puts_the_nodes_back_at_their_place_whatever_the_request_wishes(
-    error: EhpcError, on_shortage: str
-) -> None:
+def test_a_neutral_refusal_returns_the_nodes_to_their_place(error: EhpcError, on_shortage: str) -> None:
     live = sent(on_shortage=on_shortage)
 
     changes = after(error, live)
@@ -193,7 +191,7 @@ def test_a_shortage_is_waited_out_by_the_request_longer_each_time() -> None:
 
 
 @pytest.mark.parametrize(("tried", "next_try"), [(2, 1), (3, 1), (50, 25), (99, 49)])
-def test_who_takes_a_part_asks_for_half_of_what_was_tried_at_once(tried: int, next_try: int) -> None:
+def test_a_request_that_accepts_a_part_tries_half_as_many(tried: int, next_try: int) -> None:
     live = sent(nodes=tried, on_shortage="partial")
     of = operation({"r-1": tried}, State.SUBMITTING)
 
@@ -204,7 +202,7 @@ def test_who_takes_a_part_asks_for_half_of_what_was_tried_at_once(tried: int, ne
     assert demand(changes) == [("ehpc-a", live.pool, "r-1", live.accepted_at)]
 
 
-def test_nodes_that_are_named_are_bought_in_one_call_or_not_at_all() -> None:
+def test_named_nodes_are_bought_in_one_call_or_not_at_all() -> None:
     named = sent(nodes=2, on_shortage="partial", private_ips=("10.0.0.1", "10.0.0.2"))
 
     changes = after(SHORTAGE, named, of=operation({"r-1": 2}, State.SUBMITTING))
@@ -219,7 +217,7 @@ def test_nodes_that_are_named_are_bought_in_one_call_or_not_at_all() -> None:
     ("on_shortage", "tried"), [("partial", 1), ("fail", 1), ("fail", 2)], ids=["partial-1", "fail-1", "fail"]
 )
 @pytest.mark.parametrize("waiting", [0, 4])
-def test_a_request_that_will_not_wait_for_capacity_ends_with_what_it_has(
+def test_a_request_that_does_not_wait_ends_with_what_it_has(
     on_shortage: str, tried: int, came: int, status: str, waiting: int
 ) -> None:
     before = (assignment("op-0", came, State.SUCCEEDED, nodes_added=came),) if came else ()
@@ -243,7 +241,7 @@ def test_a_request_that_will_not_wait_for_capacity_ends_with_what_it_has(
 
 
 @pytest.mark.parametrize("on_shortage", ["wait", "partial", "fail"])
-def test_a_shortage_of_several_requests_says_nothing_about_each_so_they_go_alone(on_shortage: str) -> None:
+def test_a_shortage_of_several_requests_sends_each_alone_next_time(on_shortage: str) -> None:
     first, second = sent("r-1", on_shortage=on_shortage, consecutive_failures=2), sent("r-2")
 
     changes = after(SHORTAGE, first, second)
@@ -278,7 +276,7 @@ def test_a_rejection_ends_all_requests_of_the_operation_with_what_they_have(came
 
 
 @pytest.mark.parametrize("error", ALL, ids=kind)
-def test_a_cancelled_request_ends_and_asks_for_nothing_more(error: EhpcError) -> None:
+def test_a_cancelled_request_ends_and_requests_nothing_more(error: EhpcError) -> None:
     cancelled = sent(cancelled=True)
 
     changes = after(error, cancelled)
@@ -289,7 +287,7 @@ def test_a_cancelled_request_ends_and_asks_for_nothing_more(error: EhpcError) ->
 
 
 @pytest.mark.parametrize("error", ALL, ids=kind)
-def test_a_request_that_has_ended_stays_as_it_is_and_asks_for_nothing_more(error: EhpcError) -> None:
+def test_an_ended_request_stays_as_it_is_and_requests_nothing_more(error: EhpcError) -> None:
     ended = sent(status="timed_out", finished_at=NOW - 1)
 
     changes = after(error, ended)
@@ -336,7 +334,7 @@ def test_an_account_is_refused_since_the_first_refusal() -> None:
         (BUSY, None, "warning"),
     ],
 )
-def test_what_a_person_has_to_mend_is_told_as_an_error(
+def test_what_needs_an_operator_is_logged_as_an_error(
     error: EhpcError, alert: bool | None, level: str
 ) -> None:
     if alert is not None:
@@ -362,7 +360,7 @@ def test_what_a_person_has_to_mend_is_told_as_an_error(
     ),
     st.sampled_from(ALL),
 )
-def test_no_node_is_lost_or_asked_for_twice_whatever_is_refused(
+def test_no_node_is_lost_or_requested_twice_whatever_is_refused(
     wishes: list[dict[str, Any]], error: EhpcError
 ) -> None:
     requests = [

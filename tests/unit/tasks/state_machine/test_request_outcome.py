@@ -67,7 +67,7 @@ def write(of: Request) -> ChangeSet:
     ],
     ids=["wants more", *LIVE],
 )
-def test_a_request_goes_on_while_it_wants_nodes_or_an_operation_is_under_way(more: dict[str, Any]) -> None:
+def test_a_request_continues_while_it_wants_nodes_or_has_an_operation(more: dict[str, Any]) -> None:
     live = request(**more)
 
     changes = write(live)
@@ -94,7 +94,7 @@ def test_a_request_goes_on_while_it_wants_nodes_or_an_operation_is_under_way(mor
         ),
     ],
 )
-def test_a_request_that_waits_for_nothing_ends_by_what_came_and_why_no_more(
+def test_a_request_that_waits_for_nothing_ends_by_its_nodes_and_reason(
     added: int, more: dict[str, Any], status: str
 ) -> None:
     of = request(unassigned_nodes=0, assignments=(arrived(added),), **more)
@@ -115,9 +115,7 @@ def test_a_request_that_waits_for_nothing_ends_by_what_came_and_why_no_more(
 
 
 @pytest.mark.parametrize(("state", "expired"), [(State.RUNNING, False), (State.FAILED, True)])
-def test_a_request_that_has_ended_ends_no_second_time_and_lives_as_long_as_its_operations(
-    state: State, expired: bool
-) -> None:
+def test_an_ended_request_ends_once_and_lives_as_long_as_its_operations(state: State, expired: bool) -> None:
     ended = request(
         unassigned_nodes=0, status="timed_out", finished_at=NOW - 9, assignments=(assignment(state=state),)
     )
@@ -132,7 +130,7 @@ def test_a_request_that_has_ended_ends_no_second_time_and_lives_as_long_as_its_o
 
 @pytest.mark.parametrize("state", LIVE)
 @pytest.mark.parametrize(("reason", "shown"), [(None, DEADLINE), (SHORTAGE, SHORTAGE)])
-def test_at_its_deadline_a_request_leaves_demand_and_says_what_it_waited_for(
+def test_at_its_deadline_a_request_leaves_demand_with_its_reason(
     state: State, reason: Reason | None, shown: Reason
 ) -> None:
     live = request(
@@ -157,7 +155,7 @@ def test_at_its_deadline_a_request_leaves_demand_and_says_what_it_waited_for(
     assert not expires(changes, live)
 
 
-def test_a_request_all_of_whose_nodes_are_under_way_is_not_in_demand_when_it_ends() -> None:
+def test_a_request_without_unassigned_nodes_is_not_in_demand_at_its_end() -> None:
     changes = ChangeSet()
     expire_request(changes, request(unassigned_nodes=0, assignments=(assignment(),)), NOW)
 
@@ -187,7 +185,7 @@ def test_a_request_of_which_nothing_was_sent_is_cancelled_at_once(
 
 @pytest.mark.parametrize("state", SENT_STATES)
 @pytest.mark.parametrize("unassigned_nodes", [0, 3])
-def test_a_request_of_which_something_was_sent_takes_no_more_and_ends_with_that(
+def test_a_request_with_sent_nodes_takes_no_more_and_ends_with_those(
     state: State, unassigned_nodes: int
 ) -> None:
     live = request(
@@ -217,7 +215,7 @@ def test_what_was_said_against_a_request_before_it_was_cancelled_is_kept() -> No
     assert outcome.error.kind == "shortage"
 
 
-def test_an_outcome_says_what_was_asked_what_came_and_by_which_jobs() -> None:
+def test_an_outcome_has_the_request_the_nodes_and_the_jobs() -> None:
     assignments = (
         arrived(2),
         assignment(
@@ -295,7 +293,7 @@ def test_an_outcome_says_what_was_asked_what_came_and_by_which_jobs() -> None:
     }
 
 
-def test_an_invalid_request_has_an_outcome_without_what_it_asked_for() -> None:
+def test_an_invalid_request_has_an_outcome_without_its_fields() -> None:
     refused = Request(
         request_id="r-1",
         fingerprint="f",

@@ -108,7 +108,7 @@ def test_an_event_names_operation_job_cluster_and_zone_beside_what_is_said() -> 
         ({"status": "cancelled", "finished_at": NOW}, False),
     ],
 )
-def test_only_requests_that_are_neither_ended_nor_cancelled_nor_expired_still_want_their_nodes(
+def test_only_requests_that_are_neither_ended_cancelled_nor_expired_want_nodes(
     more: dict[str, Any], unassigned_nodes: bool
 ) -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
@@ -123,7 +123,7 @@ def test_a_request_that_is_not_in_the_ledger_any_more_wants_nothing() -> None:
     assert still_wanted(operation(state=State.PLANNED), {}, NOW) == ()
 
 
-def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_needs() -> None:
+def test_submitting_is_written_before_the_call_with_all_that_reconciliation_needs() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     first, second = served(planned, "r-1", 2), served(planned, "r-2", 3)
 
@@ -152,9 +152,7 @@ def test_the_sending_is_written_before_it_is_made_with_all_that_a_settlement_nee
         pytest.param({**CANCELLED, **EXPIRED}, "cancelled", id="cancelled and expired"),
     ],
 )
-def test_what_is_not_wanted_any_more_is_not_sent_and_its_request_ends(
-    more: dict[str, Any], status: str
-) -> None:
+def test_an_unwanted_operation_is_not_sent_and_its_request_ends(more: dict[str, Any], status: str) -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     gone, stays = served(planned, "r-1", 2, **more), served(planned, "r-2", 3)
 
@@ -168,7 +166,7 @@ def test_what_is_not_wanted_any_more_is_not_sent_and_its_request_ends(
     assert assignment_of(written(changes, stays)).state is State.SUBMITTING
 
 
-def test_what_a_request_has_in_other_operations_stays_when_it_is_dropped_from_this_one() -> None:
+def test_a_request_keeps_its_other_operations_when_dropped_from_one() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     other = assignment("op-0", 4, State.SUCCEEDED, nodes_added=4)
     gone = request(
@@ -187,7 +185,7 @@ def test_what_a_request_has_in_other_operations_stays_when_it_is_dropped_from_th
     assert ended.nodes_added == 4
 
 
-def test_a_large_request_that_is_dropped_at_its_deadline_leaves_demand_with_what_it_has() -> None:
+def test_a_large_request_dropped_at_its_deadline_keeps_what_it_has() -> None:
     planned = operation({"r-1": 99}, State.PLANNED)
     done = assignment("op-0", 99, State.SUCCEEDED, nodes_added=99)
     large = request(
@@ -201,7 +199,7 @@ def test_a_large_request_that_is_dropped_at_its_deadline_leaves_demand_with_what
     assert demand(changes) == [("ehpc-a", large.pool, "r-1", None)]
 
 
-def test_an_operation_that_nobody_wants_is_abandoned_and_opens_the_gate() -> None:
+def test_an_unwanted_operation_is_abandoned_and_releases_the_cluster() -> None:
     planned = operation({"r-1": 2, "r-2": 3}, State.PLANNED)
     cancelled, ended = served(planned, "r-1", 2, **CANCELLED), served(planned, "r-2", 3, **TIMED_OUT)
 
@@ -227,7 +225,7 @@ def test_a_request_whose_operation_is_abandoned_at_its_deadline_has_timed_out() 
     assert written(changes, expired).status == "timed_out"
 
 
-def test_an_operation_that_is_tried_again_keeps_its_state_and_says_what_it_waits_for() -> None:
+def test_a_retried_operation_keeps_its_state_and_has_a_reason() -> None:
     planned = operation(state=State.PLANNED, attempts=2)
     reason = Reason(kind="quota", message="used up")
 
@@ -239,7 +237,7 @@ def test_an_operation_that_is_tried_again_keeps_its_state_and_says_what_it_waits
 
 
 @pytest.mark.parametrize("state", [State.SUBMITTING, State.IN_DOUBT, State.HELD])
-def test_a_job_that_has_started_is_followed_whatever_its_operation_had_drifted_to(state: State) -> None:
+def test_a_started_job_is_polled_whatever_state_its_operation_had(state: State) -> None:
     sent = operation(state=state, held_reason="reason", job_result=FAILED)
     live = served(sent, "r-1", 2, consecutive_failures=3)
     wait_reason = Reason(kind="busy", message="being changed")
@@ -270,7 +268,7 @@ def test_a_job_that_has_started_is_followed_whatever_its_operation_had_drifted_t
     assert event.fields["sent_at"] == SENT
 
 
-def test_a_job_that_was_found_is_told_as_what_it_is() -> None:
+def test_an_adopted_job_is_reported_as_adopted() -> None:
     sent = operation(state=State.IN_DOUBT)
     found = sent.event("operation_adopted", by="the operation log")
 
@@ -283,7 +281,7 @@ def test_a_job_that_was_found_is_told_as_what_it_is() -> None:
     ("doubt_since", "kept_from"),
     [(None, SENT), (SENT - AN_HOUR, SENT - AN_HOUR), (SENT + 1, SENT)],
 )
-def test_a_job_is_remembered_as_long_as_any_baseline_can_reach_back_to_it(
+def test_a_job_is_remembered_as_long_as_a_baseline_reaches_back(
     doubt_since: int | None, kept_from: int
 ) -> None:
     sent = operation(state=State.SUBMITTING)
@@ -294,7 +292,7 @@ def test_a_job_is_remembered_as_long_as_any_baseline_can_reach_back_to_it(
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, SENT), (SENT - AN_HOUR, None)])
-def test_an_operation_in_doubt_is_settled_at_once_and_the_first_doubt_of_a_cluster_is_remembered(
+def test_an_operation_in_doubt_is_reconciled_at_once_and_dates_the_doubt(
     before: int | None, after: int | None
 ) -> None:
     sent = operation(state=State.SUBMITTING)
@@ -318,7 +316,7 @@ def test_an_operation_in_doubt_is_settled_at_once_and_the_first_doubt_of_a_clust
     )
 
 
-def test_what_a_look_at_the_log_has_shown_is_kept_while_in_doubt() -> None:
+def test_what_the_log_has_shown_is_kept_while_in_doubt() -> None:
     in_doubt = operation(state=State.IN_DOUBT, attempts=4, reason=Reason(kind="quota", message="used up"))
     seen = Candidate(job_id="j-9", job_action="AddNodes", status="pending")
 
@@ -334,7 +332,7 @@ def test_what_a_look_at_the_log_has_shown_is_kept_while_in_doubt() -> None:
 @pytest.mark.parametrize(
     ("state", "not_followed"), [(State.IN_DOUBT, []), (State.RUNNING, [("jn1a", "j-1", "op-1", None)])]
 )
-def test_a_held_operation_keeps_its_gate_and_its_evidence_and_is_not_followed(
+def test_a_held_operation_keeps_lock_and_evidence_and_is_not_polled(
     state: State, not_followed: list[Any]
 ) -> None:
     stuck = operation(state=state)
@@ -353,7 +351,7 @@ def test_a_held_operation_keeps_its_gate_and_its_evidence_and_is_not_followed(
     assert not releases_cluster(changes)
 
 
-def test_a_job_that_has_ended_is_not_followed_any_more_and_has_its_nodes_counted() -> None:
+def test_an_ended_job_is_no_longer_polled_its_nodes_are_counted() -> None:
     running = operation()
 
     changes = completion.note_job_result(running, FAILED, NOW)
@@ -410,7 +408,7 @@ def test_the_gate_opens_in_the_step_that_ends_the_operation(state: State, not_be
     assert woken(changes) == {"ehpc-a": at}
 
 
-def test_a_failed_job_gives_what_came_to_the_first_and_says_what_the_others_lack() -> None:
+def test_a_failed_job_serves_the_first_and_reports_what_others_lack() -> None:
     running = operation({"r-1": 2, "r-2": 2, "r-3": 2})
     requests = [served(running, name, 2) for name in ("r-1", "r-2", "r-3")]
 
@@ -442,7 +440,7 @@ def test_a_successful_job_with_fewer_nodes_says_so_without_error_codes() -> None
     assert outcome.error.message == "job j-1 ended as succeeded with 1 of 2 nodes"
 
 
-def test_a_request_that_wants_more_goes_on_after_one_of_its_operations_has_ended() -> None:
+def test_a_request_that_wants_more_continues_after_one_operation_has_ended() -> None:
     running = operation({"r-1": 99})
     large = request("r-1", 250, unassigned_nodes=151, assignments=(assignment(nodes=99, job_id="j-1"),))
 
@@ -454,7 +452,7 @@ def test_a_request_that_wants_more_goes_on_after_one_of_its_operations_has_ended
     assert not expires(changes, large)
 
 
-def test_nodes_that_come_for_a_request_that_has_ended_are_reported_as_late() -> None:
+def test_nodes_for_an_ended_request_are_reported_as_late() -> None:
     running = operation({"late": 2, "r-2": 2})
     late, live = served(running, "late", 2, **TIMED_OUT), served(running, "r-2", 2)
 
@@ -469,7 +467,7 @@ def test_nodes_that_come_for_a_request_that_has_ended_are_reported_as_late() -> 
     assert expires(changes, late)
 
 
-def test_a_job_that_brings_nothing_for_a_request_that_has_ended_is_no_late_node() -> None:
+def test_a_job_without_nodes_for_an_ended_request_is_not_late() -> None:
     running = operation()
     late = served(running, **TIMED_OUT)
 
@@ -480,7 +478,7 @@ def test_a_job_that_brings_nothing_for_a_request_that_has_ended_is_no_late_node(
     assert assignment_of(written(changes, late)).state is State.FAILED
 
 
-def test_an_operation_ends_even_if_its_request_or_its_job_is_not_known_any_more() -> None:
+def test_an_operation_ends_even_if_its_request_or_job_is_unknown() -> None:
     lost = operation({"r-1": 2, "r-2": 2}, job_id=None)
     left = served(lost, "r-2", 2)
 
@@ -497,9 +495,7 @@ def test_an_operation_ends_even_if_its_request_or_its_job_is_not_known_any_more(
     st.lists(st.integers(1, 40), min_size=1, max_size=8).filter(lambda sizes: sum(sizes) <= 99),
     st.data(),
 )
-def test_however_many_nodes_come_each_goes_to_one_request_and_none_gets_more_than_it_asked_for(
-    sizes: list[int], data: st.DataObject
-) -> None:
+def test_each_node_goes_to_one_request_and_none_gets_too_many(sizes: list[int], data: st.DataObject) -> None:
     nodes = data.draw(st.integers(0, sum(sizes)))
     ids = tuple(f"cln-{number}" for number in range(data.draw(st.integers(0, nodes))))
     running = operation({f"r-{place}": size for place, size in enumerate(sizes)})
@@ -519,7 +515,7 @@ def test_however_many_nodes_come_each_goes_to_one_request_and_none_gets_more_tha
 
 
 @pytest.mark.parametrize("state", [State.REFUSED, State.NOT_EXECUTED, State.SUCCEEDED])
-def test_a_job_named_too_late_for_an_ended_operation_is_its_own_and_is_told(state: State) -> None:
+def test_a_job_named_too_late_belongs_to_its_ended_operation(state: State) -> None:
     ended = operation(state=state)
 
     changes = late_response(snapshot(ended, at=cluster(locked_by=None)), job_id="j-9", now=NOW)

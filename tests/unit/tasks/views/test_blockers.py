@@ -42,7 +42,7 @@ def test_nothing_is_shown_where_nothing_blocks() -> None:
     assert blockers_of([ENDED], [cluster()], Account(), NOW) == []
 
 
-def test_a_request_says_that_it_waits_for_a_pause_by_whom_and_why() -> None:
+def test_a_request_that_waits_for_a_pause_says_by_whom_and_why() -> None:
     pauses = Pauses(OF_ALL, Pause(scope="ehpc-a"))
 
     status = status_of(request(), Surroundings(cluster(), Account(), pauses, {}), NOW)

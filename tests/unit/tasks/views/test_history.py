@@ -37,13 +37,13 @@ def test_every_attempt_is_there_with_what_the_provider_said() -> None:
     assert first.keys() == second.keys()
 
 
-def test_an_attempt_whose_beginning_is_forgotten_is_still_told_as_far_as_known() -> None:
+def test_an_attempt_without_its_beginning_is_reported_as_far_as_known() -> None:
     (found,) = attempts([line("operation_submitted", "op-1", job_id="j-1")])
 
     assert (found["state"], found["node_count"]) == ("submitted", None)
 
 
-def test_an_entry_says_who_asked_and_what_came_of_it() -> None:
+def test_an_entry_has_its_producer_and_its_result() -> None:
     refused = Reason(kind="rejected", message="no", code=1100)
     one = request(
         unassigned_nodes=0,

@@ -40,11 +40,11 @@ def test_what_is_not_a_duration_is_refused(text: str) -> None:
         ("2023-11-14T22:13:20", NOW),
     ],
 )
-def test_a_moment_is_a_span_ago_or_in_iso_8601(text: str, ms: int) -> None:
+def test_a_time_is_a_duration_ago_or_iso_8601(text: str, ms: int) -> None:
     assert parse_since(text, NOW) == ms
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2023-13-01", ""])
-def test_what_is_no_moment_is_named(text: str) -> None:
+def test_what_is_not_a_time_is_named(text: str) -> None:
     with pytest.raises(InvalidDuration):
         parse_since(text, NOW)

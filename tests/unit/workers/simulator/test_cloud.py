@@ -72,7 +72,7 @@ def test_a_role_that_the_kind_of_cluster_lacks_is_refused(
 
 
 @pytest.mark.parametrize("count", [1, 99])
-def test_one_to_99_nodes_can_be_asked_for(provider: Provider, count: int) -> None:
+def test_one_to_99_nodes_can_be_requested(provider: Provider, count: int) -> None:
     provider.add(count=count)
     provider.now += 10
 
@@ -140,7 +140,7 @@ def test_clusters_change_beside_each_other(provider: Provider) -> None:
     assert len(provider.cloud.jobs) == 3
 
 
-def test_somebody_elses_change_refuses_ours(provider: Provider) -> None:
+def test_a_foreign_change_refuses_ours(provider: Provider) -> None:
     provider.cloud.foreign_job("ehpc-a", "jn1a", 1, "HpcQueueRemoveEhpcQueueNodes")
 
     assert refusal(provider.add).ret_code == 1400
@@ -157,7 +157,7 @@ def test_nodes_are_there_when_the_job_ends_and_not_before(provider: Provider) ->
     assert {node.create_time for node in provider.cloud.nodes("jn1a", "ehpc-a")} == {START + 10}
 
 
-def test_nodes_of_an_ended_job_are_there_whether_anybody_asks_or_not(provider: Provider) -> None:
+def test_nodes_of_an_ended_job_exist_whether_listed_or_not(provider: Provider) -> None:
     provider.add(count=3)
     provider.now += 3600
     provider.cloud.settle()
@@ -175,7 +175,7 @@ def test_a_job_that_fails_leaves_the_nodes_that_it_made(provider: Provider, made
     assert len(provider.node_ids()) == made
 
 
-def test_a_failed_job_never_makes_more_than_was_asked_for(provider: Provider) -> None:
+def test_a_failed_job_never_makes_more_than_was_requested(provider: Provider) -> None:
     assert provider.add(count=5, plan=JobPlan(10, made=7, error_codes="5000")).made == 5
 
 
@@ -213,7 +213,7 @@ def test_a_job_appears_in_the_log_when_the_lag_is_over(provider: Provider) -> No
     assert provider.logged() == [job.job_id]
 
 
-def test_a_job_that_is_never_listed_is_in_no_log_and_still_delivers(provider: Provider) -> None:
+def test_a_job_that_is_never_listed_still_delivers_its_nodes(provider: Provider) -> None:
     provider.add(plan=JobPlan(10, listed=False))
     provider.now += 3600
 
@@ -266,7 +266,7 @@ def test_a_refusal_takes_nothing_of_the_stock() -> None:
     provider.add("ehpc-b", 4)
 
 
-def test_a_cluster_can_have_a_stock_of_its_own_beside_that_of_all(provider: Provider) -> None:
+def test_a_cluster_can_have_a_stock_of_its_own(provider: Provider) -> None:
     provider.cloud.set_stock(None, "jn1a", 10)
     provider.cloud.set_stock("ehpc-a", "jn1a", 2)
 
@@ -284,7 +284,7 @@ def test_stock_that_comes_back_is_unlimited_or_so_many(provider: Provider) -> No
     provider.add(count=99)
 
 
-def test_how_long_a_job_takes_can_be_one_time_or_any_between_two() -> None:
+def test_a_jobs_duration_is_one_time_or_between_two() -> None:
     steady, varied = Provider(job_duration_s="3"), Provider(job_duration_s="2-6")
 
     assert {steady.cloud.plan_job().duration_s for _ in range(20)} == {3}
@@ -338,7 +338,7 @@ def test_at_least_one_node_of_each_role_has_to_stay(provider: Provider) -> None:
     provider.delete(first)
 
 
-def test_nothing_is_deleted_of_a_cluster_that_is_changing_and_nothing_added_meanwhile(
+def test_a_changing_cluster_neither_loses_nor_gets_nodes(
     provider: Provider,
 ) -> None:
     first, _ = provider.add(count=2).node_ids
@@ -368,7 +368,7 @@ def test_a_malformed_deletion_is_refused(provider: Provider, field: dict[str, An
     assert refusal(provider.cloud.delete_nodes, "jn1a", body, JobPlan(1)).ret_code == 1100
 
 
-def test_jobs_that_still_go_are_ended_when_and_as_many_as_is_asked(provider: Provider) -> None:
+def test_running_jobs_are_ended_when_and_in_the_number_requested(provider: Provider) -> None:
     first = provider.add("ehpc-ended")
     provider.now += 20
     jobs = [provider.add(f"ehpc-{number}", plan=JobPlan(1_000.0)) for number in range(10)]
@@ -382,7 +382,7 @@ def test_jobs_that_still_go_are_ended_when_and_as_many_as_is_asked(provider: Pro
     assert provider.cloud.end_jobs(5.0, 6.0, None) == 10
 
 
-def test_jobs_are_found_by_id_and_by_cluster_in_their_own_zone_only(provider: Provider) -> None:
+def test_jobs_are_found_by_id_and_cluster_in_their_own_zone(provider: Provider) -> None:
     here, there = provider.add("ehpc-a"), provider.add("ehpc-b", zone="pek3")
     provider.now += 20
     later = provider.add("ehpc-a")

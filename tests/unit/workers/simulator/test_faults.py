@@ -116,7 +116,7 @@ async def test_a_hanging_call_does_not_keep_the_simulator_from_stopping(caller: 
         await hanging
 
 
-async def test_a_call_that_is_refused_anyway_is_refused_whatever_was_to_be_made(caller: Caller) -> None:
+async def test_a_call_that_is_refused_anyway_meets_no_fault(caller: Caller) -> None:
     await caller.add_nodes()
     await caller.fault("drop", made=True)
 
@@ -157,7 +157,7 @@ async def test_a_job_can_take_another_time(caller: Caller) -> None:
     assert await caller.nodes() == 1
 
 
-async def test_a_job_can_show_a_status_that_nobody_knows(caller: Caller) -> None:
+async def test_a_job_can_show_an_unknown_status(caller: Caller) -> None:
     await caller.fault("unknown_status")
     await caller.add_nodes()
     caller.clock.now += 3
@@ -178,7 +178,7 @@ async def test_a_job_can_stay_out_of_the_log_and_its_nodes_come(caller: Caller) 
     assert await caller.nodes() == 1
 
 
-async def test_a_fault_of_the_wire_and_one_of_the_job_meet_the_same_call(caller: Caller) -> None:
+async def test_a_wire_fault_and_a_job_fault_meet_the_same_call(caller: Caller) -> None:
     await caller.fault("fail_job", nodes_made=1)
     await caller.fault("drop", made=True)
 
@@ -255,7 +255,7 @@ def test_what_is_drawn_by_chance_is_the_same_for_the_same_seed() -> None:
     assert 30 < first.count("drop") < 70
 
 
-def test_a_call_meets_a_fault_of_the_job_only_if_a_job_is_made() -> None:
+def test_a_call_meets_a_job_fault_only_if_a_job_is_made() -> None:
     plan = FaultPlan(0)
     plan.faults.append(Fault("fail_job"))
 

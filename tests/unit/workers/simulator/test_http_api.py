@@ -34,7 +34,7 @@ async def test_a_reply_names_its_action_and_the_providers_time(caller: Caller) -
     assert parsedate_to_datetime(reply.headers["Date"]).timestamp() == int(caller.clock.now)
 
 
-async def test_a_listing_has_ten_rows_unless_it_asks_for_more_and_never_more_than_a_hundred(
+async def test_a_listing_has_ten_rows_by_default_and_a_hundred_at_most(
     caller: Caller,
 ) -> None:
     made = await make_jobs(caller, 120)
@@ -68,7 +68,7 @@ async def test_a_filter_that_cannot_be_read_is_malformed(caller: Caller, params:
     assert (await caller.get("operation", **params))["ret_code"] == 1100
 
 
-async def test_a_listing_is_of_the_jobs_cluster_time_action_or_status_that_is_asked_for(
+async def test_a_listing_filters_by_cluster_time_action_and_status(
     caller: Caller,
 ) -> None:
     start = caller.clock.now
@@ -106,7 +106,7 @@ async def test_node_ids_are_in_the_log_never_after_the_end_or_always(
     assert (await caller.get("cluster/listNodes", cluster_id="ehpc-a"))["total_count"] == 3
 
 
-async def test_a_row_tells_its_times_and_errors_as_the_provider_does(caller: Caller) -> None:
+async def test_a_row_has_times_and_errors_in_the_providers_form(caller: Caller) -> None:
     await caller.add_nodes()
     caller.clock.now += 10
     (row,) = (await caller.get("operation"))["job_set"]
@@ -166,7 +166,7 @@ async def test_nodes_are_deleted_by_a_job_that_the_log_shows(caller: Caller) -> 
     assert (await caller.post("cluster/deleteNodes", last))["ret_code"] == 1400
 
 
-async def test_calls_beyond_the_quota_are_refused_as_such_until_the_window_has_slid(caller: Caller) -> None:
+async def test_calls_beyond_the_quota_are_refused_until_the_window_has_moved(caller: Caller) -> None:
     caller.running.api.quota.calls = 3
     codes = []
     for seconds in (0, 1, 1, 1, 3590, 3601):
@@ -200,7 +200,7 @@ async def test_a_call_without_a_right_signature_counts_and_makes_nothing(caller:
     assert (calls["total"], calls["max_in_any_window"]) == (1, 1)
 
 
-async def test_somebody_elses_change_is_in_the_log_and_in_the_way(caller: Caller) -> None:
+async def test_a_foreign_change_is_in_the_log_and_locks_the_cluster(caller: Caller) -> None:
     reply = await caller.control("foreign", {"cluster_id": "ehpc-a", "node_count": 2, "job_action": "Other"})
     job_id = reply.json()["job_id"]
     assert (await caller.add_nodes())["ret_code"] == 1400
@@ -225,7 +225,7 @@ async def test_an_option_that_is_fixed_at_the_start_cannot_be_changed(caller: Ca
     assert (await caller.add_nodes())["ret_code"] == 0
 
 
-async def test_every_call_is_kept_with_its_time_what_it_was_and_its_answer(caller: Caller) -> None:
+async def test_every_call_is_kept_with_time_kind_and_reply(caller: Caller) -> None:
     accepted = await caller.add_nodes()
     await caller.get("operation", job_ids=accepted["job_id"])
     await caller.get("operation")

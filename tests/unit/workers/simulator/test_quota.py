@@ -38,7 +38,7 @@ def test_the_window_slides_and_is_not_emptied_at_once(quota: CallQuota) -> None:
     assert not quota.count(149)
 
 
-def test_who_keeps_calling_when_it_is_used_up_is_refused_again_and_again(quota: CallQuota) -> None:
+def test_a_caller_over_quota_is_refused_again_and_again(quota: CallQuota) -> None:
     within = [quota.count(now) for now in range(0, 1000, 10)]
 
     assert within[:4] == [True, True, True, False]

@@ -185,7 +185,7 @@ def test_the_lifetime_of_a_signature_can_be_set(call: Call) -> None:
     assert short.refusal(6).ret_code == 1300
 
 
-def test_a_wrong_signature_is_told_before_an_expired_one(call: Call) -> None:
+def test_a_wrong_signature_is_reported_before_an_expired_one(call: Call) -> None:
     assert replace(call, body=b"{}").refusal(3600).ret_code == 1200
 
 
@@ -198,7 +198,7 @@ def test_a_timestamp_that_is_none_is_malformed_even_if_signed(call: Call, text: 
     assert sign(call, query).refusal().ret_code == 1100
 
 
-def test_a_signature_encoded_once_is_refused_where_two_times_are_expected_and_the_other_way(
+def test_a_signature_must_be_encoded_as_often_as_expected(
     call: Call,
 ) -> None:
     unsigned, _, signature = call.query.partition("&signature=")
@@ -210,7 +210,7 @@ def test_a_signature_encoded_once_is_refused_where_two_times_are_expected_and_th
     assert replace(call, options=private).refusal().ret_code == 1200
 
 
-def test_the_slash_at_the_end_of_the_signed_path_can_be_left_out(call: Call) -> None:
+def test_the_final_slash_of_the_signed_path_can_be_left_out(call: Call) -> None:
     private = replace(call, options=SimulatorOptions(signed_path_slash=False))
     unsigned = call.query.partition("&signature=")[0]
 
