@@ -1,4 +1,4 @@
-"""What a benchmark is asked for on the command line."""
+"""The command-line options of a benchmark."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Options:
     only: tuple[str, ...] = ()
 
     def chosen(self, systems: Sequence[System]) -> list[System]:
-        """Those asked for; one that is not installed is named and left out."""
+        """Return those requested; one that is not installed is named and left out."""
         wanted = [system for system in systems if not self.only or system.name in self.only]
         for system in wanted:
             if not system.usable:

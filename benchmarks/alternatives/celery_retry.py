@@ -1,4 +1,4 @@
-"""Plain Celery: the task comes back with `self.retry(countdown=…)` for each look at its job."""
+"""Plain Celery: the task returns with `self.retry(countdown=…)` for each poll of its job."""
 
 from typing import Any
 

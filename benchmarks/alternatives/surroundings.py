@@ -1,4 +1,4 @@
-"""What an alternative is told when it is started."""
+"""The environment of an alternative."""
 
 from __future__ import annotations
 

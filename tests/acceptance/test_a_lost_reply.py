@@ -1,4 +1,4 @@
-"""Every way to lose the reply of addNodes, with and without a job made: settled, and bought once."""
+"""Every way to lose the reply of addNodes, with and without a job made: reconciled, and bought once."""
 
 import json
 import subprocess

@@ -152,13 +152,13 @@ def test_a_request_over_the_hourly_limit_is_bought_an_hour_later(
 def test_a_dry_run_resolves_at_once_and_leaves_nothing(
     producer: Celery, running: Process, provider: Simulator, server: redis.Redis, env: dict[str, str]
 ) -> None:
-    told = send(producer, "perhaps", 30, dry_run=True).get(timeout=30)
+    answer = send(producer, "perhaps", 30, dry_run=True).get(timeout=30)
 
-    assert (told["dry_run"], told["status"], told["operations"]) == (True, "accepted", [30])
+    assert (answer["dry_run"], answer["status"], answer["operations"]) == (True, "accepted", [30])
     assert server.keys("scaleout:request:*") == server.keys("scaleout:outcome*") == []
     assert provider.get("truth")["add_nodes_calls"] == []
 
     spec = ("submit", "--cluster", "ehpc-a", "--zone", "jn1a", "--request-id", "perhaps")
-    code, told = scaleout(env, *spec, "--nodes", "51", "--dry-run")
-    assert (code, told["status"], told["error"]["kind"]) == (1, "rejected", "limit")
+    code, answer = scaleout(env, *spec, "--nodes", "51", "--dry-run")
+    assert (code, answer["status"], answer["error"]["kind"]) == (1, "rejected", "limit")
     assert server.keys("scaleout:request:*") == []

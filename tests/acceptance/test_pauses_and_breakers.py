@@ -35,7 +35,7 @@ def test_nothing_new_is_sent_during_a_pause_and_everything_after_it(
     parked = "scaleout:parked:everything"
     eventually(lambda: server.zscore(parked, "cluster:ehpc-b") is not None, "what is waiting is parked")
 
-    # What runs is followed to its end meanwhile.
+    # Running jobs are polled to their end meanwhile.
     assert outcome(env, "before")["status"] == "succeeded"
     assert len(calls(provider)) == 1
     assert "paused by ann" in scaleout(env, "status", "after", "--json").json()["reason"]["message"]

@@ -34,7 +34,7 @@ def env(redis_url: str, provider: Simulator, policy: Path) -> dict[str, str]:
 
 
 def soon(name: str, *, cluster_id: str = "ehpc-a", **keys: Any) -> str:
-    """A schedule whose nodes have to be there at a full minute, and are asked for in a few seconds."""
+    """A schedule whose nodes have to be there at a full minute, and are requested within seconds."""
     now = datetime.now(UTC)
     occurrence = (now + timedelta(seconds=SOON_S + 10)).replace(second=0, microsecond=0) + timedelta(
         minutes=1

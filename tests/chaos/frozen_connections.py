@@ -37,7 +37,7 @@ class Measured:
 
 def measure(directory: Path, rounds: int) -> Measured:
     """In each round every connection of the workers freezes, and messages arrive at the server."""
-    asked: list[ScheduledRequest] = []
+    requests: list[ScheduledRequest] = []
     with durable_server(directory / "server") as server, tcp_proxy(server.port) as proxy:
         env = environment(f"redis://127.0.0.1:{proxy.port}/0", "http://127.0.0.1:1/api")
         producer = MessageProducer(server.url)
@@ -45,11 +45,11 @@ def measure(directory: Path, rounds: int) -> Measured:
 
             def ask(name: str) -> None:
                 fields = {"request_id": name, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
-                asked.append(ScheduledRequest(0.0, "message", fields))
-                producer.ask(asked[-1])
+                requests.append(ScheduledRequest(0.0, "message", fields))
+                producer.send(requests[-1])
 
             def missing() -> int:
-                names = [f"scaleout:request:{asking.request_id}" for asking in asked]
+                names = [f"scaleout:request:{request.request_id}" for request in requests]
                 return len(names) - int(client.exists(*names))
 
             def wait(within_s: float) -> bool:
@@ -71,10 +71,10 @@ def measure(directory: Path, rounds: int) -> Measured:
             began = time.monotonic()
             wait(WITHIN_S)
             late_s = time.monotonic() - began
-            task_ids = [task_id for asking in asked for task_id in asking.task_ids]
-            gone = unknown_everywhere(client, [asking.request_id for asking in asked], task_ids)
+            task_ids = [task_id for request in requests for task_id in request.task_ids]
+            gone = unknown_everywhere(client, [request.request_id for request in requests], task_ids)
         producer.close()
-    return Measured(len(asked) - 1, len(gone), late_s)
+    return Measured(len(requests) - 1, len(gone), late_s)
 
 
 def main() -> int:

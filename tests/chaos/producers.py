@@ -57,7 +57,7 @@ def plan_requests(seed: int, *, number: int, last_s: float) -> list[ScheduledReq
         }
         way = rng.choice(["message"] * 12 + ["ledger"] * 7 + ["command"])
         found.append(ScheduledRequest(rng.uniform(0.0, last_s), way, fields))
-    return sorted(found, key=lambda asking: asking.at_s)
+    return sorted(found, key=lambda request: request.at_s)
 
 
 class MessageProducer:
@@ -71,17 +71,17 @@ class MessageProducer:
         sockets = {"socket_timeout": 2, "socket_connect_timeout": 2}
         self._app.conf.update(broker_transport_options=sockets)
 
-    def ask(self, asking: ScheduledRequest) -> None:
+    def send(self, request: ScheduledRequest) -> None:
         """Raises what a client raises that was not told that its message has arrived."""
-        task_id = f"{asking.request_id}.t{asking.attempts}"
+        task_id = f"{request.request_id}.t{request.attempts}"
         self._app.send_task(
             "scaleout.add_nodes",
-            kwargs=asking.fields,
+            kwargs=request.fields,
             queue="scaleout",
             task_id=task_id,
             retry=False,
         )
-        asking.task_ids.append(task_id)
+        request.task_ids.append(task_id)
 
     def close(self) -> None:
         self._app.close()
@@ -93,13 +93,13 @@ class LedgerWriter:
     def __init__(self, redis_url: str) -> None:
         self._settings = LedgerSettings(redis_url=redis_url, coalesce_window_s=0.2)
 
-    def ask(self, asking: ScheduledRequest) -> None:
-        asyncio.run(self._accept(asking))
+    def send(self, request: ScheduledRequest) -> None:
+        asyncio.run(self._accept(request))
 
-    async def _accept(self, asking: ScheduledRequest) -> None:
+    async def _accept(self, request: ScheduledRequest) -> None:
         ledger = await open_ledger(self._settings)
         try:
-            await open_intake(self._settings, ledger).accept(parse_request(asking.fields), None)
+            await open_intake(self._settings, ledger).accept(parse_request(request.fields), None)
         finally:
             await ledger.redis.aclose()
 
@@ -113,13 +113,13 @@ class CommandLine:
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = dict(env)
 
-    def ask(self, asking: ScheduledRequest) -> None:
+    def send(self, request: ScheduledRequest) -> None:
         """Raises OSError if Redis was not reachable."""
         options = {
-            "--request-id": asking.request_id,
-            "--cluster": asking.fields["cluster_id"],
-            "--zone": asking.fields["zone"],
-            "--nodes": str(asking.fields["node_count"]),
+            "--request-id": request.request_id,
+            "--cluster": request.fields["cluster_id"],
+            "--zone": request.fields["zone"],
+            "--nodes": str(request.fields["node_count"]),
         }
         arguments = [text for option in options.items() for text in option]
         done = subprocess.run(
@@ -140,20 +140,20 @@ class CommandLine:
         """A process for each request."""
 
 
-Ask = Callable[[ScheduledRequest], None]
+Send = Callable[[ScheduledRequest], None]
 
 # Of the network and of Redis; whatever else a producer raises is a defect, and ends the run.
 NOT_HEARD = (OSError, RedisError, OperationalError)
 
 
-def ask_until_heard(ask: Ask, asking: ScheduledRequest, note: Callable[[str], None]) -> None:
-    while not asking.heard:
+def send_until_confirmed(ask: Send, request: ScheduledRequest, note: Callable[[str], None]) -> None:
+    while not request.heard:
         try:
-            ask(asking)
+            ask(request)
         except NOT_HEARD as error:
-            note(f"{asking.request_id} not heard ({asking.way}): {type(error).__name__}")
+            note(f"{request.request_id} not heard ({request.way}): {type(error).__name__}")
             time.sleep(PAUSE_S)
         else:
-            asking.heard = True
+            request.heard = True
         finally:
-            asking.attempts += 1
+            request.attempts += 1

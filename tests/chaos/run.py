@@ -21,13 +21,13 @@ from tests.chaos.aftermath import Aftermath
 from tests.chaos.environment import Environment, started_harness
 from tests.chaos.faults import Course, Fault, plan_faults
 from tests.chaos.producers import (
-    Ask,
     CommandLine,
     LedgerWriter,
     MessageProducer,
     ScheduledRequest,
-    ask_until_heard,
+    Send,
     plan_requests,
+    send_until_confirmed,
 )
 from tests.chaos.tally import Tally
 from tests.chaos.verdict import Verdict, judge
@@ -76,12 +76,12 @@ class Report:
 
 
 def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
-    asked = plan_requests(seed, number=extent.requests, last_s=extent.lasting_s * 0.9)
+    requests = plan_requests(seed, number=extent.requests, last_s=extent.lasting_s * 0.9)
     faults = plan_faults(seed, number=extent.faults, first_s=6.0, last_s=extent.lasting_s)
     began = time.monotonic()
     with started_harness(directory, extent.workers) as harness:
-        _prove_that_the_log_shows_our_jobs(harness, asked)
-        producers = _start_producers(harness, asked)
+        _prove_that_the_log_shows_our_jobs(harness, requests)
+        producers = _start_producers(harness, requests)
         try:
             _inflict(harness, faults)
         finally:
@@ -89,11 +89,11 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
         harness.history.note("calm")
         for producer in producers:
             producer.join(extent.calm_within_s)
-        aftermath = Aftermath(harness, asked)
+        aftermath = Aftermath(harness, requests)
         ended = aftermath.wait(extent.calm_within_s)
         with harness.server.client() as server:
             truth = harness.provider.get("truth")
-            verdict = judge(server, truth, asked)
+            verdict = judge(server, truth, requests)
         if not ended:
             verdict.problem(f"not at its end {extent.calm_within_s:g} s after the last fault")
         for text in harness.fleet.fallen():
@@ -104,22 +104,22 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
             faults=Counter(fault.kind for fault in faults),
             verdict=verdict,
             held=aftermath.held,
-            resent=sum(asking.lost_by_the_broker for asking in asked),
-            requests=len(asked),
+            resent=sum(request.lost_by_the_broker for request in requests),
+            requests=len(requests),
             nodes=sum(len(cluster["nodes"]) for cluster in truth["clusters"].values()),
             seconds=time.monotonic() - began,
             events=Counter(str(line["event"]) for line in harness.fleet.logged()),
         )
 
 
-def _prove_that_the_log_shows_our_jobs(harness: Environment, asked: list[ScheduledRequest]) -> None:
+def _prove_that_the_log_shows_our_jobs(harness: Environment, requests: list[ScheduledRequest]) -> None:
     """Silence of a log that has never shown a job of ours would prove nothing: one request a zone first."""
     for zone in ("zone0", "zone1"):
         cluster = f"ehpc-first{zone}"
         fields = {"request_id": f"first-{zone}", "cluster_id": cluster, "zone": zone, "node_count": 1}
         first = ScheduledRequest(0.0, "ledger", fields)
-        ask_until_heard(LedgerWriter(harness.server.url).ask, first, harness.history.note)
-        asked.append(first)
+        send_until_confirmed(LedgerWriter(harness.server.url).send, first, harness.history.note)
+        requests.append(first)
     deadline = time.monotonic() + 60
     with harness.server.client() as server:
         while not all(server.exists(f"scaleout:outcome:first-{zone}") for zone in ("zone0", "zone1")):
@@ -129,7 +129,7 @@ def _prove_that_the_log_shows_our_jobs(harness: Environment, asked: list[Schedul
     harness.history.note("the fleet works")
 
 
-def _start_producers(harness: Environment, asked: list[ScheduledRequest]) -> list[threading.Thread]:
+def _start_producers(harness: Environment, requests: list[ScheduledRequest]) -> list[threading.Thread]:
     began = harness.history.seconds
 
     def produce(way: str, part: int, parts: int) -> None:
@@ -141,11 +141,11 @@ def _start_producers(harness: Environment, asked: list[ScheduledRequest]) -> lis
                 producer = LedgerWriter(harness.redis_url)
             case _:
                 producer = CommandLine(harness.env)
-        mine = [asking for asking in asked if asking.way == way and not asking.heard][part::parts]
-        ask: Ask = producer.ask
-        for asking in mine:
-            time.sleep(max(0.0, began + asking.at_s - harness.history.seconds))
-            ask_until_heard(ask, asking, harness.history.note)
+        mine = [request for request in requests if request.way == way and not request.heard][part::parts]
+        ask: Send = producer.send
+        for request in mine:
+            time.sleep(max(0.0, began + request.at_s - harness.history.seconds))
+            send_until_confirmed(ask, request, harness.history.note)
         producer.close()
 
     threads = [

@@ -15,7 +15,7 @@ ADD_NODES = "HpcClusterAddClusterNodes"
 
 @dataclass
 class Verdict:
-    """`lost`: requests that never ended, or got less than they asked for; `twice`: jobs nobody asked for."""
+    """`lost`: requests that did not end, or got too few nodes; `twice`: jobs without a request."""
 
     problems: list[str] = field(default_factory=list)
     lost: int = 0
@@ -36,40 +36,40 @@ def records(server: redis.Redis, kind: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def outcomes(server: redis.Redis, asked: list[ScheduledRequest]) -> dict[str, dict[str, Any] | None]:
-    found = server.mget([f"scaleout:outcome:{asking.request_id}" for asking in asked])
+def outcomes(server: redis.Redis, requests: list[ScheduledRequest]) -> dict[str, dict[str, Any] | None]:
+    found = server.mget([f"scaleout:outcome:{request.request_id}" for request in requests])
     return {
-        asking.request_id: None if text is None else json.loads(text)
-        for asking, text in zip(asked, found, strict=True)
+        request.request_id: None if text is None else json.loads(text)
+        for request, text in zip(requests, found, strict=True)
     }
 
 
-def judge(server: redis.Redis, truth: dict[str, Any], asked: list[ScheduledRequest]) -> Verdict:
+def judge(server: redis.Redis, truth: dict[str, Any], requests: list[ScheduledRequest]) -> Verdict:
     """Every request has all its nodes, every node belongs to one request, every job to one operation."""
     verdict = Verdict()
-    told = outcomes(server, asked)
+    told = outcomes(server, requests)
     operations = records(server, "operation")
-    _check_outcomes(verdict, told, asked)
+    _check_outcomes(verdict, told, requests)
     _check_jobs(verdict, operations, truth)
     _check_nodes(verdict, told, truth)
     _check_nothing_is_left(verdict, server)
-    _check_producers_are_told(verdict, server, asked)
+    _check_results(verdict, server, requests)
     return verdict
 
 
 def _check_outcomes(
-    verdict: Verdict, told: dict[str, dict[str, Any] | None], asked: list[ScheduledRequest]
+    verdict: Verdict, told: dict[str, dict[str, Any] | None], requests: list[ScheduledRequest]
 ) -> None:
-    for asking in asked:
-        outcome = told[asking.request_id]
-        wanted = asking.fields["node_count"]
+    for request in requests:
+        outcome = told[request.request_id]
+        wanted = request.fields["node_count"]
         if outcome is None:
             verdict.lost += 1
-            verdict.problem(f"{asking.request_id} ({asking.way}) has no outcome")
+            verdict.problem(f"{request.request_id} ({request.way}) has no outcome")
         elif outcome["status"] != "succeeded" or outcome["nodes_added"] != wanted:
             verdict.lost += 1
             got = f"{outcome['status']} with {outcome['nodes_added']} of {wanted} nodes"
-            verdict.problem(f"{asking.request_id} ({asking.way}) is {got}: {outcome['error']}")
+            verdict.problem(f"{request.request_id} ({request.way}) is {got}: {outcome['error']}")
 
 
 def _check_jobs(verdict: Verdict, operations: dict[str, dict[str, Any]], truth: dict[str, Any]) -> None:
@@ -114,18 +114,18 @@ def _check_nothing_is_left(verdict: Verdict, server: redis.Redis) -> None:
         if left:
             verdict.problem(f"left in {name}: {left}")
     for cluster_id, cluster in records(server, "cluster").items():
-        if cluster.get("gate") is not None:
-            verdict.problem(f"{cluster_id} has its gate shut by {cluster['gate']}")
+        if cluster.get("locked_by") is not None:
+            verdict.problem(f"{cluster_id} is still locked by {cluster['locked_by']}")
     if server.hexists("scaleout:epoch", "lost"):
         verdict.problem("the ledger is marked as having lost data")
 
 
-def _check_producers_are_told(verdict: Verdict, server: redis.Redis, asked: list[ScheduledRequest]) -> None:
-    for asking in asked:
-        if asking.lost_by_the_broker:
+def _check_results(verdict: Verdict, server: redis.Redis, requests: list[ScheduledRequest]) -> None:
+    for request in requests:
+        if request.lost_by_the_broker:
             continue
-        for task_id in asking.task_ids:
+        for task_id in request.task_ids:
             meta: Any = server.get(f"celery-task-meta-{task_id}")
             status = json.loads(meta)["status"] if meta else None
             if status != "SUCCESS":
-                verdict.problem(f"task {task_id} was heard and its producer is told {status}")
+                verdict.problem(f"task {task_id} was heard and its producer has {status}")

@@ -83,7 +83,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         simulator(logs / "simulator.log", signature_ttl_s=3) as provider,
     ):
         url = f"redis://127.0.0.1:{valkey.port}/0"
-        # By this name the log never shows our jobs: what is in doubt cannot be settled, and is held.
+        # By this name the log never shows our jobs: an operation in doubt cannot be reconciled, and is held.
         env = environment(
             url, provider.api_url, ADD_NODES_JOB_ACTION="AnotherName", SIGNATURE_TTL_S=3, HTTP_TIMEOUT_S=2
         )

@@ -1,4 +1,4 @@
-"""A worker that is told to stop starts nothing after it has waited for all that was under way."""
+"""A stopping worker starts nothing after it has waited for its running work."""
 
 import asyncio
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ class Broken(AssertionError):  # noqa: N818 - says what happened
     """A promise is broken; the text has the history that led to it."""
 
 
-# One round trip for all that a check looks at: a search makes some hundred checks a history.
+# One round trip for all that a check polls at: a search makes some hundred checks a history.
 NEXT_DUE = """
 local due = false
 for _, lane in ipairs({'submissions', 'all-else'}) do
@@ -71,7 +71,7 @@ class Invariants:
             raise self.broken
 
     def demand_all_has_held(self) -> None:
-        """A promise may have been broken inside a worker, whose code goes on after any exception."""
+        """A promise may have been broken inside a worker, whose code continues after any exception."""
         if self.broken is not None:
             raise self.broken
 
@@ -161,10 +161,10 @@ class Invariants:
             if request.spec is None:
                 continue
             requested = request.spec.node_count
-            self.demand(request.nodes_added <= requested, f"request {name} was given more than it asked for")
+            self.demand(request.nodes_added <= requested, f"request {name} got more nodes than it requested")
             allotted = request.unassigned_nodes + sum(part.node_count for part in request.assignments)
             self.demand(
-                allotted <= requested, f"request {name} asked for {requested} and has {allotted} on their way"
+                allotted <= requested, f"request {name} requested {requested} and has {allotted} on their way"
             )
             if request.ended:
                 self.demand(request.unassigned_nodes == 0, f"request {name} has ended and still wants nodes")
@@ -190,7 +190,7 @@ class Invariants:
             self.demand(outcome is not None, f"request {name} has no outcome")
         for key in map(str, world.server.keys("scaleout:cluster:*")):
             content = json.loads(world.server.hget(key, "content") or "{}")
-            self.demand(content.get("locked_by") is None, f"{key} has its gate shut for good")
+            self.demand(content.get("locked_by") is None, f"{key} stays locked")
         for kind in (
             "due:submissions",
             "due:all-else",
@@ -203,14 +203,16 @@ class Invariants:
             left = world.server.zrange(f"scaleout:{kind}", 0, -1)
             self.demand(not left, f"left in {kind}: {left}")
         for task_id, request_id in world.accepted.items():
-            self.demand(task_id in world.told, f"{task_id}, who waits for {request_id}, was never told")
+            self.demand(
+                task_id in world.published, f"{task_id}, who waits for {request_id}, was never notified"
+            )
         for what in limits.in_flight_for_good(world):
             self.demand(False, what)
         self._check_nodes()
 
     def _check_nodes(self) -> None:
         provider = self._world.provider
-        provider.cloud.settle()
+        provider.cloud.end_due_jobs()
         made = sum(
             provider.cloud.jobs[sending.job_id].made for sending in provider.sendings if sending.job_id
         )

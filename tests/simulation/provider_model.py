@@ -60,7 +60,7 @@ class Provider:
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.counted_too_many = 0
         self.hidden_cluster = ""
-        self.looks: list[tuple[int, int]] = []
+        self.polls: list[tuple[int, int]] = []
         self.nodes_refused = False
         self.log_refused = False
         self.log_away_in: frozenset[str] = frozenset()
@@ -224,11 +224,11 @@ class SimulatedApi:
         if self._provider.log_refused and resource_ids is not None:
             raise reason(2100, "ResourceNotFound")
         if zone in self._provider.log_away_in:
-            self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
+            self._provider.polls.append((self._provider.world.clock.now_ms(), offset))
             raise reason(5000, "InternalError")
         jobs = self._provider.listed(zone, start_time, resource_ids, job_ids)
         if resource_ids is None and job_ids is None:
-            self._provider.looks.append((self._provider.world.clock.now_ms(), offset))
+            self._provider.polls.append((self._provider.world.clock.now_ms(), offset))
         if job_ids is not None:
             self._provider.single_lookups += 1
         if resource_ids is not None and start_time is not None:

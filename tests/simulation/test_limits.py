@@ -75,7 +75,7 @@ def test_two_hundred_requests_fill_a_cluster_to_its_limit_and_no_further(
 def test_many_clusters_planned_at_once_stay_within_the_hour_of_the_account(
     server: redis.Redis, seed: int
 ) -> None:
-    """Each has a gate of its own, so that only the script that commits a plan sees them all."""
+    """Each cluster has its own lock: only the script that commits a plan sees them all."""
     server.flushall()
 
     async def live() -> World:

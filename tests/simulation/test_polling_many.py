@@ -41,10 +41,10 @@ def test_one_poll_reads_as_few_pages_as_possible_and_sees_all_jobs(
     world = follow(server, 50, page=page)
 
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
-    looks = Counter(at for at, _ in world.provider.looks)
-    assert max(looks.values()) == pages
-    # Sixty seconds at one look in five seconds, and the jobs start and end within a few.
-    assert len(looks) <= 16
+    polls = Counter(at for at, _ in world.provider.polls)
+    assert max(polls.values()) == pages
+    # Sixty seconds at one poll in five seconds, and the jobs start and end within a few.
+    assert len(polls) <= 16
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_pages_that_are_read_together_overlap_if_it_takes_no_page_more(
     world = follow(server, jobs, page=25)
 
     by_look: dict[int, set[int]] = {}
-    for at, offset in world.provider.looks:
+    for at, offset in world.provider.polls:
         by_look.setdefault(at, set()).add(offset)
     assert offsets in by_look.values()
     assert max(map(len, by_look.values())) == len(offsets)
@@ -83,7 +83,7 @@ def test_a_count_that_is_too_high_is_not_taken_for_short_pages(server: redis.Red
 
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
     # A second one is read when a job is not in the log yet.
-    assert max(Counter(at for at, _ in world.provider.looks).values()) <= 2
+    assert max(Counter(at for at, _ in world.provider.polls).values()) <= 2
 
 
 def test_under_a_small_quota_polls_are_spread_and_every_job_ends(server: redis.Redis) -> None:
@@ -115,9 +115,9 @@ def test_an_outage_of_the_log_costs_few_calls_and_its_end_shows(
         await world.run()
 
         assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
-        looks = sorted(at for at, _ in world.provider.looks)
-        assert 0 < sum(start_offset <= at < ends_at for at in looks) < outage_s / 20
-        assert max(later - at for at, later in pairwise(looks)) < 61_000
+        polls = sorted(at for at, _ in world.provider.polls)
+        assert 0 < sum(start_offset <= at < ends_at for at in polls) < outage_s / 20
+        assert max(later - at for at, later in pairwise(polls)) < 61_000
 
     asyncio.run(history())
 
@@ -150,7 +150,7 @@ def test_a_zone_without_its_log_leaves_the_others_their_calls(
 
 
 def test_long_running_jobs_do_not_keep_new_ones_from_being_sent(server: redis.Redis) -> None:
-    """Following may use up the window as long as nobody else wants it, but not for another hour."""
+    """Polling may use the whole window while nothing else needs it, but not for another hour."""
 
     async def history() -> None:
         world = World(server, quota_calls=200)
@@ -182,7 +182,7 @@ def test_an_old_job_behind_many_is_looked_up_singly(
 
     assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
     assert world.provider.single_lookups > 0
-    pages = Counter(at for at, _ in world.provider.looks)
+    pages = Counter(at for at, _ in world.provider.polls)
     # Sixty jobs are sixteen pages of a dozen rows that overlap by five.
     assert min(pages.values()) == 1
 

@@ -71,7 +71,7 @@ def nodes(world: World, cluster_id: str) -> int:
 
 
 def live(server: redis.Redis, path: Path, *requests: dict[str, Any], **options: Any) -> World:
-    """A world to its end. What goes wrong with a first request would else shut a gate for good."""
+    """A world to its end. What goes wrong with a first request would otherwise lock a cluster for good."""
 
     async def run() -> World:
         world = World(server, policy_file=path, **options)

@@ -77,7 +77,7 @@ class Worker(Process):
     async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
         for task_id, outcome in outcomes:
             await self.turn("deliver")
-            self.world.tell(task_id, outcome)
+            self.world.publish(task_id, outcome)
             self.point("after deliver")
 
     async def take(self, message: Message) -> None:
@@ -92,7 +92,7 @@ class Worker(Process):
             raise
         message.done = True
         if isinstance(taken, Ended):
-            self.world.tell(message.task_id, taken.outcome)
+            self.world.publish(message.task_id, taken.outcome)
         else:
             self.world.accepted[message.task_id] = taken.request_id
 

@@ -83,7 +83,7 @@ class World:
         self.timers: list[tuple[int, asyncio.Future[None]]] = []
         self.messages: list[Message] = []
         self.accepted: dict[str, str] = {}
-        self.told: dict[str, str] = {}
+        self.published: dict[str, str] = {}
         self.cancelled_at: dict[str, int] = {}
         self.dirty = False
         self.server_away_until = 0
@@ -165,10 +165,10 @@ class World:
         jobs = Counter(sending.operation_id for sending in self.provider.sendings if sending.job_id)
         return sum(count > 1 for count in jobs.values())
 
-    def tell(self, task_id: str, outcome: Mapping[str, Any]) -> None:
+    def publish(self, task_id: str, outcome: Mapping[str, Any]) -> None:
         status = str(outcome["status"])
-        before = self.told.setdefault(task_id, status)
-        self.invariants.demand(before == status, f"{task_id} was told {before}, then {status}")
+        before = self.published.setdefault(task_id, status)
+        self.invariants.demand(before == status, f"{task_id} was published as {before}, then {status}")
 
     # What happens from outside.
 

@@ -1,4 +1,4 @@
-"""A server that keeps what it is given, as the README asks for, and that can be killed and started again."""
+"""A server with full persistence, as the README demands, that can be killed and restarted."""
 
 import subprocess
 import time

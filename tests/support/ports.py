@@ -1,4 +1,4 @@
-"""Ports that stay ours while nobody listens on them."""
+"""Ports that stay ours while no process listens on them."""
 
 import random
 import socket
@@ -10,7 +10,7 @@ ATTEMPTS = 100
 
 
 def free_port() -> int:
-    """A port of loopback on which nobody listens. Raises OSError if none is found."""
+    """A port of loopback without a listener. Raises OSError if none is found."""
     for _ in range(ATTEMPTS):
         port = random.SystemRandom().randint(FIRST, LAST)
         with socket.socket() as trial:

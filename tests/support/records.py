@@ -98,7 +98,7 @@ def operation(parts: dict[str, int] | None = None, state: State = State.RUNNING,
 
 
 def cluster(**more: Any) -> Cluster:
-    """A cluster whose gate is held by op-1."""
+    """Return a cluster that op-1 has locked."""
     return Cluster(**{"cluster_id": "ehpc-a", "locked_by": "op-1", "version": 7, **more})
 
 

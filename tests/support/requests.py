@@ -17,7 +17,7 @@ def policy(*, allow: dict[str, Any] | None = None, **limits: Any) -> Policy:
     return Policy.model_validate({"limits": limits, "allow": allow or {}})
 
 
-def asks(nodes: int = 10, request_id: str = "r-1", **more: Any) -> ScaleOutRequest:
+def request_for(nodes: int = 10, request_id: str = "r-1", **more: Any) -> ScaleOutRequest:
     given = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": nodes}
     return ScaleOutRequest.model_validate({**given, **more})
 

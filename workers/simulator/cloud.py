@@ -135,7 +135,7 @@ class Cloud:
         self._deliver(job)
         return "failed" if job.error_codes else "successful"
 
-    def settle(self) -> None:
+    def end_due_jobs(self) -> None:
         """Deliver the nodes of all jobs that have ended."""
         for job in self.jobs.values():
             self.status(job)

@@ -36,8 +36,8 @@ class ControlApi:
         return web.json_response({"ok": True, "jobs": len(self.cloud.jobs)})
 
     async def _truth(self, _: web.Request) -> web.Response:
-        """What has really been made, whatever anybody was told."""
-        self.cloud.settle()
+        """Return what was really made, whatever responses said."""
+        self.cloud.end_due_jobs()
         quota = self.api.quota
         return web.json_response(
             {

@@ -1,4 +1,4 @@
-"""What a producer may ask for, and what it is told when it asks for something else."""
+"""What a producer may request, and the problems of anything else."""
 
 import json
 import re
@@ -377,7 +377,7 @@ def test_a_conf_with_an_escaped_u0000_as_text_is_accepted() -> None:
 
 
 def test_every_problem_is_named_at_once() -> None:
-    told = problems_of(
+    found = problems_of(
         {
             "request_id": "a b",
             "cluster_id": "cluster",
@@ -394,7 +394,7 @@ def test_every_problem_is_named_at_once() -> None:
         }
     )
 
-    named = [problem.removeprefix("unknown field ") for problem in told]
+    named = [problem.removeprefix("unknown field ") for problem in found]
     assert [problem.replace("=", " ").split()[0] for problem in named] == [
         *("request_id", "cluster_id", "zone", "node_count", "node_role", "node_name", "private_ips"),
         *("resource_conf", "deadline_s", "on_shortage", "requested_by", "nodes", "priority"),
@@ -442,9 +442,9 @@ def test_a_cluster_id_that_cannot_even_be_looked_at_is_refused() -> None:
 def test_a_cluster_id_that_cannot_be_shown_is_named_with_other_problems(
     cluster_id: object,
 ) -> None:
-    told = problems(cluster_id=cluster_id, zone=7)
+    found = problems(cluster_id=cluster_id, zone=7)
 
-    assert [problem.partition("=")[0] for problem in told] == ["cluster_id", "zone"]
+    assert [problem.partition("=")[0] for problem in found] == ["cluster_id", "zone"]
 
 
 @pytest.mark.parametrize(
@@ -455,10 +455,10 @@ def test_a_cluster_id_that_cannot_be_shown_is_named_with_other_problems(
 def test_a_request_with_thousands_of_problems_does_not_give_thousands_of_sentences(
     fields: dict[str, Any],
 ) -> None:
-    told = problems(**fields)
+    found = problems(**fields)
 
-    assert len(told) == 51
-    assert re.fullmatch(r"and \d+ more", told[-1])
+    assert len(found) == 51
+    assert re.fullmatch(r"and \d+ more", found[-1])
 
 
 def test_the_message_about_an_unknown_field_is_printable() -> None:
@@ -609,13 +609,13 @@ def test_any_json_gives_a_request_or_an_invalid_request_and_nothing_else(fields:
     try:
         request = parse_request(fields)
     except InvalidRequest as error:
-        told = error.problems
+        found = error.problems
     else:
         assert 1 <= request.node_count <= MAX_NODES_PER_REQUEST
         assert set(fields) <= set(ScaleOutRequest.model_fields)
         return
-    assert told
-    assert all(told)
+    assert found
+    assert all(found)
 
 
 PLAIN = st.text(max_size=8)

@@ -756,7 +756,7 @@ async def test_a_reply_without_a_date_leaves_the_skew_unknown(client: EhpcClient
     assert client.skew_s is None
 
 
-# --- what is told about a call ----------------------------------------------------------------------------
+# --- what is found about a call ----------------------------------------------------------------------------
 
 
 async def test_each_call_is_reported_once_with_what_came_of_it(
@@ -770,8 +770,8 @@ async def test_each_call_is_reported_once_with_what_came_of_it(
     provider.answer = closing_after(b"")
     await error_of(add_nodes(client))
 
-    told = [(r.action, r.zone, r.http_status, r.ret_code, r.error_kind) for r in reports]
-    assert told == [
+    found = [(r.action, r.zone, r.http_status, r.ret_code, r.error_kind) for r in reports]
+    assert found == [
         ("addNodes", "jn1a", 200, 0, None),
         ("operation", "jn1a", 400, 5200, "shortage"),
         ("listNodes", "jn1a", 502, None, "in_doubt"),

@@ -34,7 +34,7 @@ def test_a_job_that_failed_says_nothing_of_how_long_one_takes() -> None:
 
 def test_an_unusable_id_is_not_given_back() -> None:
     assert invalid({"request_id": "not usable"}, ["zone is missing"]).request_id is None
-    told = invalid({"request_id": "r-1"}, ["zone is missing", "node_count is missing"])
-    assert (told.request_id, told.status) == ("r-1", "rejected")
-    assert told.error is not None
-    assert told.error.message == "zone is missing; node_count is missing"
+    found = invalid({"request_id": "r-1"}, ["zone is missing", "node_count is missing"])
+    assert (found.request_id, found.status) == ("r-1", "rejected")
+    assert found.error is not None
+    assert found.error.message == "zone is missing; node_count is missing"

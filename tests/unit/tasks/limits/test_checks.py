@@ -8,18 +8,18 @@ from config.policy.model import Policy
 from tasks.limits.applicable import counters_of, restricts
 from tasks.limits.checks import CurrentUsage, check, fatal, permanent_violations, room_at
 from tasks.limits.usage import Usage, UsageCounter
-from tests.support.requests import DAY, FLIGHT, HOUR, NOW, asks, bought, policy
+from tests.support.requests import DAY, FLIGHT, HOUR, NOW, bought, policy, request_for
 
 NOTHING_BOUGHT = CurrentUsage()
 
 
 def rules(of: Policy, usage: CurrentUsage = NOTHING_BOUGHT, **request: Any) -> list[str]:
-    return [violation.rule for violation in check(of, asks(**request), usage)]
+    return [violation.rule for violation in check(of, request_for(**request), usage)]
 
 
 def test_without_a_policy_everything_may_be_bought() -> None:
     assert not restricts(Policy())
-    assert check(Policy(), asks(10_000), bought(10**9, present=10**9)) == []
+    assert check(Policy(), request_for(10_000), bought(10**9, present=10**9)) == []
     assert counters_of(Policy(), "ehpc-a", ["somebody"]) == []
 
 
@@ -34,11 +34,13 @@ def test_without_a_policy_everything_may_be_bought() -> None:
     ],
 )
 def test_clusters_zones_and_roles_are_allowed_by_globs(allow: dict[str, Any], broken: list[str]) -> None:
-    assert [violation.rule for violation in permanent_violations(policy(allow=allow), asks())] == broken
+    assert [
+        violation.rule for violation in permanent_violations(policy(allow=allow), request_for())
+    ] == broken
 
 
 def test_a_forbidden_value_is_reported_with_the_allowed_ones() -> None:
-    (violation,) = permanent_violations(policy(allow={"zones": ["jn1b", "gd*"]}), asks())
+    (violation,) = permanent_violations(policy(allow={"zones": ["jn1b", "gd*"]}), request_for())
 
     assert violation.text == "allow.zones = jn1b, gd*: zone jn1a is not among them"
     assert not violation.waits
@@ -81,7 +83,7 @@ def test_a_rolling_limit_counts_what_was_bought_before() -> None:
     of = policy(nodes_per_hour=100)
 
     assert rules(of, bought(90)) == []
-    (violation,) = check(of, asks(), bought(91))
+    (violation,) = check(of, request_for(), bought(91))
     assert (violation.limit, violation.present, violation.requested) == (100, 91, 10)
     assert violation.text == (
         "limits.nodes_per_hour = 100: 91 nodes were bought in the last hour or are on their way, "
@@ -113,7 +115,7 @@ def test_waiting_is_reported_with_the_time_when_there_is_room() -> None:
     of = policy(nodes_per_hour=100, wait=True)
     usage = bought(100, HOUR, (NOW + 60_000, 4), (NOW + 90_000, 6), (NOW + 95_000, 90))
 
-    (violation,) = check(of, asks(), usage)
+    (violation,) = check(of, request_for(), usage)
 
     assert violation.waits
     assert violation.until == NOW + 90_000
@@ -130,7 +132,7 @@ def test_no_time_is_reported_where_none_is_known() -> None:
 def test_more_than_a_cluster_can_hold_is_rejected_even_where_limits_wait() -> None:
     of = policy(nodes_per_cluster=9, wait=True)
 
-    (violation,) = fatal(check(of, asks(), NOTHING_BOUGHT))
+    (violation,) = fatal(check(of, request_for(), NOTHING_BOUGHT))
 
     assert violation.text == "limits.nodes_per_cluster = 9: the request alone is for 10 nodes"
 
@@ -139,7 +141,7 @@ def test_a_cluster_has_what_is_there_and_what_is_on_its_way() -> None:
     of = policy(nodes_per_cluster=100)
 
     assert rules(of, CurrentUsage({FLIGHT: Usage(30)}, present=60)) == []
-    (violation,) = check(of, asks(), CurrentUsage({FLIGHT: Usage(30)}, present=61))
+    (violation,) = check(of, request_for(), CurrentUsage({FLIGHT: Usage(30)}, present=61))
     assert violation.present == 91
     # Nobody has counted: the plan will.
     assert rules(of, CurrentUsage({FLIGHT: Usage(99)}, present=None)) == []
@@ -149,7 +151,7 @@ def test_nodes_in_flight_are_limited_by_what_is_not_settled() -> None:
     of = policy(nodes_in_flight_per_cluster=100)
 
     assert rules(of, bought(90, FLIGHT)) == []
-    (violation,) = check(of, asks(), bought(91, FLIGHT))
+    (violation,) = check(of, request_for(), bought(91, FLIGHT))
     assert violation.text == (
         "limits.nodes_in_flight_per_cluster = 100: 91 nodes are requested and not settled yet, "
         "10 more would be 101"
@@ -166,8 +168,8 @@ def test_a_limit_in_flight_that_waits_keeps_no_request_from_its_turn() -> None:
 def test_over_a_rolling_limit_a_request_without_named_nodes_may_wait() -> None:
     of = policy(nodes_per_hour=6, wait=True)
 
-    assert fatal(check(of, asks(), NOTHING_BOUGHT)) == []
-    (violation,) = fatal(check(of, asks(node_name="web"), NOTHING_BOUGHT))
+    assert fatal(check(of, request_for(), NOTHING_BOUGHT)) == []
+    (violation,) = fatal(check(of, request_for(node_name="web"), NOTHING_BOUGHT))
     assert violation.text == "limits.nodes_per_hour = 6: 10 named nodes need one call"
 
 

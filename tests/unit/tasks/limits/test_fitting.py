@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from config.policy.model import Policy
 from tasks.limits.checks import CurrentUsage
 from tasks.limits.fitting import Fit, Part, fit, max_nodes_per_operation
-from tests.support.requests import asks, bought, policy
+from tests.support.requests import bought, policy, request_for
 
 NOTHING_BOUGHT = CurrentUsage()
 
 
 def parts(*nodes: int, **more: Any) -> list[Part]:
-    return [Part(asks(many, f"r-{place}", **more), min(many, 99), many) for place, many in enumerate(nodes)]
+    return [
+        Part(request_for(many, f"r-{place}", **more), min(many, 99), many) for place, many in enumerate(nodes)
+    ]
 
 
 def fitted(of: Policy, usage: CurrentUsage, *nodes: int, **more: Any) -> Fit:

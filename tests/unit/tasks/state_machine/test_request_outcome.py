@@ -150,7 +150,7 @@ def test_at_its_deadline_a_request_leaves_demand_with_its_reason(
     (outcome,) = changes.outcomes
     assert outcome.error is not None
     assert (outcome.error.kind, outcome.error.message) == (shown.kind, shown.message)
-    # What runs is followed, and its record is needed for that.
+    # Its running jobs are polled, and its record is needed for that.
     assert ended.live_assignments == live.live_assignments
     assert not expires(changes, live)
 

@@ -1,4 +1,4 @@
-"""What follows for an operation, its requests and its cluster from what came back."""
+"""What each event does to an operation, its requests and its cluster."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def by_id(*requests: Request) -> dict[str, Request]:
 
 
 def releases_cluster(changes: ChangeSet) -> bool:
-    """Whether the step opens the gate; then it also says when the cluster may be planned."""
+    """Return whether the step releases the cluster; then it also schedules its next plan."""
     if not is_written(changes, cluster()) or written(changes, cluster()).locked_by is not None:
         assert "ehpc-a" not in woken(changes)
         return False
@@ -260,9 +260,9 @@ def test_a_started_job_is_polled_whatever_state_its_operation_had(state: State) 
     assert due(changes) == {OPERATION_DUE: None}
     assert listed(changes, Index.HELD) == {"op-1": None}
     assert due(changes, DueRule.IF_ABSENT) == {ZONE_DUE: NOW + 5_000}
-    followed = written(changes, live)
-    assert followed.consecutive_failures == 0
-    assert (assignment_of(followed).state, assignment_of(followed).job_id) == (State.RUNNING, "j-9")
+    running_on = written(changes, live)
+    assert running_on.consecutive_failures == 0
+    assert (assignment_of(running_on).state, assignment_of(running_on).job_id) == (State.RUNNING, "j-9")
     event = recorded(changes, "operation_submitted")
     assert event.fields["job_id"] == "j-9"
     assert event.fields["sent_at"] == SENT
@@ -330,10 +330,10 @@ def test_what_the_log_has_shown_is_kept_while_in_doubt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "not_followed"), [(State.IN_DOUBT, []), (State.RUNNING, [("jn1a", "j-1", "op-1", None)])]
+    ("state", "not_running_on"), [(State.IN_DOUBT, []), (State.RUNNING, [("jn1a", "j-1", "op-1", None)])]
 )
 def test_a_held_operation_keeps_lock_and_evidence_and_is_not_polled(
-    state: State, not_followed: list[Any]
+    state: State, not_running_on: list[Any]
 ) -> None:
     stuck = operation(state=state)
     live = served(stuck)
@@ -345,7 +345,7 @@ def test_a_held_operation_keeps_lock_and_evidence_and_is_not_polled(
     )
     assert due(changes) == {OPERATION_DUE: None}
     assert listed(changes, Index.HELD) == {"op-1": NOW}
-    assert polled(changes) == not_followed
+    assert polled(changes) == not_running_on
     assert assignment_of(written(changes, live)).state is State.HELD
     assert recorded(changes, "operation_held").level == "error"
     assert not releases_cluster(changes)
@@ -529,9 +529,9 @@ def test_a_job_named_too_late_belongs_to_its_ended_operation(state: State) -> No
     assert event.fields["response_job_id"] == "j-9"
 
 
-@pytest.mark.parametrize(("job_id", "not_followed"), [("j-1", [("jn1a", "j-1", "op-1", None)]), (None, [])])
+@pytest.mark.parametrize(("job_id", "not_running_on"), [("j-1", [("jn1a", "j-1", "op-1", None)]), (None, [])])
 def test_an_operation_whose_own_answer_names_another_job_is_held(
-    job_id: str | None, not_followed: list[Any]
+    job_id: str | None, not_running_on: list[Any]
 ) -> None:
     running = operation(job_id=job_id, job_result=FAILED)
 
@@ -540,7 +540,7 @@ def test_an_operation_whose_own_answer_names_another_job_is_held(
     record = written(changes, running)
     assert (record.state, record.job_id, record.job_result) == (State.HELD, job_id, None)
     assert record.held_reason == f"it was adopted as job {job_id}, but the provider's response names j-9"
-    assert polled(changes) == not_followed
+    assert polled(changes) == not_running_on
     assert listed(changes, Index.HELD) == {"op-1": NOW}
     assert due(changes) == {OPERATION_DUE: None}
     assert not releases_cluster(changes)

@@ -1,4 +1,4 @@
-"""What history says of a request, and which requests are asked for."""
+"""History entries, and the filters of requests."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a person or a program is told of a request."""
+"""The status of a request and its reason, for people and programs."""
 
 from math import inf
 from typing import Any

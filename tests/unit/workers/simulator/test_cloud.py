@@ -160,7 +160,7 @@ def test_nodes_are_there_when_the_job_ends_and_not_before(provider: Provider) ->
 def test_nodes_of_an_ended_job_exist_whether_listed_or_not(provider: Provider) -> None:
     provider.add(count=3)
     provider.now += 3600
-    provider.cloud.settle()
+    provider.cloud.end_due_jobs()
 
     assert len(provider.cloud.clusters["ehpc-a"].nodes) == 3
 
