@@ -65,8 +65,10 @@ class Report:
         return f"seed {self.seed}\n{self.history}\nproblems:\n{problems}\n{self.summary()}"
 
     def summary(self) -> str:
-        shown = ("operation_submitted", "operation_in_doubt", "operation_adopted", "operation_absent")
-        events = ", ".join(f"{name} {self.events[name]}" for name in (*shown, "late_answer", "ledger_lost"))
+        shown = ("operation_submitted", "operation_in_doubt", "operation_adopted", "operation_not_executed")
+        events = ", ".join(
+            f"{name} {self.events[name]}" for name in (*shown, "late_response", "ledger_data_loss")
+        )
         return (
             f"{self.requests} requests, {self.nodes} nodes, "
             f"{self.faults.total()} faults in {self.seconds:.0f} s: "

@@ -51,6 +51,6 @@ class Tally:
             f"{count['nodes']:,} nodes, {count['times']:,} faults; messages sent again {count['resent']}; "
             f"{events['operation_submitted']:,} operations with a job at once, "
             f"{events['operation_in_doubt']:,} in doubt, {events['operation_adopted']:,} adopted, "
-            f"{events['operation_absent']:,} proved absent, {events['operation_held']:,} held, "
-            f"{events['late_answer']:,} late answers"
+            f"{events['operation_not_executed']:,} proven not executed, {events['operation_held']:,} held, "
+            f"{events['late_response']:,} late responses"
         )
