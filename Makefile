@@ -1,4 +1,4 @@
-# Everything runs from .venv, which is made from requirements.lock and made again when that file changes.
+# Everything runs from .venv, which is made from requirements.lock, and again when that file changes.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -54,13 +54,13 @@ coverage: $(READY)  ## every test, measured by branches, worker processes includ
 reference: $(READY)  ## write what docs/ takes from the code: schemas, settings, states
 	$(BIN)/python -m docs.generate
 
-simulate: $(READY)  ## random histories; SEEDS=1-300 says which
+simulate: $(READY)  ## random histories; SEEDS=1-300
 	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -s tests/simulation/test_random_histories.py
 
-chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=5 SEED=1 say how many and which
+chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=5 SEED=1
 	$(BIN)/python -m tests.chaos.run --runs $(RUNS) --seed $(SEED)
 
-mutants: $(READY)  ## switch each safeguard off in turn: the bench must notice every time
+mutants: $(READY)  ## switch each safeguard off in turn: the tests must notice
 	$(BIN)/python -m tests.mutation.mutants
 
 # arq wants redis-py below 6, so it cannot be in .venv.
@@ -80,21 +80,21 @@ bench: $(READY) $(ARQ_READY)  ## measure beside the alternatives, and write docs
 bench-quick: $(READY) $(ARQ_READY)  ## the same, smaller, in four minutes or so; writes into .bench/ only
 	$(BIN)/python -m benchmarks all --quick
 
-bench-report: $(READY)  ## write docs/performance.md anew from docs/benchmarks/*.json
+bench-report: $(READY)  ## write plots and docs/performance.md again from docs/benchmarks/*.json
 	$(BIN)/python -m benchmarks report
 
-format: $(READY)  ## let ruff mend what it can
+format: $(READY)  ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(READY)  ## write requirements.lock anew (needs uv); pins stay where they are: UPGRADE=--upgrade moves them
+lock: $(READY)  ## write requirements.lock again (needs uv); UPGRADE=--upgrade moves the pins
 	tail -n +2 requirements.lock > requirements.lock.new
 	uv pip compile pyproject.toml --group dev --group bench --universal --generate-hashes --python-version 3.11 --no-header --quiet \
 	 $(UPGRADE) --output-file requirements.lock.new > /dev/null
 	(echo "# Made by 'make lock' from pyproject.toml; every archive is pinned by its hash."; cat requirements.lock.new) > requirements.lock
 	rm requirements.lock.new
 
-lock-arq: $(READY)  ## write the lock of .bench-venv anew (needs uv)
+lock-arq: $(READY)  ## write the lock of .bench-venv again (needs uv)
 	(echo "# Made by 'make lock-arq' from requirements-arq.in; arq wants redis-py below 6."; \
 	 uv pip compile $(ARQ_LOCK:.txt=.in) --universal --generate-hashes --python-version 3.11 --no-header --quiet) > $(ARQ_LOCK).new
 	mv $(ARQ_LOCK).new $(ARQ_LOCK)
