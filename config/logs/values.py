@@ -18,7 +18,7 @@ def plain(value: object, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _text(value)
+        return value if type(value) is str and value.isascii() and len(value) < 1_000 else _text(value)
     if isinstance(value, int):
         return int(value) if abs(value) < 2**64 else text_of(value)
     if isinstance(value, float):
