@@ -12,7 +12,8 @@ from config.settings import Settings
 from tasks.contract.dry_run import DryRun
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import ScaleOutRequest
-from tasks.state_machine.states import diagram, table
+from tasks.ledger.record_values import FINAL, State
+from tasks.state_machine.states import MEANING, TRANSITIONS
 
 DOCS = Path(__file__).resolve().parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -25,7 +26,7 @@ def generated() -> dict[Path, str]:
         DOCS / f"{name}.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for name, schema in schemas.items()
     }
-    parts = {"how-it-works.md": ("states", f"{table()}\n{diagram()}")}
+    parts = {"how-it-works.md": ("states", f"{states_table()}\n{states_diagram()}")}
     parts["reference/settings.md"] = ("settings", settings_table())
     for name, (mark, content) in parts.items():
         files[DOCS / name] = with_part((DOCS / name).read_text(encoding="utf-8"), mark, content)
@@ -56,6 +57,23 @@ def outcome_schema() -> dict[str, Any]:
 def dry_run_schema() -> dict[str, Any]:
     """Return the JSON Schema of the answer to a request with `dry_run`."""
     return {"$schema": DIALECT, **DryRun.model_json_schema(mode="serialization")}
+
+
+def states_table() -> str:
+    """Return the states and their transitions as a Markdown table."""
+    rows = ["| state | meaning | next |", "|---|---|---|"]
+    for state in State:
+        following = [f"`{one.target}`: {one.cause}" for one in TRANSITIONS if one.source is state]
+        rows.append(f"| `{state}` | {MEANING[state]} | {'<br>'.join(following) or 'final'} |")
+    return "\n".join(rows) + "\n"
+
+
+def states_diagram() -> str:
+    """Return the transitions as a Mermaid state diagram."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.PLANNED}"]
+    lines += [f"    {one.source} --> {one.target}" for one in TRANSITIONS]
+    lines += [f"    {state} --> [*]" for state in State if state in FINAL]
+    return "\n".join([*lines, "```"]) + "\n"
 
 
 def settings_table() -> str:

@@ -6,7 +6,7 @@ docs/how-it-works.md.
 
 from dataclasses import dataclass
 
-from tasks.ledger.record_values import FINAL, State
+from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
 
 MEANING = {
@@ -85,20 +85,3 @@ def move(operation: Operation, target: State, **update: object) -> Operation:
             f"allowed are {allowed}"
         )
     return operation.model_copy(update={"state": target, **update})
-
-
-def table() -> str:
-    """Return the states and their transitions as a Markdown table."""
-    rows = ["| state | meaning | next |", "|---|---|---|"]
-    for state in State:
-        following = [f"`{one.target}`: {one.cause}" for one in TRANSITIONS if one.source is state]
-        rows.append(f"| `{state}` | {MEANING[state]} | {'<br>'.join(following) or 'final'} |")
-    return "\n".join(rows) + "\n"
-
-
-def diagram() -> str:
-    """Return the transitions as a Mermaid state diagram."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.PLANNED}"]
-    lines += [f"    {one.source} --> {one.target}" for one in TRANSITIONS]
-    lines += [f"    {state} --> [*]" for state in State if state in FINAL]
-    return "\n".join([*lines, "```"]) + "\n"
