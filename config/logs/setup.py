@@ -117,7 +117,7 @@ def _arrange(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDi
         "timestamp": timestamp(int(record.created * 1000)),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "event": fields.pop("event", None),
+        "event": text_of(fields.pop("event", "")).rstrip("\n"),
         **{f"{name}_" if name in HEAD else name: value for name, value in fields.items()},
     }
     if isinstance(error, BaseException):
