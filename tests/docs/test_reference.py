@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs/reference/status-and-events.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LOGGED = {"debug", "info", "warning", "error", "critical", "event", "_event", "Event", "_log"}
+LOGGED = {"exception", "debug", "info", "warning", "error", "critical", "event", "_event", "Event", "_log"}
 
 
 def section(title: str) -> str:
