@@ -60,16 +60,34 @@ def keys_without_expiry(client: redis.Redis, also_permanent: Iterable[str] = ())
     left = [name for name in lasting if not any(fnmatchcase(name, pattern) for pattern in permanent)]
     if not left:
         return []
-    open_requests = set(map(str, client.zrange("scaleout:open", 0, -1)))
-    return [name for name in left if not _is_open(client, name, open_requests)]
+    requests = _requests_with_open_work(client)
+    return [name for name in left if not _is_open(client, name, requests)]
 
 
-def _is_open(client: redis.Redis, name: str, open_requests: set[str]) -> bool:
+def _requests_with_open_work(client: redis.Redis) -> set[str]:
+    """Return the requests that have not ended, or have ended before an operation that serves them."""
+    found = set(map(str, client.zrange("scaleout:open", 0, -1)))
+    for name in client.scan_iter("scaleout:operation:*", count=10_000):
+        content = _operation(client, str(name))
+        if content.get("state", "planned") not in FINAL:
+            found |= _served_by(content)
+    return found
+
+
+def _is_open(client: redis.Redis, name: str, requests: set[str]) -> bool:
     _, kind, identity = (*name.split(":", 2), "", "")[:3]
     if kind in OF_A_REQUEST:
-        return identity in open_requests
+        return identity in requests
     if kind != "operation":
         return False
+    content = _operation(client, name)
+    return content.get("state", "planned") not in FINAL or bool(_served_by(content) & requests)
+
+
+def _operation(client: redis.Redis, name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(client.hget(name, "content") or "{}")
-    served = {part["request_id"] for part in content.get("allocations", ())}
-    return content.get("state", "planned") not in FINAL or bool(served & open_requests)
+    return content
+
+
+def _served_by(operation: dict[str, Any]) -> set[str]:
+    return {str(part["request_id"]) for part in operation.get("allocations", ())}

@@ -41,7 +41,7 @@ def problems(given: Any, **options: Any) -> list[str]:
         ({}, "name is missing"),
         ({"name": "A"}, "name='A': must match ^[a-z]+$"),
         ({"name": 7}, "name=7: must be a valid string"),
-        ({"name": "a", "nmae": 1}, "unknown field nmae (did you mean name?)"),
+        ({"name": "a", "nime": 1}, "unknown field nime (did you mean name?)"),
         ({"name": "a", "colour": 1}, "unknown field colour"),
         ({"name": "a", "parts": {"p": {"count": 0}}}, "parts.p.count=0: must be at least 1"),
         ({"name": "a", "parts": {"p": {"count": 10}}}, "parts.p.count=10: must be at most 9"),
