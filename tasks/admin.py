@@ -75,7 +75,7 @@ async def resume(ledger: Ledger, cluster_id: str | None, *, by: str) -> bool:
 async def resolve(
     ledger: Ledger, operation_id: str, *, adopt_job: str | None, by: str, reason: str | None
 ) -> None:
-    """Decide about a held operation.
+    """Decide about an operation that was sent and has not ended; most often it is held.
 
     Args:
         adopt_job: the job that it became; None: the provider never executed it.
@@ -91,7 +91,9 @@ async def resolve(
         now = ledger.clock.now_ms()
         if adopt_job is None:
             return resolution.not_executed(snapshot, by=by, reason=reason, now=now)
-        owners = await ledger.jobs(snapshot.operation.cluster_id)
-        return resolution.adopt(snapshot, owners, job_id=adopt_job, by=by, reason=reason, now=now)
+        owners = await ledger.job_owners(snapshot.operation.cluster_id, [adopt_job])
+        return resolution.adopt(
+            snapshot, owners.get(adopt_job), job_id=adopt_job, by=by, reason=reason, now=now
+        )
 
     await ledger.transact(build)

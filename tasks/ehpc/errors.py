@@ -70,13 +70,18 @@ class QuotaExhausted(EhpcError):  # noqa: N818
         self.retry_after_s = retry_after_s
 
 
+class UnclearQuota(QuotaExhausted):
+    """Nothing was made: either API calls or resources are used up. A read that is granted tells which."""
+
+
 class InDoubt(EhpcError):  # noqa: N818
     """It may have been executed. A read may be repeated; addNodes must not be."""
 
     kind = "in_doubt"
 
 
-REJECTED = frozenset({1100, 1101, 3300, 8000, 8001, 8002, 8003, 8004, 2100})
+NO_SUCH_RESOURCE = 2100
+REJECTED = frozenset({1100, 1101, 3300, 8000, 8001, 8002, 8003, 8004, NO_SUCH_RESOURCE})
 REJECTED_WITH_ALERT = frozenset({2200, 2400, 4000, 4001, 4002, 4003, 4004, 4005})
 ACCOUNT_REFUSED = frozenset({1200, 1661, 1662, 2000})
 SIGNATURE_EXPIRED = 1300
@@ -89,13 +94,49 @@ BEING_CHANGED = frozenset({5300, 5400})
 BUSY_WORDS = (
     "transition",
     "status",
+    "state",
     "not running",
     "not active",
+    "not ready",
     "busy",
     "in progress",
+    "ongoing",
     "being ",
+    "pending",
+    "locked",
+    "later",
+    "try again",
+    "retry",
+    "creating",
+    "updating",
+    "deleting",
+    "adding",
+    "removing",
+    "scaling",
+    "resizing",
+    "starting",
+    "stopping",
+    "changing",
+    "initializing",
+    "installing",
+    "configuring",
+    "deploying",
+    "processing",
     "状态",
     "正在",
+    "忙",
+    "稍后",
+    "重试",
+    "进行中",
+    "处理中",
+    "创建中",
+    "更新中",
+    "删除中",
+    "变更中",
+    "操作中",
+    "扩容",
+    "锁定",
+    "未就绪",
 )
 API_QUOTA_WORDS = (
     "api",
@@ -151,10 +192,11 @@ def reason(ret_code: int, message: str, http_status: int | None = None) -> EhpcE
 
 
 def _over_quota(words: str) -> type[EhpcError]:
-    """Take an unclear message for the API quota: waiting does less harm than calling."""
     about_calls = any(word in words for word in API_QUOTA_WORDS)
     about_resources = any(word in words for word in RESOURCE_QUOTA_WORDS)
-    return Shortage if about_resources and not about_calls else QuotaExhausted
+    if about_calls == about_resources:
+        return UnclearQuota
+    return Shortage if about_resources else QuotaExhausted
 
 
 def printable(text: str) -> str:

@@ -1,55 +1,15 @@
-"""The API's replies, typed: strict for fields that decisions depend on, lenient for others."""
+"""The API's replies, typed. Each row is read alone: one that is damaged hides no other."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import Enum
-from typing import Annotated, Any
+from typing import Any, Generic, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.ehpc.errors import printable
+from tasks.ehpc.job_status import JobStatus, status_of
+from tasks.ehpc.row_values import Id, Ids, Text, Time, Word, as_count
 
 NODE_PREFIX = "cln-"
-
-
-class JobStatus(Enum):
-    """A job's status. A status that is unknown counts as still running."""
-
-    PENDING = "pending"
-    SUCCESSFUL = "successful"
-    FAILED = "failed"
-
-
-KNOWN_AS_GOING = frozenset({"pending", "working"})
-STATUSES = {status.value: status for status in JobStatus}
-
-
-def _text(value: Any) -> Any:
-    """A text that is only shown: short, and without control characters."""
-    if isinstance(value, str):
-        return printable(value)
-    return "" if value is None else value
-
-
-def _utc(value: datetime | None) -> datetime | None:
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-def _words(value: Any) -> Any:
-    return tuple(value.split()) if isinstance(value, str) else (value or ())
-
-
-def _blank_is_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Time = Annotated[datetime | None, BeforeValidator(_blank_is_none), AfterValidator(_utc)]
-Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
-
-
-class _Reply(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,44 +19,87 @@ class JobAccepted:
     job_id: str
 
 
-class JobRow(_Reply):
-    """One job of the operation log."""
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class JobRow(_Row):
+    """One job of the operation log. All but its id may be missing."""
 
     job_id: Id
-    status_text: Annotated[str, AfterValidator(printable)] = Field(alias="status")
+    status_text: Text = Field("", alias="status")
     job_action: Text = ""
     create_time: Time = None
     status_time: Time = None
     error_codes: Text = ""
-    resource_ids: Annotated[tuple[Id, ...], BeforeValidator(_words)] = ()
+    resource_ids: Ids = ()
+
+    @property
+    def identity(self) -> str:
+        return self.job_id
 
     @property
     def status(self) -> JobStatus:
-        return STATUSES.get(self.status_text, JobStatus.PENDING)
+        return status_of(self.status_text) or JobStatus.PENDING
 
     @property
     def status_is_known(self) -> bool:
-        return self.status is not JobStatus.PENDING or self.status_text in KNOWN_AS_GOING
+        return status_of(self.status_text) is not None
 
     @property
     def node_ids(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(word for word in self.resource_ids if word.startswith(NODE_PREFIX)))
 
 
-class NodeRow(_Reply):
-    """One node of a cluster."""
+class NodeRow(_Row):
+    """One node of a cluster. All but its id may be missing."""
 
     node_id: Id
-    role: Text = ""
-    status: Text = ""
+    role: Word = ""
+    status: Word = ""
     create_time: Time = None
 
+    @property
+    def identity(self) -> str:
+        return self.node_id
 
-class JobPage(_Reply):
-    rows: tuple[JobRow, ...] = Field(alias="job_set")
-    total_count: int = Field(ge=0)
+
+R = TypeVar("R", JobRow, NodeRow)
 
 
-class NodePage(_Reply):
-    rows: tuple[NodeRow, ...] = Field(alias="hpc_app_nodes_set")
-    total_count: int = Field(ge=0)
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """A page of a listing.
+
+    Fields:
+        rows: those that can be read.
+        unreadable: how many have no usable id.
+        total: how many rows the provider counts in all; None if it does not say.
+    """
+
+    rows: tuple[R, ...]
+    unreadable: int = 0
+    total: int | None = None
+
+    @property
+    def row_count(self) -> int:
+        return len(self.rows) + self.unreadable
+
+    @classmethod
+    def read(cls, kind: type[R], found: Sequence[Any], total: Any) -> Self:
+        """Read each row alone."""
+        rows = [row for given in found if (row := _row(kind, given)) is not None]
+        return cls(tuple(rows), len(found) - len(rows), as_count(total))
+
+
+JobPage = Page[JobRow]
+NodePage = Page[NodeRow]
+
+
+def _row(kind: type[R], given: Any) -> R | None:
+    if not isinstance(given, Mapping):
+        return None
+    try:
+        return kind.model_validate(given)
+    except ValidationError:
+        return None

@@ -40,8 +40,15 @@ class PageCursor:
         rest = max(1, pages_of(self.expected - self.offset, self.size))
         return min(needed, rest) if self.offset else needed
 
-    def advance(self, offsets: Sequence[int], rows: int, total: int) -> None:
-        """Record that the pages at `offsets` were read; the first had `rows` rows of `total`."""
+    def advance(self, offsets: Sequence[int], rows: int, counted: int | None) -> None:
+        """Record that the pages at `offsets` were read; the first had `rows` rows.
+
+        Args:
+            counted: the provider's count of all rows, which may be that of the page: behind a full page there
+                may be another one, whatever it says. None if it does not say.
+        """
+        end = offsets[0] + rows
+        total = max(counted or 0, end + 1 if rows and (rows >= self.size or counted is None) else end)
         self.total = total
         if rows and offsets[0] == self.short_page_at:
             # A count that is too high looks like a short page too, but no row follows it.
@@ -49,9 +56,9 @@ class PageCursor:
         self.known_size = max(self.known_size, rows)
         if not rows:
             self.offset = self.total
-        elif rows < self.size and offsets[0] + rows < self.total:
+        elif rows < self.size and end < self.total:
             # Pages are shorter than assumed, and there are holes between those that were read.
-            self.size, self.offset = rows, offsets[0] + rows
+            self.size, self.offset = rows, end
             self.short_page_at = self.offset
         else:
             # Jobs made in between have moved the rest down, towards the next page.

@@ -4,20 +4,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from tasks.ehpc.errors import InDoubt, QuotaExhausted, reason
-from tasks.ehpc.models import JobAccepted, JobPage, NodePage
+from tasks.ehpc.models import JobAccepted, JobPage, JobRow, NodePage, NodeRow, Page, R
 
 MAX_BYTES = 8 * 1024 * 1024
 JOB_ID = re.compile(r"[!-~]{1,128}")
 CODE = re.compile(r"-?[0-9]{1,9}")
 MAX_CODE = 999_999_999
 TOO_MANY_REQUESTS = 429
-
-P = TypeVar("P", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +39,23 @@ def add_nodes_response(reply: Reply) -> JobAccepted:
 
 def jobs_response(reply: Reply) -> JobPage:
     """Return a page of the operation log. Raises EhpcError."""
-    return _page(JobPage, reply)
+    return _page(JobRow, reply, "job_set")
 
 
 def nodes_response(reply: Reply) -> NodePage:
     """Return a page of a cluster's nodes. Raises EhpcError."""
-    return _page(NodePage, reply)
+    return _page(NodeRow, reply, "hpc_app_nodes_set")
 
 
-def _page(kind: type[P], reply: Reply) -> P:
+def _page(kind: type[R], reply: Reply, name: str) -> Page[R]:
     content = _content(reply)
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        where = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()})[:5])
-        message = f"the provider's listing has fields that cannot be read: {where}"
-        raise InDoubt(message, ret_code=0, http_status=reply.http_status) from None
+    found, total = content.get(name), content.get("total_count")
+    if found is None and total is not None:
+        found = []
+    if not isinstance(found, list):
+        message = f"the provider's listing has no {name} that can be read"
+        raise InDoubt(message, ret_code=0, http_status=reply.http_status)
+    return Page.read(kind, found, total)
 
 
 def _content(reply: Reply) -> Mapping[str, Any]:

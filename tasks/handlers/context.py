@@ -5,19 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from config.policy.model import Policy
 from config.settings import Settings
 from tasks.ehpc.client import EhpcClient
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
 from tasks.quota.rate_limiter import RateLimiter
 from tasks.runtime.clock import Clock
 from tasks.state_machine.backoff import BackoffPolicy
 
-log = structlog.get_logger(__name__)
-
-MAX_WARNED = 10_000
+MAX_REPORTED = 1_000
 
 
 @dataclass(slots=True)
@@ -31,7 +29,7 @@ class Context:
     clock: Clock
     rng: random.Random = field(default_factory=random.SystemRandom)
     policy: Callable[[], Policy] = Policy
-    _warned: set[str] = field(default_factory=set)
+    _reported: set[str] = field(default_factory=set)
 
     @property
     def backoff(self) -> BackoffPolicy:
@@ -41,12 +39,17 @@ class Context:
     def lease_ms(self) -> int:
         return round(self.settings.submit_lease_s * 1000)
 
-    def warn_once(self, event: str, about: str, **fields: Any) -> None:
-        """Log a warning that would repeat with every poll once for each subject."""
+    async def report_once(self, event: str, about: str, **fields: Any) -> None:
+        """Log, count and keep something odd of the provider's, once for each subject and process.
+
+        It would repeat with every call; `scaleout doctor` shows that there is something.
+        """
         key = f"{event} {about}"
-        if key in self._warned:
+        if key in self._reported:
             return
-        if len(self._warned) >= MAX_WARNED:
-            self._warned.clear()
-        self._warned.add(key)
-        log.warning(event, **fields)
+        if len(self._reported) >= MAX_REPORTED:
+            self._reported.clear()
+        self._reported.add(key)
+        changes = ChangeSet()
+        changes.record(Event(event, "warning", fields=fields, in_journal=True))
+        await self.ledger.commit(changes)

@@ -1,6 +1,8 @@
 """Finishes an operation whose job has ended, by listNodes where the log does not name its nodes."""
 
 from tasks.ehpc.errors import EhpcError, Rejected
+from tasks.ehpc.listing import Listing
+from tasks.ehpc.models import NodeRow
 from tasks.handlers.context import Context
 from tasks.handlers.provider_calls import Deferred, defer_after_error, list_cluster_nodes
 from tasks.ledger.change_set import ChangeSet, CommitResult
@@ -27,7 +29,7 @@ async def finish_job(ctx: Context, snapshot: OperationSnapshot, result: JobResul
         if operation.job_result is not None:
             return None
         if needs_listing(operation, result):
-            return note_job_result(operation, result, now)
+            return note_job_result(operation, result, now, round(ctx.settings.log_lag_s * 1000))
         ids = result.node_ids[: operation.node_count]
         return finish(current, result, nodes_added=operation.node_count, node_ids=ids, now=now)
 
@@ -37,35 +39,61 @@ async def finish_job(ctx: Context, snapshot: OperationSnapshot, result: JobResul
 async def count_nodes(ctx: Context, operation: Operation) -> None:
     """List the cluster's nodes, and finish. A listing that fails is repeated later."""
     try:
-        rows = await list_cluster_nodes(ctx, operation.zone, operation.cluster_id)
+        listing = await list_cluster_nodes(ctx, operation.zone, operation.cluster_id)
     except Deferred as deferred:
         await ctx.ledger.commit(retry_later(operation, at=deferred.until, reason=deferred.reason))
         return
     except EhpcError as error:
-        if isinstance(error, Rejected) and await _held(ctx, operation, error):
-            return
-        later = await defer_after_error(ctx, error, operation.attempts)
-        await ctx.ledger.commit(retry_later(operation, at=later.until, reason=later.reason))
+        await _listing_failed(ctx, operation, error)
         return
+    await _finish(ctx, operation, listing)
+
+
+async def _finish(ctx: Context, operation: Operation, listing: Listing[NodeRow]) -> None:
+    others = await _nodes_of_others(ctx, operation)
+    uncountable: EhpcError | None = None
 
     async def build() -> ChangeSet | None:
+        nonlocal uncountable
         current = await ctx.ledger.operation_snapshot(operation.operation_id)
         if current is None or current.operation.state is not State.RUNNING:
             return None
         if (result := current.operation.job_result) is None:
             return None
-        ids = nodes_that_came(current.operation, result, rows)
+        ids = nodes_that_came(current.operation, result, listing.rows, others)
+        if listing.flaws and len(ids) < operation.node_count and not current.operation.insisted:
+            uncountable = EhpcError(f"the list of its nodes proves nothing: {listing.flaws[0]}")
+            return None
         return finish(current, result, nodes_added=len(ids), node_ids=ids, now=ctx.clock.now_ms())
 
     await ctx.ledger.transact(build)
+    if uncountable is not None:
+        await _listing_failed(ctx, operation, uncountable)
 
 
-async def _held(ctx: Context, operation: Operation, error: Rejected) -> bool:
-    """Hold the operation once no request waits for it: a permanent refusal is not repeated for ever."""
+async def _nodes_of_others(ctx: Context, operation: Operation) -> set[str]:
+    """Return the nodes of the cluster's other operations of the last day: a node has one outcome."""
+    owners = set((await ctx.ledger.jobs(operation.cluster_id)).values()) - {operation.operation_id}
+    found = await ctx.ledger.operations(owners)
+    return {node_id for other in found.values() for node_id in other.node_ids}
+
+
+async def _listing_failed(ctx: Context, operation: Operation, error: EhpcError) -> None:
+    """Repeat the listing later. Hold the operation instead if it is refused permanently and no request waits
+    for it, or if it is overdue: nobody can tell which nodes came.
+    """
     snapshot, now = await ctx.ledger.operation_snapshot(operation.operation_id), ctx.clock.now_ms()
-    if snapshot is None or snapshot.has_time_left(now):
-        return False
-    cluster_id = operation.cluster_id
-    reason = f"job {operation.job_id} has ended, but the nodes of {cluster_id} cannot be listed: {error}"
-    changes = hold(snapshot.operation, snapshot.served, reason=reason, now=now)
-    return await ctx.ledger.commit(changes) is CommitResult.OK
+    if snapshot is None:
+        return
+    permanent = isinstance(error, Rejected) and not snapshot.has_time_left(now)
+    if permanent and snapshot.operation.insisted:
+        await _finish(ctx, operation, Listing[NodeRow]())
+        return
+    if permanent or snapshot.is_overdue(now):
+        cluster_id = operation.cluster_id
+        reason = f"job {operation.job_id} has ended, but the nodes of {cluster_id} cannot be listed: {error}"
+        changes = hold(snapshot.operation, snapshot.served, reason=reason, now=now)
+        if await ctx.ledger.commit(changes) is CommitResult.OK:
+            return
+    later = await defer_after_error(ctx, error, operation.attempts)
+    await ctx.ledger.commit(retry_later(operation, at=later.until, reason=later.reason))

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from config.timestamps import utc_second
 from tasks.ehpc.actions import PAGE
-from tasks.ehpc.models import JobPage, JobRow, JobStatus
+from tasks.ehpc.job_status import JobStatus
+from tasks.ehpc.models import JobPage, JobRow
 from tasks.ehpc.paging import PageCursor, pages_of
 from tasks.handlers.context import Context
 from tasks.handlers.provider_calls import call_with_grant, reserve
@@ -36,6 +37,8 @@ class Poll:
             so do jobs that were made since.
         next_offset: where the next poll resumes, 0 if this one reached the end.
         odd: rows that are not as the API describes them.
+        unreadable: rows without a usable job id.
+        unclear: jobs that have a status which is unknown.
         pages, lookups: calls for pages of the listing and for single jobs.
         needed: how many pages show all jobs, as far as the listing has shown its length.
     """
@@ -49,6 +52,8 @@ class Poll:
     seen: set[str] = field(default_factory=set)
     ended: list[JobRow] = field(default_factory=list)
     odd: list[JobRow] = field(default_factory=list)
+    unreadable: int = 0
+    unclear: list[JobRow] = field(default_factory=list)
     shows_our_action: bool = False
     pages: int = 0
     lookups: int = 0
@@ -75,14 +80,18 @@ class Poll:
         return cursor.begun and unseen <= min(MAX_LOOKUPS, cursor.pages_left - 1)
 
     def add(self, page: JobPage, running: Running) -> None:
+        self.unreadable += page.unreadable
         for row in page.rows:
+            # Whose job it is does not matter: it shows that the log has this name for addNodes.
+            self.shows_our_action = self.shows_our_action or row.job_action == self.job_action
             if row.job_id not in running or row.job_id in self.seen:
                 continue
             self.seen.add(row.job_id)
             if row.status is not JobStatus.PENDING:
                 self.ended.append(row)
+            if not row.status_is_known:
+                self.unclear.append(row)
             is_ours = row.job_action == self.job_action
-            self.shows_our_action = self.shows_our_action or is_ours
             if not (is_ours and row.status_is_known) and len(self.odd) < MAX_ODD:
                 self.odd.append(row)
 
@@ -156,8 +165,8 @@ async def _read(
         if isinstance(result, BaseException):
             raise result
     assert not isinstance(first, BaseException)  # noqa: S101 - raised above
-    cursor.advance(offsets, len(first.rows), first.total_count)
-    poll.rows, poll.page_rows = first.total_count, cursor.known_size
+    cursor.advance(offsets, first.row_count, first.total)
+    poll.rows, poll.page_rows = cursor.total or 0, cursor.known_size
 
 
 async def look_up_missing(

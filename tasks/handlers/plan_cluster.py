@@ -67,14 +67,18 @@ async def _count_first(ctx: Context, cluster: Cluster, zone: str, requests: Sequ
     """Count the cluster's nodes. The step that records the count has the cluster planned again."""
     began = ctx.clock.now_ms()
     try:
-        rows = await list_cluster_nodes(ctx, zone, cluster.cluster_id, CallPriority.SUBMIT)
+        listing = await list_cluster_nodes(ctx, zone, cluster.cluster_id, CallPriority.SUBMIT)
     except Deferred as deferred:
         return _postponed(cluster, deferred)
     except Rejected as error:
         return _not_countable(cluster, requests, error, ctx.clock.now_ms())
     except EhpcError as error:
         return _postponed(cluster, await defer_after_error(ctx, error, cluster.consecutive_failures))
-    present = sum(row.status not in GONE for row in rows)
+    # What cannot be read may be there: a limit is rather kept too early than broken.
+    present = max(
+        sum(row.status not in GONE for row in listing.rows) + listing.unreadable,
+        (listing.last_counted or 0) - sum(row.status in GONE for row in listing.rows),
+    )
     last = None if cluster.last_operation is None else await ctx.ledger.operation(cluster.last_operation)
     lag_ms = round(ctx.settings.log_lag_s * 1000)
     count = NodeCount(

@@ -5,7 +5,8 @@ import asyncio
 import structlog
 
 from tasks.ehpc.errors import EhpcError
-from tasks.ehpc.models import JobRow, JobStatus
+from tasks.ehpc.job_status import JobStatus
+from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
 from tasks.handlers.count_nodes import finish_job
 from tasks.handlers.job_listing import Poll, Running, list_running, look_up_missing
@@ -70,7 +71,8 @@ async def poll_zone(ctx: Context, zone: str) -> None:
     await restore_account(ctx, await ctx.ledger.account())
     finished = await _finish_seen(ctx, running, poll)
     missing = await _hold_missing(ctx, running, missing)
-    _warn_of_odd_rows(ctx, zone, poll)
+    await _hold_unclear(ctx, running, poll)
+    await _report_odd_rows(ctx, zone, poll)
     await _record(
         ctx,
         record,
@@ -108,15 +110,34 @@ async def _interval_s(ctx: Context, zone: str, calls: int) -> float:
     )
 
 
-def _warn_of_odd_rows(ctx: Context, zone: str, poll: Poll) -> None:
+async def _report_odd_rows(ctx: Context, zone: str, poll: Poll) -> None:
+    if poll.unreadable:
+        await ctx.report_once("rows_unreadable", zone, zone=zone, rows=poll.unreadable)
     for row in poll.odd:
         about = {"zone": zone, "job_id": row.job_id}
         if row.job_action != poll.job_action:
             seen = {"job_action": row.job_action, "expected": poll.job_action}
-            ctx.warn_once("unknown_job_action", row.job_action, **about, **seen)
+            await ctx.report_once("unknown_job_action", row.job_action, **about, **seen)
         if not row.status_is_known:
-            key = f"{row.job_id} {row.status_text}"
-            ctx.warn_once("unknown_job_status", key, **about, status=row.status_text)
+            await ctx.report_once("unknown_job_status", row.status_text, **about, status=row.status_text)
+
+
+async def _hold_unclear(ctx: Context, running: Running, poll: Poll) -> None:
+    """Hold overdue operations whose job has an unknown status: it may have ended, and is polled for ever."""
+    unclear = {running[row.job_id][0]: row for row in poll.unclear}
+    names = list(unclear)
+    for first in range(0, len(names), FINISH_BATCH):
+        snapshots = await ctx.ledger.operation_snapshots(names[first : first + FINISH_BATCH])
+        for name, snapshot in snapshots.items():
+            operation, now = snapshot.operation, ctx.clock.now_ms()
+            if operation.state is not State.RUNNING or not snapshot.is_overdue(now):
+                continue
+            if operation.insisted:
+                await finish_job(ctx, snapshot, _result(ctx, unclear[name]))
+                continue
+            status = unclear[name].status_text
+            reason = f"job {operation.job_id} stays in the status {status!r}, which is unknown"
+            await ctx.ledger.commit(hold(operation, snapshot.served, reason=reason, now=now))
 
 
 async def _finish_seen(ctx: Context, running: Running, poll: Poll) -> int:

@@ -8,8 +8,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from config.timestamps import utc_second
-from tasks.ehpc.errors import AccountRefused, EhpcError, QuotaExhausted
-from tasks.ehpc.models import JobRow, NodeRow
+from tasks.ehpc.errors import AccountRefused, EhpcError, NotAccepted, QuotaExhausted, Shortage, UnclearQuota
+from tasks.ehpc.listing import Listing
+from tasks.ehpc.models import JobPage, JobRow, NodePage, NodeRow, Page, R
 from tasks.handlers.context import Context
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
@@ -59,8 +60,14 @@ def quota_retry_at(ctx: Context, deferred: Deferred) -> int:
     return min(deferred.until, ctx.clock.now_ms() + MAX_QUOTA_WAIT_MS)
 
 
-async def call_with_grant(ctx: Context, grant: Grant, call: str, request: Coroutine[Any, Any, T]) -> T:
+async def call_with_grant(
+    ctx: Context, grant: Grant, call: str, request: Coroutine[Any, Any, T], *, sends: bool = False
+) -> T:
     """Make one granted call and count it from its end; keep what it shows of the quota.
+
+    Args:
+        sends: the call is addNodes, which needs resources too: an unclear refusal does not show which are
+            used up, and `which_quota` finds out.
 
     Raises:
         Deferred: the process was stopped for so long that the grant is over.
@@ -75,9 +82,10 @@ async def call_with_grant(ctx: Context, grant: Grant, call: str, request: Corout
     try:
         reply = await request
     except QuotaExhausted as error:
-        with suppress(RedisError):
-            until = await ctx.rate_limiter.mark_exhausted(error.retry_after_s)
-            log.warning("quota_exhausted", until=utc_second(until).isoformat(), detail=str(error))
+        if not (sends and isinstance(error, UnclearQuota)):
+            with suppress(RedisError):
+                until = await ctx.rate_limiter.mark_exhausted(error.retry_after_s)
+                log.warning("quota_exhausted", until=utc_second(until).isoformat(), detail=str(error))
         raise
     else:
         if grant.probe:
@@ -86,6 +94,21 @@ async def call_with_grant(ctx: Context, grant: Grant, call: str, request: Corout
         return reply
     finally:
         ctx.rate_limiter.ended([call])
+
+
+async def which_quota(ctx: Context, zone: str, error: UnclearQuota) -> EhpcError:
+    """Return which quota refused addNodes: a read that is granted shows that it was not the calls."""
+    about: dict[str, Any] = {"ret_code": error.ret_code, "http_status": error.http_status}
+    try:
+        grant = await reserve(ctx, CallPriority.SUBMIT)
+        now = utc_second(ctx.clock.now_ms())
+        request = ctx.api.list_jobs(zone, at=now, start_time=now, offset=0, newest_first=True)
+        await call_with_grant(ctx, grant, grant.calls[0], request)
+    except QuotaExhausted:
+        return error
+    except (Deferred, EhpcError, RedisError, OSError) as failed:
+        return NotAccepted(f"{error}; which quota it means could not be found out: {failed}", **about)
+    return Shortage(f"{error}; API calls are granted, so it is the resources", **about)
 
 
 async def defer_after_error(
@@ -133,18 +156,18 @@ async def restore_account(ctx: Context, known: Account) -> None:
 
 async def list_cluster_jobs(
     ctx: Context, zone: str, cluster_id: str, since: int, priority: CallPriority, grant: Grant
-) -> list[JobRow]:
-    """Return all of a cluster's jobs made at `since` (ms) or later; `grant` pays for the first page.
+) -> Listing[JobRow]:
+    """List the jobs of a cluster that were made at `since` (ms) or later; `grant` pays for the first page.
 
     Oldest first, so that jobs made meanwhile come at the end and move no row to another page. There is no
-    filter by job_action: its name is a guess.
+    filter by job_action: its name is a guess. For reconciliation it is read to the empty page.
 
     Raises:
-        EhpcError: the listing is incomplete or contradicts itself.
+        EhpcError: a page has no usable reply.
         Deferred: the quota has no room for a page.
     """
 
-    async def page(offset: int, paid: Grant) -> tuple[list[JobRow], int]:
+    async def page(offset: int, paid: Grant) -> JobPage:
         request = ctx.api.list_jobs(
             zone,
             start_time=utc_second(since),
@@ -153,13 +176,12 @@ async def list_cluster_jobs(
             newest_first=False,
             at=utc_second(ctx.clock.now_ms()),
         )
-        found = await call_with_grant(ctx, paid, paid.calls[0], request)
-        return list(found.rows), found.total_count
+        return await call_with_grant(ctx, paid, paid.calls[0], request)
 
-    rows = await _all_pages(ctx, priority, grant, page)
-    if len({row.job_id for row in rows}) < len(rows):
-        raise EhpcError("the listing shows a job twice, so that another may be missing")
-    return [row for row in rows if _may_concern(cluster_id, row)]
+    listing = Listing[JobRow](to_the_empty_page=priority is CallPriority.RECONCILE)
+    await _read_pages(ctx, priority, grant, page, listing, f"the operation log of cluster {cluster_id}")
+    listing.rows = [row for row in listing.rows if _may_concern(cluster_id, row)]
+    return listing
 
 
 def _may_concern(cluster_id: str, row: JobRow) -> bool:
@@ -170,27 +192,29 @@ def _may_concern(cluster_id: str, row: JobRow) -> bool:
 
 async def list_cluster_nodes(
     ctx: Context, zone: str, cluster_id: str, priority: CallPriority = CallPriority.POLL
-) -> list[NodeRow]:
-    """Return all nodes of a cluster. Raises EhpcError or Deferred."""
+) -> Listing[NodeRow]:
+    """List the nodes of a cluster. Raises EhpcError or Deferred."""
 
-    async def page(offset: int, paid: Grant) -> tuple[list[NodeRow], int]:
+    async def page(offset: int, paid: Grant) -> NodePage:
         request = ctx.api.list_nodes(zone, cluster_id, offset=offset, at=utc_second(ctx.clock.now_ms()))
-        found = await call_with_grant(ctx, paid, paid.calls[0], request)
-        return list(found.rows), found.total_count
+        return await call_with_grant(ctx, paid, paid.calls[0], request)
 
-    return await _all_pages(ctx, priority, await reserve(ctx, priority), page)
+    listing = Listing[NodeRow]()
+    grant = await reserve(ctx, priority)
+    await _read_pages(ctx, priority, grant, page, listing, f"the node list of cluster {cluster_id}")
+    return listing
 
 
-async def _all_pages(
+async def _read_pages(
     ctx: Context,
     priority: CallPriority,
     grant: Grant,
-    page: Callable[[int, Grant], Awaitable[tuple[list[T], int]]],
-) -> list[T]:
-    rows, total = await page(0, grant)
-    while len(rows) < total:
-        more, total = await page(len(rows), await reserve(ctx, priority))
-        if not more:
-            raise EhpcError(f"the listing ended after {len(rows)} of {total} rows")
-        rows += more
-    return rows
+    read: Callable[[int, Grant], Awaitable[Page[R]]],
+    listing: Listing[R],
+    what: str,
+) -> None:
+    listing.add(await read(0, grant))
+    while not listing.complete:
+        listing.add(await read(listing.offset, await reserve(ctx, priority)))
+    if listing.flaws:
+        await ctx.report_once("listing_flawed", what, listing=what, flaws=listing.flaws)

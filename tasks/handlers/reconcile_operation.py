@@ -1,12 +1,15 @@
 """Reconciles operations in doubt: lists the cluster's jobs, decides, and writes the decision."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from config.timestamps import utc_second
 from tasks.ehpc.errors import EhpcError, InDoubt, Rejected
+from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
 from tasks.handlers.provider_calls import (
     Deferred,
+    call_with_grant,
     defer_after_error,
     list_cluster_jobs,
     list_cluster_nodes,
@@ -22,6 +25,7 @@ from tasks.state_machine.decision import (
     Adopt,
     Hold,
     NeedsNodeCount,
+    NeedsZoneListing,
     NotExecuted,
     ProvenNotExecuted,
     RetryAt,
@@ -46,12 +50,12 @@ async def expire_lease(ctx: Context, operation: Operation) -> None:
 
 async def reconcile(ctx: Context, operation: Operation) -> None:
     """List the cluster's jobs once and decide about an operation; a failed listing decides nothing."""
-    since, listed_at = operation.listed_since, ctx.clock.now_ms()
+    since = operation.listed_since
+    seen = Seen(listed_at=ctx.clock.now_ms())
     try:
-        listing: list[JobRow] = []
         if since is not None:
             grant = await reserve(ctx, CallPriority.RECONCILE)
-            listing = await list_cluster_jobs(
+            seen.listing = await list_cluster_jobs(
                 ctx, operation.zone, operation.cluster_id, since, CallPriority.RECONCILE, grant
             )
     except Deferred as deferred:
@@ -61,28 +65,45 @@ async def reconcile(ctx: Context, operation: Operation) -> None:
         failed = error
         await ctx.ledger.transact(lambda: _listing_failed(ctx, operation.operation_id, failed))
         return
-    counted: dict[str, int] = {}
-    await ctx.ledger.transact(lambda: _decided(ctx, operation.operation_id, listing, listed_at, counted))
+    await ctx.ledger.transact(lambda: _decided(ctx, operation.operation_id, seen))
 
 
-async def _decided(
-    ctx: Context,
-    operation_id: str,
-    listing: Sequence[JobRow],
-    listed_at: int,
-    counted: dict[str, int],
-) -> ChangeSet | None:
+@dataclass(slots=True)
+class Seen:
+    """What the provider has shown in one reconciliation.
+
+    Fields:
+        listed_at: when the listing began.
+        nodes_made: by job id, how many nodes were made while it ran.
+        action_seen: the zone's log shows a job under our action name; None before it was listed.
+    """
+
+    listed_at: int
+    listing: Listing[JobRow] = field(default_factory=Listing)
+    nodes_made: dict[str, int] = field(default_factory=dict)
+    action_seen: bool | None = None
+
+
+async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | None:
     # The cluster before its jobs: a step that gives one of them to another operation moves its version.
     snapshot = await ctx.ledger.operation_snapshot(operation_id)
     if snapshot is None or snapshot.operation.state is not State.IN_DOUBT:
         return None
     operation, now = snapshot.operation, ctx.clock.now_ms()
-    owners = await ctx.ledger.jobs(operation.cluster_id)
+    listed = [row.job_id for row in seen.listing.rows]
+    owners = await ctx.ledger.job_owners(operation.cluster_id, listed)
     owned_by_others = [job_id for job_id, owner in owners.items() if owner != operation_id]
-    candidates = candidates_of(operation, listing, owned_by_others)
-    nodes_counted = counted.get(candidates[0].job_id) if candidates else None
-    rules = await _rules(ctx, operation.zone)
-    decision = decide(operation, candidates, rules, listed_at=listed_at, nodes_counted=nodes_counted)
+    candidates = candidates_of(operation, seen.listing.rows, owned_by_others)
+    decision = decide(
+        operation,
+        candidates,
+        await _rules(ctx, operation.zone, seen),
+        listed_at=seen.listed_at,
+        flaws=seen.listing.flaws,
+        overdue=snapshot.is_overdue(now),
+        nodes_counted=seen.nodes_made.get(candidates[0].job_id) if candidates else None,
+        zone_listed=seen.action_seen is not None,
+    )
     operation = operation.model_copy(update={"candidates": tuple(map(evidence, candidates))})
     match decision:
         case Adopt(job_id):
@@ -96,49 +117,67 @@ async def _decided(
             return refuse(snapshot, proof, now=now, backoff=ctx.backoff, state=State.NOT_EXECUTED)
         case Hold(reason):
             return hold(operation, snapshot.served, reason=reason, now=now)
-        case NeedsNodeCount(job):
+        case NeedsNodeCount() | NeedsZoneListing():
             try:
-                counted[job.job_id] = await _nodes_made(ctx, operation, job, listed_at)
+                if isinstance(decision, NeedsNodeCount):
+                    made = await _nodes_made(ctx, operation, decision.job, seen.listed_at)
+                    seen.nodes_made[decision.job.job_id] = made
+                else:
+                    seen.action_seen = await _shows_our_action(ctx, operation.zone)
             except Deferred as deferred:
                 return retry_later(operation, at=deferred.until, reason=deferred.reason)
             except EhpcError as error:
                 return await _listing_failed(ctx, operation_id, error)
-            return await _decided(ctx, operation_id, listing, listed_at, counted)
+            return await _decided(ctx, operation_id, seen)
         case RetryAt(at, absent_since):
             return stay_in_doubt(operation, at=at, candidates=operation.candidates, absent_since=absent_since)
 
 
 async def _nodes_made(ctx: Context, operation: Operation, job: JobRow, listed_at: int) -> int:
     """Return how many nodes of the operation's role were made while `job` ran."""
-    rows = await list_cluster_nodes(ctx, operation.zone, operation.cluster_id, CallPriority.RECONCILE)
+    listing = await list_cluster_nodes(ctx, operation.zone, operation.cluster_id, CallPriority.RECONCILE)
+    if listing.flaws:
+        raise EhpcError(f"the node list of cluster {operation.cluster_id} proves nothing: {listing.flaws[0]}")
     since, until = (operation.sent_at or 0) - CLOCK_MARGIN_MS, listed_at + CLOCK_MARGIN_MS
     if job.create_time is not None:
         since = round(job.create_time.timestamp() * 1000)
     if job.status_time is not None:
         until = round(job.status_time.timestamp() * 1000)
-    return len(nodes_made(rows, operation.node_role, since, until))
+    return len(nodes_made(listing.rows, operation.node_role, since, until))
+
+
+async def _shows_our_action(ctx: Context, zone: str) -> bool:
+    """Return whether the newest jobs of the zone, whoever made them, include one under our action name."""
+    grant = await reserve(ctx, CallPriority.RECONCILE)
+    request = ctx.api.list_jobs(zone, offset=0, newest_first=True, at=utc_second(ctx.clock.now_ms()))
+    page = await call_with_grant(ctx, grant, grant.calls[0], request)
+    return any(row.job_action == ctx.settings.add_nodes_job_action for row in page.rows)
 
 
 async def _listing_failed(ctx: Context, operation_id: str, error: EhpcError) -> ChangeSet | None:
-    """Repeat a listing that failed; once no request waits, hold what is refused permanently."""
+    """Repeat a listing that failed. Hold what is refused permanently once no request waits, and all else
+    once it is overdue.
+    """
     snapshot = await ctx.ledger.operation_snapshot(operation_id)
     if snapshot is None or snapshot.operation.state is not State.IN_DOUBT:
         return None
     operation, now = snapshot.operation, ctx.clock.now_ms()
-    if isinstance(error, Rejected) and not snapshot.has_time_left(now):
+    if not snapshot.has_time_left(now) and (isinstance(error, Rejected) or snapshot.is_overdue(now)):
         reason = f"whether it was executed cannot be found out: {error}"
         return hold(operation, snapshot.served, reason=reason, now=now)
     deferred = await defer_after_error(ctx, error, operation.attempts)
     return retry_later(operation, at=deferred.until, reason=deferred.reason)
 
 
-async def _rules(ctx: Context, zone: str) -> Rules:
+async def _rules(ctx: Context, zone: str, seen: Seen) -> Rules:
     settings = ctx.settings
+    shown = any(row.job_action == settings.add_nodes_job_action for row in seen.listing.rows)
+    action_seen = shown or seen.action_seen or (await ctx.ledger.zone(zone)).action_seen
     return Rules(
         signature_ttl_ms=round(settings.signature_ttl_s * 1000),
         http_timeout_ms=round(settings.http_timeout_s * 1000),
         lag_ms=round(settings.log_lag_s * 1000),
         poll_ms=round(settings.poll_interval_s * 1000),
         job_action=settings.add_nodes_job_action,
-        action_seen=(await ctx.ledger.zone(zone)).action_seen,
+        action_seen=action_seen,
     )

@@ -39,15 +39,30 @@ async def record_response(
 
     async def build() -> ChangeSet | None:
         nonlocal known
-        current, known = known or await ctx.ledger.operation_snapshot(operation_id), None
+        unread, known = known, None
+        current = unread or await ctx.ledger.operation_snapshot(operation_id)
         if current is None:
             log.error("response_for_unknown_operation", operation_id=operation_id, response=str(response))
             return None
+        # A job that is another's is a conflict, so that the first attempt needs no read for it.
+        answer = response if unread is not None else await _unless_owned(ctx, current, response)
         if current.operation.state not in UNDECIDED:
-            return _contradiction(current, response, ctx.clock.now_ms())
-        return _decide(ctx, current, response)
+            return _contradiction(current, answer, ctx.clock.now_ms())
+        return _decide(ctx, current, answer)
 
     await _until_written(ctx, build)
+
+
+async def _unless_owned(ctx: Context, snapshot: OperationSnapshot, response: Response) -> Response:
+    """Return the response; one that names the job of another operation says nothing for certain."""
+    if not isinstance(response, JobAccepted):
+        return response
+    operation, job_id = snapshot.operation, response.job_id
+    owner = (await ctx.ledger.job_owners(operation.cluster_id, [job_id])).get(job_id)
+    if owner in (None, operation.operation_id):
+        return response
+    log.error("response_names_foreign_job", operation_id=operation.operation_id, job_id=job_id, owner=owner)
+    return InDoubt(f"the provider answered with job {job_id}, which belongs to operation {owner}", ret_code=0)
 
 
 async def _until_written(ctx: Context, build: Callable[[], Awaitable[ChangeSet | None]]) -> None:

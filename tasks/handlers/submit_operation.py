@@ -8,7 +8,7 @@ import structlog
 
 from config.timestamps import utc_second
 from tasks.ehpc.actions import add_nodes_body
-from tasks.ehpc.errors import EhpcError, InDoubt, NotSent
+from tasks.ehpc.errors import NO_SUCH_RESOURCE, EhpcError, InDoubt, NotSent, UnclearQuota
 from tasks.ehpc.models import JobAccepted
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.apply_pause import park_while_paused
@@ -21,6 +21,7 @@ from tasks.handlers.provider_calls import (
     quota_retry_at,
     reserve,
     restore_account,
+    which_quota,
 )
 from tasks.handlers.record_response import record_response
 from tasks.intake.limit_usage import COUNT_VALID_MS
@@ -33,6 +34,7 @@ from tasks.limits.applicable import restricts
 from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Grant
 from tasks.state_machine import submission
+from tasks.state_machine.refusal import as_busy
 from tasks.state_machine.submission import Baseline, still_wanted
 
 log = structlog.get_logger(__name__)
@@ -93,27 +95,34 @@ async def _retry_later(ctx: Context, operation: Operation, deferred: Deferred) -
 
 async def _prepare(ctx: Context, snapshot: OperationSnapshot, listing: Grant) -> OperationSnapshot | None:
     """List the baseline and write the operation as `submitting`; None if it is not to be sent now."""
-    operation, now = snapshot.operation, ctx.clock.now_ms()
-    margin_ms = round((ctx.settings.signature_ttl_s + ctx.settings.log_lag_s) * 1000)
-    since = min(now, snapshot.cluster.doubt_since or now) - margin_ms
+    operation = snapshot.operation
+    since = submission.baseline_since(snapshot.cluster, ctx.clock.now_ms(), _margin_ms(ctx))
     try:
-        rows = await list_cluster_jobs(
+        found = await list_cluster_jobs(
             ctx, operation.zone, operation.cluster_id, since, CallPriority.SUBMIT, listing
         )
+        baseline = Baseline.of(found, since)
     except EhpcError as error:
-        log.warning(
-            "listing_failed",
-            operation_id=operation.operation_id,
-            cluster_id=operation.cluster_id,
-            kind=error.kind,
-            detail=str(error),
-        )
-        raise await defer_after_error(ctx, error, operation.attempts) from error
+        if error.ret_code != NO_SUCH_RESOURCE:
+            log.warning(
+                "listing_failed",
+                operation_id=operation.operation_id,
+                cluster_id=operation.cluster_id,
+                kind=error.kind,
+                detail=str(error),
+            )
+            raise await defer_after_error(ctx, error, operation.attempts) from error
+        # addNodes will say the same of a cluster that does not exist, and for certain.
+        baseline = Baseline((), since, complete=False)
     await restore_account(ctx, snapshot.account)
     _check_clock(ctx, operation)
     if await _taken_back(ctx, snapshot):
         return None
-    return await _write_submitting(ctx, snapshot, Baseline([row.job_id for row in rows], since))
+    return await _write_submitting(ctx, snapshot, baseline)
+
+
+def _margin_ms(ctx: Context) -> int:
+    return round((ctx.settings.signature_ttl_s + ctx.settings.log_lag_s) * 1000)
 
 
 async def _taken_back(ctx: Context, snapshot: OperationSnapshot) -> bool:
@@ -215,11 +224,27 @@ async def _send(ctx: Context, snapshot: OperationSnapshot, sending: Grant) -> No
         if ctx.clock.now_ms() - sent_at > ctx.lease_ms:
             raise NotSent("the worker resumed after its lease had expired, and sent nothing")
         request = ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at))
-        response = await call_with_grant(ctx, sending, sending.calls[0], request)
+        response = await call_with_grant(ctx, sending, sending.calls[0], request, sends=True)
     except EhpcError as error:
         response = error
     except asyncio.CancelledError:
         stopped = InDoubt("the worker was stopped")
         await asyncio.shield(record_response(ctx, operation.operation_id, stopped))
         raise
+    response = await _explained(ctx, operation, response)
     await record_response(ctx, operation.operation_id, response, snapshot)
+
+
+async def _explained(
+    ctx: Context, operation: Operation, response: JobAccepted | EhpcError
+) -> JobAccepted | EhpcError:
+    """Return the response, a refusal with two meanings as the one that fits what else is known."""
+    if isinstance(response, UnclearQuota):
+        try:
+            return await which_quota(ctx, operation.zone, response)
+        except asyncio.CancelledError:
+            await asyncio.shield(record_response(ctx, operation.operation_id, response))
+            raise
+    if isinstance(response, EhpcError) and operation.change_under_way:
+        return as_busy(response)
+    return response

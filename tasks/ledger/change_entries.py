@@ -11,6 +11,8 @@ from tasks.ledger.outcome_entries import Publish, PublishLateNodes
 from tasks.ledger.pools import Pool
 from tasks.ledger.usage_entries import LimitCheck, UsageEntry
 
+JOB_KEPT_S = 90 * 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class Enqueue:
@@ -73,7 +75,10 @@ class PollJob:
 
 @dataclass(frozen=True, slots=True)
 class OwnJob:
-    """The job belongs to the operation for good. Jobs sent before `forget_before` are forgotten."""
+    """The job belongs to the operation for good; the step is a conflict if it is another's.
+
+    The list of the cluster's jobs forgets those that were sent before `forget_before`.
+    """
 
     cluster_id: str
     job_id: str
@@ -82,6 +87,8 @@ class OwnJob:
     forget_before: int
 
     def commands(self, keys: Keys) -> Iterator[Command]:
+        yield "owned", keys.job(self.job_id), self.operation_id
+        yield "set", keys.job(self.job_id), self.operation_id, JOB_KEPT_S
         yield "zadd", keys.jobs(self.cluster_id), self.sent_at, f"{self.job_id} {self.operation_id}"
         yield "trim", keys.jobs(self.cluster_id), self.forget_before
 

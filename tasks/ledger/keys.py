@@ -72,6 +72,8 @@ class Keys:
     running = _Each("running")
     # Sorted set of `job_id operation_id`: which operation owns each known job of a cluster.
     jobs = _Each("jobs")
+    # The operation that owns a job, of whichever cluster.
+    job = _Each("job")
     # Set of the names of the schedules that are in force.
     schedules = _One("schedules")
 

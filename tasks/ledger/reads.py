@@ -146,6 +146,18 @@ class LedgerReads:
         pairs = (str(member).partition(" ") for member in members)
         return {job_id: operation_id for job_id, _, operation_id in pairs}
 
+    async def job_owners(self, cluster_id: str, job_ids: Sequence[str]) -> dict[str, str]:
+        """Return the operations, of any cluster, that own those of the jobs that are known.
+
+        An earlier version kept only the list of each cluster.
+        """
+        if not job_ids:
+            return {}
+        of_cluster = await self.jobs(cluster_id)
+        owners = await self.redis.mget([self.keys.job(job_id) for job_id in job_ids])
+        known = {job_id: str(owner) for job_id, owner in zip(job_ids, owners, strict=True) if owner}
+        return {job_id: of_cluster[job_id] for job_id in job_ids if job_id in of_cluster} | known
+
     async def outbox(self, limit: int) -> list[tuple[str, str]]:
         """Return task ids and the requests whose outcome they wait for, oldest first."""
         members = await self.redis.zrange(self.keys.outbox, 0, limit - 1)

@@ -108,9 +108,13 @@ class Operation(Record):
 
     Fields:
         baseline: ids of the jobs that the cluster's log showed just before the call.
+        baseline_complete: that listing showed all jobs, as far as can be told.
+        change_under_way: it showed a job that had not ended.
         listed_since: how far back that listing reached.
         sent_at: the time that the call was signed with.
         body: the body that was sent.
+        insisted: an operator has named the job again that the provider does not show the end or the nodes of:
+            it ends with what can be told.
         absent_since: when a complete listing first showed no job of it, once silence counts.
     """
 
@@ -124,6 +128,8 @@ class Operation(Record):
     counters: tuple[UsageCounter, ...] = ()
     attempts: int = 0
     baseline: tuple[str, ...] | None = None
+    baseline_complete: bool = True
+    change_under_way: bool = False
     listed_since: int | None = None
     sent_at: int | None = None
     body: str | None = None
@@ -132,6 +138,7 @@ class Operation(Record):
     doubt: Doubt | None = None
     candidates: tuple[Candidate, ...] = ()
     absent_since: int | None = None
+    insisted: bool = False
     held_reason: str | None = None
     reason: Reason | None = None
     nodes_added: int = 0
@@ -178,7 +185,7 @@ class Cluster(Record):
 
     Fields:
         locked_by: the operation that may change the cluster; no other is planned until it ends.
-        doubt_since: when the first operation that was ever in doubt here was sent.
+        doubt_since: when the first of its operations was sent whose doubt may still matter.
         changed_at: when an operation last ended here that may have added nodes.
         breakers: circuit breakers by pool.
     """
@@ -221,7 +228,7 @@ class Zone(Record):
     """What polling has learned of a zone.
 
     Fields:
-        action_seen: its log has shown a job of ours under the action name of the settings.
+        action_seen: its log has shown a job under the action name of the settings.
         failures: polls that failed in a row.
         pages, rows, page_rows: calls of the last poll, rows that it had to read, and rows of a page.
         resume_offset: where the next poll resumes, for the jobs `unseen` until then.

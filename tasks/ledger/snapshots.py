@@ -9,6 +9,8 @@ from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.pauses import Pauses
 from tasks.ledger.records import Account, Cluster, Operation, Request
 
+OVERDUE_MS = 3_600_000
+
 
 @dataclass(frozen=True, slots=True)
 class OperationSnapshot:
@@ -43,6 +45,10 @@ class OperationSnapshot:
     def has_time_left(self, now: int) -> bool:
         """Return whether the deadline of any of its requests is still ahead."""
         return any(request.deadline_at > now for request in self.served)
+
+    def is_overdue(self, now: int) -> bool:
+        """Return whether all deadlines passed so long ago that an operator has to decide."""
+        return not self.has_time_left(now - OVERDUE_MS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from tasks.ledger.durations import percentile
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pools import pool_of
 from tasks.schedules.lead_time import PERCENTILE, is_adaptive, lead_time_s
-from tasks.schedules.node_count import Count, Listing, count_role
+from tasks.schedules.node_count import Count, NodeListing, count_role
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ScheduledRequest:
 
 
 async def build_request(
-    ledger: Ledger, intake: Intake, schedule: Schedule, request_id: str, listing: Listing | None
+    ledger: Ledger, intake: Intake, schedule: Schedule, request_id: str, listing: NodeListing | None
 ) -> ScheduledRequest | None:
     """Stage what the schedule needs. Returns None if `listing`, which mode ensure needs, is outdated.
 

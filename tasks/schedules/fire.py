@@ -7,10 +7,10 @@ from tasks.handlers.provider_calls import Deferred, defer_after_error
 from tasks.intake.accept import Intake
 from tasks.ledger.change_set import ChangeSet, CommitResult, DueRule
 from tasks.ledger.due import Due, DueKind
-from tasks.ledger.events import Event
+from tasks.ledger.events import Event, Level
 from tasks.ledger.schedules import LastRun, ScheduleRecord
 from tasks.schedules.build_request import ScheduledRequest, build_request, lead_time_of
-from tasks.schedules.node_count import Listing, list_nodes_of
+from tasks.schedules.node_count import UNCLEAR, NodeListing, list_nodes_of
 from tasks.schedules.request_ids import request_id
 from tasks.schedules.timetable import Fire, Idle, Missed, next_step
 
@@ -87,7 +87,7 @@ async def _fire(ctx: Context, record: ScheduleRecord, occurrence: int, lead_s: i
     return False
 
 
-async def _listing(ctx: Context, record: ScheduleRecord) -> Listing | None:
+async def _listing(ctx: Context, record: ScheduleRecord) -> NodeListing | None:
     schedule = record.schedule
     if schedule.mode != "ensure":
         return None
@@ -102,7 +102,9 @@ async def _delay(ctx: Context, record: ScheduleRecord, due: Due, deferred: Defer
     changes.schedule(due, deferred.until)
     changes.write(record.model_copy(update={"attempts": record.attempts + 1, "wait_reason": deferred.reason}))
     fields = {"schedule": record.name, "message": deferred.reason.message}
-    changes.record(Event("schedule_delayed", "warning", fields=fields))
+    # What cannot be counted needs an operator; everything else passes.
+    level: Level = "error" if deferred.reason.kind == UNCLEAR else "warning"
+    changes.record(Event("schedule_delayed", level, fields=fields))
     return await ctx.ledger.commit(changes) is CommitResult.OK
 
 

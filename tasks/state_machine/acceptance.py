@@ -10,10 +10,8 @@ from tasks.ledger.record_values import State
 from tasks.ledger.records import Cluster, Operation, Request
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.ledger.usage_counters import of_late_job
-from tasks.state_machine.reconciliation import hold
+from tasks.state_machine.reconciliation import DAY_MS, hold
 from tasks.state_machine.states import move
-
-DAY_MS = 86_400_000
 
 
 def accept(
@@ -54,7 +52,8 @@ def own_job(operation: Operation, cluster: Cluster, job_id: str) -> OwnJob:
     Jobs that no baseline reaches back to are forgotten.
     """
     sent_at = operation.sent_at or operation.planned_at
-    forget_before = min(sent_at, cluster.doubt_since or sent_at) - DAY_MS
+    doubt = cluster.doubt_since or sent_at
+    forget_before = (doubt if 0 < sent_at - doubt < DAY_MS else sent_at) - DAY_MS
     return OwnJob(operation.cluster_id, job_id, operation.operation_id, sent_at, forget_before)
 
 

@@ -17,12 +17,16 @@ from tasks.state_machine.request_outcome import report_late_nodes, write_request
 from tasks.state_machine.states import move
 
 
-def note_job_result(operation: Operation, result: JobResult, now: int) -> ChangeSet:
-    """Keep how the job ended; which nodes came is not known yet, so they are counted next."""
+def note_job_result(operation: Operation, result: JobResult, now: int, lag_ms: int) -> ChangeSet:
+    """Keep how the job ended; which nodes came is not known yet, so they are counted once they are listed.
+
+    Args:
+        lag_ms: how late nodes may be listed.
+    """
     changes = ChangeSet()
     changes.write(operation.model_copy(update={"job_result": result}))
     stop_polling(changes, operation)
-    changes.schedule(operation.due, now)
+    changes.schedule(operation.due, max(now, min(result.ended_at, now) + lag_ms))
     return changes
 
 
@@ -78,6 +82,8 @@ def _give_nodes(
     if nodes < assignment.node_count:
         of = f"{nodes} of {assignment.node_count} nodes"
         message = f"job {operation.job_id} ended as {operation.state} with {of}"
+        if operation.insisted:
+            message = f"{message}, as far as the provider shows them"
         if operation.error_codes:
             message = f"{message}: {operation.error_codes}"
         given = given.model_copy(update={"last_reason": Reason(kind="job_failed", message=message)})

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tasks.ehpc.errors import NotAccepted
-from tasks.ehpc.models import JobRow, JobStatus
+from tasks.ehpc.job_status import JobStatus
+from tasks.ehpc.models import JobRow
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.ledger.record_values import Candidate
 from tasks.ledger.records import Operation
@@ -18,6 +19,7 @@ from tasks.ledger.records import Operation
 MAX_SKEW_MS = round(MAX_SKEW_S * 1000)
 WHOLE_SECOND_MS = 1_000
 MAX_PENDING_MS = 60_000
+MAX_FLAWED_MS = 300_000
 
 
 class ProvenNotExecuted(NotAccepted):
@@ -36,7 +38,7 @@ class Rules:
         lag_ms: how late a job may appear in the log.
         poll_ms: minimum interval between polls.
         job_action: the log's name for jobs of addNodes.
-        action_seen: whether this zone's log has ever shown a job of ours under that name.
+        action_seen: whether this zone's log has ever shown a job under that name.
     """
 
     signature_ttl_ms: int
@@ -93,7 +95,12 @@ class NeedsNodeCount:
     job: JobRow
 
 
-Decision = Adopt | NotExecuted | Hold | RetryAt | NeedsNodeCount
+@dataclass(frozen=True, slots=True)
+class NeedsZoneListing:
+    """No job of ours is known in the zone; a foreign job under our action name proves that name too."""
+
+
+Decision = Adopt | NotExecuted | Hold | RetryAt | NeedsNodeCount | NeedsZoneListing
 
 
 def candidates_of(
@@ -110,23 +117,39 @@ def decide(
     rules: Rules,
     *,
     listed_at: int,
+    flaws: Sequence[str] = (),
+    overdue: bool = False,
     nodes_counted: int | None = None,
+    zone_listed: bool = False,
 ) -> Decision:
-    """Return what a complete listing says about an operation in doubt.
+    """Return what a listing says about an operation in doubt.
 
     Args:
         listed_at: when the listing began.
+        flaws: why the listing is no proof; without flaws it is complete.
+        overdue: the deadlines of its requests passed so long ago that an operator has to decide.
         nodes_counted: nodes made while the one candidate ran, after NeedsNodeCount.
+        zone_listed: the zone's log was listed, after NeedsZoneListing.
     """
     sent_at = operation.sent_at
     if sent_at is None or operation.baseline is None:
         return Hold("its record does not say when it was sent, or which jobs were there before")
+    if flaws:
+        if overdue:
+            return Hold(f"the operation log proves nothing: {'; '.join(flaws)}")
+        return _later(sent_at, rules, listed_at, MAX_FLAWED_MS)
     if len(candidates) > 1:
         ids = ", ".join(row.job_id for row in candidates)
         return Hold(f"{len(candidates)} jobs can be its own, and nothing shows which: {ids}")
     if candidates:
-        return _with_candidate(operation, candidates[0], sent_at, rules, listed_at, nodes_counted)
-    return _without_candidate(operation, sent_at, rules, listed_at)
+        row = candidates[0]
+        return _with_candidate(operation, row, sent_at, rules, listed_at, overdue, nodes_counted)
+    return _without_candidate(operation, sent_at, rules, listed_at, zone_listed)
+
+
+def _later(sent_at: int, rules: Rules, listed_at: int, max_ms: int = MAX_PENDING_MS) -> RetryAt:
+    patience = min(max_ms, (listed_at - sent_at) // 10)
+    return RetryAt(listed_at + max(rules.poll_ms, patience))
 
 
 def _with_candidate(
@@ -135,14 +158,16 @@ def _with_candidate(
     sent_at: int,
     rules: Rules,
     listed_at: int,
+    overdue: bool,
     nodes_counted: int | None,
 ) -> Decision:
     contradiction = _contradiction(operation, row, sent_at, rules)
     if contradiction is not None:
         return Hold(f"job {row.job_id} can be its own, but {contradiction}")
     if row.status is JobStatus.PENDING:
-        patience = min(MAX_PENDING_MS, (listed_at - sent_at) // 10)
-        return RetryAt(listed_at + max(rules.poll_ms, patience))
+        if overdue:
+            return Hold(f"job {row.job_id} can be its own, but it does not end: {row.status_text!r}")
+        return _later(sent_at, rules, listed_at)
     shown_until = rules.shown_until(sent_at)
     if listed_at <= shown_until:
         # A foreign job of the same size would leave room for ours to be executed after it.
@@ -164,7 +189,10 @@ def _with_candidate(
 def _contradiction(operation: Operation, row: JobRow, sent_at: int, rules: Rules) -> str | None:
     if row.job_action != rules.job_action:
         return f"its action is {row.job_action!r} and not {rules.job_action!r}"
-    if row.create_time is not None:
+    if row.create_time is None:
+        if not operation.baseline_complete:
+            return "the log does not say when it was made, and could not be read whole before the call"
+    else:
         created_at = round(row.create_time.timestamp() * 1000)
         if created_at < sent_at - MAX_SKEW_MS - WHOLE_SECOND_MS:
             return "it was made before the call was sent"
@@ -178,14 +206,18 @@ def _contradiction(operation: Operation, row: JobRow, sent_at: int, rules: Rules
     return None
 
 
-def _without_candidate(operation: Operation, sent_at: int, rules: Rules, listed_at: int) -> Decision:
+def _without_candidate(
+    operation: Operation, sent_at: int, rules: Rules, listed_at: int, zone_listed: bool
+) -> Decision:
     counts_after = rules.silence_counts_after(sent_at)
     if listed_at <= counts_after:
         shown_until = rules.shown_until(sent_at)
         return RetryAt((shown_until if listed_at <= shown_until else counts_after) + 1)
     if not rules.action_seen:
+        if not zone_listed:
+            return NeedsZoneListing()
         return Hold(
-            f"the log shows no new job, but the log of zone {operation.zone} has never shown a job of ours "
+            f"the log shows no new job, but the log of zone {operation.zone} has never shown a job "
             f"as {rules.job_action!r}, so its silence proves nothing"
         )
     apart = max(rules.lag_ms, WHOLE_SECOND_MS)

@@ -8,14 +8,17 @@ from tasks.ledger.record_values import Candidate, Doubt, State
 from tasks.ledger.records import Cluster, Operation, Request
 from tasks.state_machine.states import move
 
+DAY_MS = 86_400_000
+
 
 def doubt(operation: Operation, requests: Sequence[Request], cluster: Cluster, what: Doubt) -> ChangeSet:
     """Record that the operation was sent, or may have been, and that its fate is unknown."""
     in_doubt = move(operation, State.IN_DOUBT, doubt=what)
     changes = ChangeSet()
     changes.write(in_doubt)
-    if cluster.doubt_since is None:
-        # Its job may appear at any time: every later baseline has to reach back to here.
+    earlier = cluster.doubt_since
+    if earlier is None or what.since - earlier > DAY_MS:
+        # Its job may appear late: the baselines that follow reach back to here.
         changes.write(cluster.model_copy(update={"doubt_since": operation.sent_at}))
     changes.schedule(operation.due, what.since)
     changes.write(*(request.with_assignment(in_doubt) for request in requests))

@@ -1,6 +1,7 @@
 """PURE: an operation started no job: what that means for its requests, cluster and account. Times in ms."""
 
 from tasks.ehpc.errors import (
+    DENIED,
     AccountRefused,
     Busy,
     EhpcError,
@@ -64,6 +65,16 @@ def refuse(
     fields = {"kind": error.kind, "ret_code": error.ret_code, "message": str(error)}
     changes.record(refused.event(f"operation_{state.value}", "error" if alert else "warning", **fields))
     return changes
+
+
+def as_busy(error: EhpcError) -> EhpcError:
+    """Return a denial (1400) as a busy cluster: the log showed a change under way just before the call.
+
+    The code has two meanings, and its message need not say which.
+    """
+    if not isinstance(error, Rejected) or error.ret_code != DENIED:
+        return error
+    return Busy(f"{error}; another change of the cluster was under way", ret_code=error.ret_code)
 
 
 def reason_of(error: EhpcError) -> Reason:

@@ -1,7 +1,7 @@
-"""PURE: an operator decides about a held operation. Times in ms."""
+"""PURE: an operator decides about an operation. Times in ms."""
 
 import random
-from collections.abc import Mapping
+from dataclasses import replace
 
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.record_values import State
@@ -10,7 +10,9 @@ from tasks.ledger.snapshots import OperationSnapshot
 from tasks.state_machine.acceptance import accept
 from tasks.state_machine.backoff import BackoffPolicy
 from tasks.state_machine.decision import ProvenNotExecuted
+from tasks.state_machine.reconciliation import stop_polling
 from tasks.state_machine.refusal import refuse
+from tasks.state_machine.states import move
 
 NO_WAIT = BackoffPolicy(first_s=0.0, rng=random.Random(0))
 
@@ -20,51 +22,57 @@ class CannotResolve(ValueError):  # noqa: N818 - says what cannot be done
 
 
 def adopt(
-    snapshot: OperationSnapshot,
-    owners: Mapping[str, str],
-    *,
-    job_id: str,
-    by: str,
-    reason: str | None,
-    now: int,
+    snapshot: OperationSnapshot, owner: str | None, *, job_id: str, by: str, reason: str | None, now: int
 ) -> ChangeSet:
-    """Assign the job to the held operation; it is polled from now on.
+    """Assign the job to the operation; it is polled from now on.
+
+    If it is the operation's job already, the operation ends with what the provider shows of it.
 
     Args:
-        owners: the operation that owns each known job of the cluster.
+        owner: the operation that the job is known to belong to.
 
     Raises:
-        CannotResolve: the operation is not held, or the job is another's.
+        CannotResolve: there is nothing to decide about the operation, or the job is another's.
     """
-    operation = snapshot.operation
-    _check_held(operation)
-    owner = owners.get(job_id)
-    if owner is not None and owner != operation.operation_id:
+    operation = _held(snapshot.operation)
+    if owner not in (None, operation.operation_id):
         raise CannotResolve(
             f"job {job_id} belongs to operation {owner}, and a job has one operation for good"
         )
-    found = operation.model_copy(update={"job_id": job_id})
+    found = operation.model_copy(update={"job_id": job_id, "insisted": operation.job_id == job_id})
     event = found.event("operation_adopted", by=by, reason=reason)
-    return accept(operation, snapshot.served, snapshot.cluster, job_id=job_id, poll_at=now, event=event)
+    changes = accept(found, snapshot.served, snapshot.cluster, job_id=job_id, poll_at=now, event=event)
+    if operation.job_id != job_id:
+        stop_polling(changes, operation)
+    return changes
 
 
 def not_executed(snapshot: OperationSnapshot, *, by: str, reason: str | None, now: int) -> ChangeSet:
-    """Return the nodes of a held operation to demand: the provider never executed it.
+    """Return the nodes of an operation to demand: the provider never executed it.
 
     Raises:
-        CannotResolve: the operation is not held.
+        CannotResolve: there is nothing to decide about the operation.
     """
-    operation = snapshot.operation
-    _check_held(operation)
+    operation = _held(snapshot.operation)
     why = f": {reason}" if reason else ""
     decided = ProvenNotExecuted(f"{by} has decided that it was not executed{why}")
-    changes = refuse(snapshot, decided, now=now, backoff=NO_WAIT, state=State.NOT_EXECUTED)
+    decidable = replace(snapshot, operation=operation)
+    changes = refuse(decidable, decided, now=now, backoff=NO_WAIT, state=State.NOT_EXECUTED)
     changes.record(operation.event("operation_resolved", by=by, reason=reason, decision="not_executed"))
     return changes
 
 
-def _check_held(operation: Operation) -> None:
-    if operation.state is not State.HELD:
-        raise CannotResolve(
-            f"operation {operation.operation_id} is {operation.state}, not held: nothing to decide"
-        )
+def _held(operation: Operation) -> Operation:
+    """Return the operation held: what an operator decides about is not decided by the log any more."""
+    match operation.state:
+        case State.HELD:
+            return operation
+        case State.IN_DOUBT | State.RUNNING:
+            return move(operation, State.HELD)
+        case State.PLANNED:
+            remedy = "nothing was sent for it: cancel its requests instead"
+        case State.SUBMITTING:
+            remedy = "its response is awaited: try again in a minute"
+        case _:
+            remedy = "it has ended, and there is nothing to decide"
+    raise CannotResolve(f"operation {operation.operation_id} is {operation.state}: {remedy}")

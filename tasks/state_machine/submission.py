@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from tasks.ehpc.job_status import JobStatus
+from tasks.ehpc.listing import Listing
+from tasks.ehpc.models import JobRow
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.record_values import Allocation, Reason, State
 from tasks.ledger.records import Cluster, Operation, Request
@@ -11,13 +15,39 @@ from tasks.state_machine.cluster_lock import release_cluster
 from tasks.state_machine.request_outcome import enter_demand, expire_request, write_request
 from tasks.state_machine.states import move
 
+# How many times the longest that a call may stay unseen its doubt is remembered.
+DOUBT_KEPT = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The cluster's jobs just before the call. `since`: how far back the listing reached."""
+    """The cluster's jobs just before the call.
+
+    Fields:
+        since: how far back the listing reached.
+        complete: it showed all jobs, as far as can be told.
+        change_under_way: one of the jobs has not ended.
+    """
 
     job_ids: Sequence[str]
     since: int
+    complete: bool = True
+    change_under_way: bool = False
+
+    @classmethod
+    def of(cls, listing: Listing[JobRow], since: int) -> Self:
+        under_way = any(row.status is JobStatus.PENDING for row in listing.rows)
+        return cls([row.job_id for row in listing.rows], since, not listing.flaws, under_way)
+
+
+def baseline_since(cluster: Cluster, now: int, margin_ms: int) -> int:
+    """Return how far back the baseline reaches: the job of an earlier doubt may have appeared late.
+
+    Args:
+        margin_ms: how late a job may appear after its call was sent.
+    """
+    doubt = cluster.doubt_since
+    return min(now, doubt if doubt is not None and now - doubt <= DOUBT_KEPT * margin_ms else now) - margin_ms
 
 
 def still_wanted(operation: Operation, requests: Mapping[str, Request], now: int) -> tuple[Allocation, ...]:
@@ -53,6 +83,8 @@ def submit(
         operation,
         State.SUBMITTING,
         baseline=tuple(baseline.job_ids),
+        baseline_complete=baseline.complete,
+        change_under_way=baseline.change_under_way,
         listed_since=baseline.since,
         allocations=allocations,
         body=body.decode(),

@@ -102,12 +102,20 @@ async def test_not_executed_returns_the_nodes_to_demand_and_releases_the_cluster
     assert ("operation_resolved", "ann") in await events(ledger)
 
 
-async def test_only_a_held_operation_can_be_decided(ledger: Ledger) -> None:
+async def test_what_was_sent_and_has_not_ended_can_be_decided(ledger: Ledger) -> None:
     of = await held(ledger)
     await admin.resolve(ledger, of.operation_id, adopt_job="j-7", by="ann", reason=None)
+    await admin.resolve(ledger, of.operation_id, adopt_job="j-8", by="bob", reason="a slip")
 
-    for adopt_job in (None, "j-8"):
-        with pytest.raises(CannotResolve, match="is running, not held"):
+    found = await ledger.operation(of.operation_id)
+    assert found is not None
+    assert (found.state, found.job_id, found.insisted) == (State.RUNNING, "j-8", False)
+    assert list(await ledger.running("jn1a")) == ["j-8"]
+
+    await admin.resolve(ledger, of.operation_id, adopt_job=None, by="bob", reason=None)
+
+    for adopt_job in (None, "j-9"):
+        with pytest.raises(CannotResolve, match="is not_executed: it has ended"):
             await admin.resolve(ledger, of.operation_id, adopt_job=adopt_job, by="bob", reason=None)
     with pytest.raises(CannotResolve, match="is gone"):
         await admin.resolve(ledger, "op-unknown", adopt_job=None, by="bob", reason=None)

@@ -29,7 +29,7 @@ from tasks.ledger.pools import Pool, pool_of
 from tasks.runtime.clock import HandClock
 from tasks.schedules.build_request import build_request
 from tasks.schedules.fire import MAX_STEPS, OTHER_FILE_RETRY_MS, fire_schedule
-from tasks.schedules.node_count import Count, Listing
+from tasks.schedules.node_count import Count, NodeListing
 from tasks.schedules.sync import ScheduleSync
 from tasks.schedules.timetable import RECHECK_MS
 from tests.support.records import with_entries
@@ -517,7 +517,7 @@ async def test_demand_that_arrives_while_nodes_are_counted_causes_a_conflict(
     await worker.sync()
     schedule = worker.ctx.policy().schedules[0]
     intake = Intake(worker.ledger, coalesce_s=1, deadline_s=60)
-    empty = Listing((), None, 0)
+    empty = NodeListing((), None, 0)
     staged = await build_request(worker.ledger, intake, schedule, "some", empty)
     assert staged is not None
     assert staged.node_count == 5
@@ -539,15 +539,15 @@ async def test_a_listing_from_before_an_operation_ended_is_not_used(
     await worker.sync()
     schedule = worker.ctx.policy().schedules[0]
     intake = Intake(worker.ledger, coalesce_s=1, deadline_s=60)
-    before = Listing((), "op-1", 0)
+    before = NodeListing((), "op-1", 0)
     ended = ChangeSet()
     ended.write((await worker.ledger.cluster("ehpc-a")).model_copy(update={"changed_at": clock.now_ms()}))
     await worker.ledger.commit(ended)
 
     assert await build_request(worker.ledger, intake, schedule, "some", before) is None
-    assert await build_request(worker.ledger, intake, schedule, "some", Listing((), None, 0)) is None
+    assert await build_request(worker.ledger, intake, schedule, "some", NodeListing((), None, 0)) is None
     assert await build_request(worker.ledger, intake, schedule, "some", None) is None
     assert (
-        await build_request(worker.ledger, intake, schedule, "some", Listing((), None, clock.now_ms()))
+        await build_request(worker.ledger, intake, schedule, "some", NodeListing((), None, clock.now_ms()))
         is not None
     )

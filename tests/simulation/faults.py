@@ -62,6 +62,7 @@ WILD = Chances(
         "refused 5200": 0.05,
         "refused 1300": 0.02,
         "job fails": 0.05,
+        "names another job": 0.03,
     },
 )
 

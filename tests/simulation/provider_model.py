@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent, reason
 from tasks.ehpc.models import JobAccepted, JobPage, NodePage
+from tasks.ehpc.replies import Reply, jobs_response, nodes_response
+from tests.simulation.quirks import Quirks
 from workers.simulator.cloud import Cloud, Job
 from workers.simulator.options import SimulatorOptions
 from workers.simulator.quota import CallQuota
@@ -57,6 +59,7 @@ class Provider:
         self.cloud = Cloud(options, lambda: world.clock.now_ms() / 1000)
         self.quota = CallQuota(quota_calls, quota_period_s)
         self.sendings: list[Sending] = []
+        self.quirks = Quirks()
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.counted_too_many = 0
         self.hidden_cluster = ""
@@ -113,9 +116,7 @@ class Provider:
         if now - sending.sent_at.timestamp() > self.world.settings.signature_ttl_s:
             return reason(1300, "RequestHasExpired")
         if sending.call_outcome.startswith("refused "):
-            return reason(
-                int(sending.call_outcome.split()[1]), "refused by chance, resource is in transition"
-            )
+            return reason(int(sending.call_outcome.split()[1]), self.world.refusal_message)
         if sending.call_outcome == "quota":
             return reason(2500, "the API call quota of this hour is used up")
         if sending.call_outcome == "internal error":
@@ -129,9 +130,16 @@ class Provider:
             plan.made, plan.error_codes = 1, "5200"
         job = self.cloud.add_nodes(sending.zone, json.loads(sending.body), plan)
         sending.job_id = job.job_id
+        if sending.call_outcome == "names another job" and (known := self._known_jobs()):
+            return JobAccepted(self.world.choose(known))
         return (
             reason(5100, "ServerBusy") if sending.call_outcome == "made but busy" else JobAccepted(job.job_id)
         )
+
+    def _known_jobs(self) -> list[str]:
+        """Those that the ledger has given to an operation: of any other, nobody can know better."""
+        made = [sending.job_id for sending in self.sendings if sending.job_id]
+        return [job_id for job_id in made if self.world.server.exists(f"scaleout:job:{job_id}")]
 
     def _changed_in_this_second(self, cluster_id: str, now: float) -> bool:
         """The log's times are whole seconds: whose a node is that came just then, nobody could tell."""
@@ -233,31 +241,41 @@ class SimulatedApi:
             self._provider.single_lookups += 1
         if resource_ids is not None and start_time is not None:
             self._provider.cluster_listings.append((self._provider.world.clock.now_ms(), start_time))
-        rows = (jobs[::-1] if newest_first else jobs)[offset : offset + self._provider.jobs_of_a_page]
-        if job_ids is None and resource_ids is None:
-            jobs = [job for job in jobs if job.cluster_id != self._provider.hidden_cluster]
-        surplus = self._provider.counted_too_many if job_ids is None and resource_ids is None else 0
-        page = JobPage.model_validate(
-            {"job_set": [self._provider.row(job) for job in rows], "total_count": len(jobs) + surplus}
-        )
+        quirks, of_zone = self._provider.quirks, job_ids is None and resource_ids is None
+        strange = list(quirks.odd_rows if of_zone else () if job_ids else quirks.odd_rows_of_cluster)
+        found: list[Any] = [*strange, *(jobs[::-1] if newest_first else jobs)]
+        page = found[offset : offset + self._provider.jobs_of_a_page]
+        if of_zone:
+            found = [one for one in found if getattr(one, "cluster_id", "") != self._provider.hidden_cluster]
+        surplus = self._provider.counted_too_many if of_zone else 0
+        unfiltered = len(self._provider.listed(zone, None, None, None)) + len(strange)
+        rows = [quirks.row(self._provider.row(one)) if isinstance(one, Job) else one for one in page]
+        total = quirks.count(of_all=len(found) + surplus, of_page=len(rows), unfiltered=unfiltered)
+        answer = jobs_response(_reply({"job_set": rows, "total_count": total}))
         await self._reply("list operations")
-        return page
+        return answer
 
     async def list_nodes(self, zone: str, cluster_id: str, *, at: datetime, offset: int) -> NodePage:  # noqa: ARG002
         await self._read("list nodes")
         if self._provider.nodes_refused:
             raise reason(2100, "ResourceNotFound")
-        nodes = self._provider.cloud.nodes(zone, cluster_id)
+        quirks, now = self._provider.quirks, self._provider.world.clock.now_ms() / 1000
+        nodes = [
+            node
+            for node in self._provider.cloud.nodes(zone, cluster_id)
+            if node.create_time + quirks.node_lag_s <= now and not quirks.hides_nodes
+        ]
         rows = [
             {
                 "node_id": node.node_id,
-                "role": node.role,
-                "status": "active",
+                "role": quirks.role if quirks.role and node.role == "compute" else node.role,
+                "status": quirks.node_status,
                 "create_time": _text(node.create_time),
             }
             for node in nodes[offset : offset + NODES_OF_A_PAGE]
         ]
-        page = NodePage.model_validate({"hpc_app_nodes_set": rows, "total_count": len(nodes)})
+        total = quirks.count(of_all=len(nodes), of_page=len(rows), unfiltered=len(nodes))
+        page = nodes_response(_reply({"hpc_app_nodes_set": rows, "total_count": total}))
         await self._reply("list nodes")
         return page
 
@@ -271,6 +289,11 @@ class SimulatedApi:
     async def _reply(self, label: str) -> None:
         if self._provider.world.chance("read is slow"):
             await self._process.turn(f"reply to {label}")
+
+
+def _reply(content: dict[str, Any]) -> Reply:
+    """As it comes over the wire: the rows are read by the client's own code."""
+    return Reply(200, json.dumps({"ret_code": 0, **content}).encode())
 
 
 def _text(seconds: float) -> str:

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from tests.simulation.faults import WILD
+from tests.simulation.quirks import Quirks
 from tests.simulation.tally import Tally
 from tests.simulation.world import World
 
@@ -31,6 +32,7 @@ async def live(server: redis.Redis, seed: int, tally: Tally) -> None:
         chances=WILD,
         workers=rng.randint(1, 3),
         quota_calls=rng.choice([2000, 2000, 120]),
+        quirks=Quirks.by_chance(rng),
     )
     if rng.random() < 0.7:
         world.send("first", cluster_id="ehpc-0", node_count=1)

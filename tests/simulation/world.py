@@ -22,6 +22,7 @@ from tests.simulation.faults import CALM, Chances, random_faults
 from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending
+from tests.simulation.quirks import Quirks
 from tests.simulation.steps import Parked
 from tests.simulation.worker import TASKS_AT_ONCE, Message, Worker
 
@@ -65,6 +66,7 @@ class World:
         policy: Policy = NO_POLICY,
         policy_file: Path | None = None,
         checked_every: int = 1,
+        quirks: Quirks | None = None,
     ) -> None:
         self.server = server
         self.checked_every = checked_every
@@ -91,6 +93,7 @@ class World:
         self.faults: Counter[str] = Counter()
         self.ever_held = 0
         self.call_outcomes: list[str] = []
+        self.refusal_message = "refused by chance, resource is in transition"
         self.happenings: dict[int, Callable[[], None]] = {}
         self.when_idle: list[Callable[[], None]] = []
         self.events = 0
@@ -102,6 +105,7 @@ class World:
         )
         self.invariants = Invariants(self)
         self.provider = Provider(self, quota_calls=quota_calls, quota_period_s=self.settings.quota_period_s)
+        self.provider.quirks = quirks or self.provider.quirks
         self._scripts: dict[str, str] = {}
         self._born = 0
         self.workers = [self.new_worker() for _ in range(workers)]

@@ -6,6 +6,7 @@
 -- ARGV[3]  how long answers are remembered, ms
 -- ARGV[4]  the step as JSON; i is the index of a key in KEYS:
 --          check  {i, version}               the record must be at this version (0: not there)
+--          owned  {i, owner}                 the string must be this one, or not there
 --          within {times i, nodes i, window ms, more, most}
 --                                            what counts on the counter and `more` must be at most `most`
 --          put    {i, content}               write the record, one version further
@@ -62,6 +63,11 @@ local step = cjson.decode(ARGV[4])
 for _, c in ipairs(step.check or {}) do
   local version = tonumber(redis.call('HGET', KEYS[c[1]], 'version') or 0)
   if version ~= c[2] then return {'CONFLICT', now, id, count, lost} end
+end
+
+for _, c in ipairs(step.owned or {}) do
+  local owner = redis.call('GET', KEYS[c[1]])
+  if owner and owner ~= c[2] then return {'CONFLICT', now, id, count, lost} end
 end
 
 -- A meter: names by the time from which they count, their nodes by name, and the sum of these as '='.

@@ -14,7 +14,7 @@ from config.timestamps import timestamp, utc_second
 from tasks.contract.policy_file import read_policy
 from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
-from tasks.ehpc.models import JobStatus
+from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
 from tasks.ledger.ledger import Ledger
@@ -36,6 +36,7 @@ COUNTED = (
     "account_blocked",
     "account_restored",
 )
+ODD_ANSWERS = ("rows_unreadable", "listing_flawed", "unknown_job_status", "unknown_job_action")
 
 Status = Literal["ok", "warning", "error"]
 
@@ -158,6 +159,11 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
     if any(counts.values()):
         detail = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         findings.append(Finding("blockers so far", "ok", detail))
+    odd = {name: await ledger.overview.counter(name) for name in ODD_ANSWERS}
+    if any(odd.values()):
+        seen = ", ".join(f"{name} {count}" for name, count in odd.items() if count)
+        detail = f"odd answers so far: {seen}; `scaleout history --events` has the last ones"
+        findings.append(Finding("provider", "warning", detail))
     dead = int(await ledger.overview.counter("messages_dead_lettered"))
     if dead:
         detail = f"{dead} so far were dead-lettered; the last are in {ledger.keys.dead_letters}"

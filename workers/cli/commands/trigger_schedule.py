@@ -16,7 +16,7 @@ from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import DataLost, Ledger, WriteConflict
 from tasks.schedules.build_request import ScheduledRequest, build_request, lead_time_of
-from tasks.schedules.node_count import SETTLING, Listing, list_nodes_of
+from tasks.schedules.node_count import SETTLING, NodeListing, list_nodes_of
 from tasks.schedules.request_ids import trigger_id
 from workers.cli.commands.schedules import find_schedule
 from workers.cli.exit_codes import Exit
@@ -110,7 +110,7 @@ async def _build(ledger: Ledger, settings: LedgerSettings, schedule: Schedule) -
     raise CannotTrigger(f"cluster {schedule.cluster_id} keeps changing: try again")
 
 
-async def _listing(ledger: Ledger, schedule: Schedule) -> Listing:
+async def _listing(ledger: Ledger, schedule: Schedule) -> NodeListing:
     """List the cluster's nodes at the provider, which needs a worker's settings."""
     settings = load(Settings)
     async with open_connections() as connections:

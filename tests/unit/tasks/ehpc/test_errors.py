@@ -14,6 +14,7 @@ from tasks.ehpc.errors import (
     QuotaExhausted,
     Rejected,
     Shortage,
+    UnclearQuota,
     reason,
 )
 
@@ -27,7 +28,7 @@ CLASSES: dict[int, type[EhpcError]] = {
     **dict.fromkeys(ACCOUNT_REFUSED, AccountRefused),
     1300: NotAccepted,
     1400: Rejected,
-    2500: QuotaExhausted,
+    2500: UnclearQuota,
     5000: InDoubt,
     5100: InDoubt,
     5200: Shortage,
@@ -84,6 +85,11 @@ def test_what_the_request_itself_got_wrong_is_rejected_without_an_alert(ret_code
         "cluster is not running",
         "cluster is not active",
         "the cluster is busy",
+        "集群忙",
+        "ResourceNotReady, cluster is creating",
+        "the cluster is not ready",
+        "please try again later",
+        "集群扩容进行中",
         "another operation is in progress",
         "the cluster is being updated",
         "集群状态不允许",
@@ -145,8 +151,8 @@ def test_over_the_quota_of_resources_is_a_shortage(message: str) -> None:
 @pytest.mark.parametrize(
     "message", ["", "QuotaExceeded", "quota", "API requests for this resource are over quota"]
 )
-def test_an_unclear_quota_message_waits_rather_than_calls(message: str) -> None:
-    assert type(reason(2500, message)) is QuotaExhausted
+def test_a_quota_message_that_does_not_say_which_is_unclear(message: str) -> None:
+    assert type(reason(2500, message)) is UnclearQuota
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.ehpc.models import NodeRow
 from tasks.ledger.record_values import State
-from tasks.schedules.node_count import Listing, present_of, unassigned_of
+from tasks.schedules.node_count import NodeListing, present_of, unassigned_of, unknown_roles
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS
 from tests.support.records import NOW, SENT, cluster, operation, request
 
@@ -20,11 +20,21 @@ def row(
     )
 
 
-def test_only_active_nodes_of_the_role_are_there() -> None:
-    rows = [row(1), row(2, role="login"), row(3, status="pending"), row(4, status="ceased"), row(5)]
+def test_all_nodes_of_the_role_are_there_that_are_not_gone() -> None:
+    rows = [row(1), row(2, role="login"), row(3, status="pending"), row(4, status="Ceased")]
+    rows += [row(5, role="Compute"), row(6, status="who knows"), row(7, status="")]
 
-    assert present_of(rows, "compute", None) == 2
+    assert present_of(rows, "compute", None) == 5
     assert present_of(rows, "login", None) == 1
+
+
+def test_a_role_that_is_unknown_keeps_nodes_from_being_counted() -> None:
+    assert unknown_roles([row(1), row(2, role="LOGIN"), row(3, role="Controller")]) == []
+    assert unknown_roles([row(1, role="kompute", status="deleted")]) == []
+    assert unknown_roles([row(1, role="kompute"), row(2, role="")]) == [
+        "the role '' is unknown",
+        "the role 'kompute' is unknown",
+    ]
 
 
 def test_what_an_operation_has_brought_already_is_not_counted_beside_its_whole() -> None:
@@ -64,7 +74,7 @@ def test_a_request_counts_the_nodes_of_the_role_that_it_may_get() -> None:
 
 
 def test_a_listing_is_too_old_once_an_operation_has_begun_or_ended() -> None:
-    listing = Listing((), "op-1", 5)
+    listing = NodeListing((), "op-1", 5)
 
     assert listing.fits(cluster(changed_at=5, version=99))
     assert not listing.fits(cluster(changed_at=6))

@@ -14,6 +14,7 @@ from tasks.state_machine.decision import (
     Decision,
     Hold,
     NeedsNodeCount,
+    NeedsZoneListing,
     NotExecuted,
     RetryAt,
     Rules,
@@ -168,10 +169,38 @@ def test_absence_takes_two_listings_a_lag_apart() -> None:
 
 
 def test_the_silence_of_a_log_without_our_jobs_is_held() -> None:
-    decision = decided(action_seen=False)
+    assert decided(action_seen=False) == NeedsZoneListing()
+
+    decision = decided(action_seen=False, zone_listed=True)
 
     assert isinstance(decision, Hold)
     assert "proves nothing" in decision.reason
+
+
+@pytest.mark.parametrize("rows", [[], [row()], [row("j-1"), row("j-2")]])
+def test_a_listing_with_flaws_decides_nothing_until_it_is_overdue(rows: list[JobRow]) -> None:
+    flaws = ["it ended after 1 of 2 rows"]
+    seen = operation(absent_since=SENT)
+
+    assert isinstance(decided(*rows, of=seen, flaws=flaws), RetryAt)
+    decision = decided(*rows, of=seen, flaws=flaws, overdue=True)
+
+    assert isinstance(decision, Hold)
+    assert flaws[0] in decision.reason
+
+
+def test_a_job_that_does_not_end_is_held_once_it_is_overdue() -> None:
+    decision = decided(row(status="scaling", nodes=()), overdue=True)
+
+    assert isinstance(decision, Hold)
+    assert "'scaling'" in decision.reason
+
+
+def test_a_job_of_unknown_age_is_held_if_the_baseline_was_incomplete() -> None:
+    unread = operation(baseline_complete=False)
+
+    assert decided(row(), of=unread) == Adopt("j-new")
+    assert isinstance(decided(row(create_time=None), of=unread), Hold)
 
 
 @pytest.mark.parametrize("missing", ["sent_at", "baseline"])

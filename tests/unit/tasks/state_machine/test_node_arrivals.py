@@ -30,13 +30,15 @@ def job_result(*ids: int, successful: bool = False) -> JobResult:
     [
         (job_result(1, 2, 3, successful=True), False),
         (job_result(successful=True), False),
-        (job_result(1, 2, 3, 4, successful=True), False),
+        (job_result(1, 2, 3, 4, successful=True), True),
         (job_result(1, 2, successful=True), True),
         (job_result(1, 2, 3), True),
         (job_result(), True),
     ],
 )
-def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(result: JobResult, unclear: bool) -> None:
+def test_only_a_failed_job_or_another_number_of_ids_leaves_a_question(
+    result: JobResult, unclear: bool
+) -> None:
     assert needs_listing(THREE, result) is unclear
 
 
@@ -50,16 +52,33 @@ def test_only_a_failed_job_or_fewer_ids_than_nodes_leave_a_question(result: JobR
         pytest.param(node(1, NOW + 1_000), False, id="made after"),
         pytest.param(node(1, None), False, id="made who knows when"),
         pytest.param(node(1, role="login"), False, id="of another role"),
-        pytest.param(node(9, None, role="login"), True, id="named by the log"),
+        pytest.param(node(1, role="Compute"), True, id="of its role in other letters"),
+        pytest.param(node(1, role=None), True, id="of a role that is not told"),
         *(
-            pytest.param(node(number, status=status), False, id=f"{status}-{number}")
-            for status in ("deleted", "deleting", "ceased", "terminated")
-            for number in (1, 9)
+            pytest.param(node(1, status=status), False, id=status)
+            for status in ("deleted", "deleting", "ceased", "terminated", "Deleted")
         ),
     ],
 )
-def test_a_node_is_the_jobs_if_named_or_made_meanwhile_and_present(row: NodeRow, came: bool) -> None:
-    assert nodes_that_came(THREE, job_result(9), [row]) == ([row.node_id] if came else [])
+def test_a_node_is_the_jobs_if_made_meanwhile_and_present(row: NodeRow, came: bool) -> None:
+    assert nodes_that_came(THREE, job_result(), [row]) == ([row.node_id] if came else [])
+
+
+def test_a_node_that_the_log_names_is_there_unless_it_is_gone() -> None:
+    assert nodes_that_came(THREE, job_result(9), []) == ["cln-9"]
+    assert nodes_that_came(THREE, job_result(9), [node(9, None, role="login")]) == ["cln-9"]
+    assert nodes_that_came(THREE, job_result(9), [node(9, status="Deleted")]) == []
+
+
+def test_a_node_of_another_operation_is_not_given_again() -> None:
+    assert nodes_that_came(THREE, job_result(9), [node(1), node(2)], {"cln-9", "cln-1"}) == ["cln-2"]
+
+
+def test_of_too_many_names_those_made_meanwhile_come_first() -> None:
+    named = job_result(1, 2, 3, 4, 5, successful=True)
+    rows = [node(number, SENT - 60_000) for number in (1, 2)] + [node(number) for number in (3, 4, 5)]
+
+    assert nodes_that_came(THREE, named, rows) == ["cln-3", "cln-4", "cln-5"]
 
 
 def test_nodes_made_before_the_job_started_are_not_its_own() -> None:
@@ -75,7 +94,7 @@ def test_an_operation_without_a_sending_time_uses_its_planning_time() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(-20, 120)), unique_by=lambda row: row[0]))
-def test_never_more_nodes_arrive_than_were_requested_and_all_are_listed(
+def test_never_more_nodes_arrive_than_were_requested_and_none_twice(
     made: list[tuple[int, int]],
 ) -> None:
     rows = [node(number, SENT + seconds * 1000) for number, seconds in made]
@@ -84,7 +103,7 @@ def test_never_more_nodes_arrive_than_were_requested_and_all_are_listed(
 
     assert len(came) <= THREE.node_count
     assert len(came) == len(set(came))
-    assert set(came) <= {row.node_id for row in rows}
+    assert set(came) <= {row.node_id for row in rows} | {"cln-1", "cln-2"}
 
 
 def test_nodes_that_the_log_names_come_first() -> None:

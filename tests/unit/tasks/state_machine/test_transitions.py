@@ -354,11 +354,11 @@ def test_a_held_operation_keeps_lock_and_evidence_and_is_not_polled(
 def test_an_ended_job_is_no_longer_polled_its_nodes_are_counted() -> None:
     running = operation()
 
-    changes = completion.note_job_result(running, FAILED, NOW)
+    changes = completion.note_job_result(running, FAILED, NOW, lag_ms=10_000)
 
     assert written(changes, running) == running.model_copy(update={"job_result": FAILED})
     assert polled(changes) == [("jn1a", "j-1", "op-1", None)]
-    assert due(changes) == {OPERATION_DUE: NOW}
+    assert due(changes) == {OPERATION_DUE: FAILED.ended_at + 10_000}
     assert not releases_cluster(changes)
 
 
