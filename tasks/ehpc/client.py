@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -58,6 +57,7 @@ class EhpcClient:
         self._now_ms = now_ms
         self._on_call = on_call
         self.skew_s: float | None = None
+        self.skew_at_ms = 0
 
     async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
         """Send `body` once, signed with exactly `sent_at`. Raises EhpcError."""
@@ -130,8 +130,8 @@ class EhpcClient:
                 allow_redirects=False,
                 timeout=self._timeout,
             ) as response:
-                self._note_clock(response.headers.get("Date"))
-                return await _read(response)
+                skew_s = self._skew_s(response.headers.get("Date"))
+                return replace(await _read(response), skew_s=skew_s)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"the API could not be reached: {_reason(error)}") from None
         except TimeoutError:
@@ -139,10 +139,15 @@ class EhpcClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise InDoubt(f"the connection broke before the reply was there: {_reason(error)}") from None
 
-    def _note_clock(self, date: str | None) -> None:
-        with suppress(TypeError, ValueError, OverflowError):
+    def _skew_s(self, date: str | None) -> float | None:
+        """Return, and keep, how far the provider's clock is ahead of ours, if it says its time."""
+        try:
             # The header has whole seconds, so on average it is half a second behind.
-            self.skew_s = _seconds(date or "") + 0.5 - self._now_ms() / 1000
+            now = self._now_ms()
+            self.skew_s, self.skew_at_ms = _seconds(date or "") + 0.5 - now / 1000, now
+        except (TypeError, ValueError, OverflowError):
+            return None
+        return self.skew_s
 
 
 @lru_cache(maxsize=8)

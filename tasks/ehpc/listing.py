@@ -18,6 +18,7 @@ class Listing(Generic[R]):
         repeated: rows that were shown before; another may be missing for each.
         counted: the highest count that the provider gave, and `last_counted` the one of the last page.
         counts_pages: the count of each page was that of its own rows.
+        skew_s: how far the provider's clock was from ours, at most; None if it never said its time.
         complete: no page is left to be read.
     """
 
@@ -29,6 +30,7 @@ class Listing(Generic[R]):
     last_counted: int | None = None
     offset: int = 0
     counts_pages: bool = True
+    skew_s: float | None = None
     complete: bool = False
     _ids: set[str] = field(default_factory=set)
 
@@ -41,6 +43,8 @@ class Listing(Generic[R]):
                 continue
             self._ids.add(row.identity)
             self.rows.append(row)
+        if page.skew_s is not None:
+            self.skew_s = max(page.skew_s, self.skew_s or 0.0, key=abs)
         self.unreadable += page.unreadable
         self.offset += page.row_count
         self.last_counted = page.total

@@ -75,21 +75,23 @@ class Page(Generic[R]):
         rows: those that can be read.
         unreadable: how many have no usable id.
         total: how many rows the provider counts in all; None if it does not say.
+        skew_s: how far the provider's clock was ahead of ours; None if it does not say.
     """
 
     rows: tuple[R, ...]
     unreadable: int = 0
     total: int | None = None
+    skew_s: float | None = None
 
     @property
     def row_count(self) -> int:
         return len(self.rows) + self.unreadable
 
     @classmethod
-    def read(cls, kind: type[R], found: Sequence[Any], total: Any) -> Self:
+    def read(cls, kind: type[R], found: Sequence[Any], total: Any, skew_s: float | None = None) -> Self:
         """Read each row alone."""
         rows = [row for given in found if (row := _row(kind, given)) is not None]
-        return cls(tuple(rows), len(found) - len(rows), as_count(total))
+        return cls(tuple(rows), len(found) - len(rows), as_count(total), skew_s)
 
 
 JobPage = Page[JobRow]

@@ -18,12 +18,16 @@ TOO_MANY_REQUESTS = 429
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply. `flaw` describes a damaged body: cut off, or larger than is read."""
+    """A reply. `flaw` describes a damaged body: cut off, or larger than is read.
+
+    `skew_s`: how far the provider's clock was ahead of ours, if it said its time.
+    """
 
     http_status: int
     body: bytes = field(repr=False)
     flaw: str | None = None
     retry_after: str | None = None
+    skew_s: float | None = None
 
 
 def add_nodes_response(reply: Reply) -> JobAccepted:
@@ -55,7 +59,7 @@ def _page(kind: type[R], reply: Reply, name: str) -> Page[R]:
     if not isinstance(found, list):
         message = f"the provider's listing has no {name} that can be read"
         raise InDoubt(message, ret_code=0, http_status=reply.http_status)
-    return Page.read(kind, found, total)
+    return Page.read(kind, found, total, reply.skew_s)
 
 
 def _content(reply: Reply) -> Mapping[str, Any]:

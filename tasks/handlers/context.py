@@ -8,6 +8,7 @@ from typing import Any
 from config.policy.model import Policy
 from config.settings import Settings
 from tasks.ehpc.client import EhpcClient
+from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
@@ -16,6 +17,8 @@ from tasks.runtime.clock import Clock
 from tasks.state_machine.backoff import BackoffPolicy
 
 MAX_REPORTED = 1_000
+SKEW_VALID_MS = 600_000
+SKEW_RETRY_MS = 30_000
 
 
 @dataclass(slots=True)
@@ -38,6 +41,13 @@ class Context:
     @property
     def lease_ms(self) -> int:
         return round(self.settings.submit_lease_s * 1000)
+
+    @property
+    def clocks_disagree(self) -> bool:
+        """Whether a recent reply of the provider had another time: nothing ends by the clock then."""
+        skew_s = self.api.skew_s
+        recent = self.clock.now_ms() - self.api.skew_at_ms < SKEW_VALID_MS
+        return recent and skew_s is not None and abs(skew_s) > MAX_SKEW_S
 
     async def report_once(self, event: str, about: str, **fields: Any) -> None:
         """Log, count and keep something odd of the provider's, once for each subject and process.

@@ -1,6 +1,6 @@
 """Ends a request at its deadline."""
 
-from tasks.handlers.context import Context
+from tasks.handlers.context import SKEW_RETRY_MS, Context
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.due import Due
 from tasks.state_machine import request_outcome
@@ -16,6 +16,8 @@ async def expire_request(ctx: Context, due: Due) -> None:
             changes.schedule(due, None)
         elif request.deadline_at > now:
             changes.schedule(due, request.deadline_at)
+        elif ctx.clocks_disagree:
+            changes.schedule(due, now + SKEW_RETRY_MS)
         else:
             request_outcome.expire_request(changes, request, now)
         return changes

@@ -11,6 +11,7 @@ from config.timestamps import utc_second
 from tasks.ehpc.errors import AccountRefused, EhpcError, NotAccepted, QuotaExhausted, Shortage, UnclearQuota
 from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobPage, JobRow, NodePage, NodeRow, Page, R
+from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.context import Context
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
@@ -94,6 +95,14 @@ async def call_with_grant(
         return reply
     finally:
         ctx.rate_limiter.ended([call])
+        follow_server_if_confirmed(ctx)
+
+
+def follow_server_if_confirmed(ctx: Context) -> None:
+    """Set this process's clock by the Redis server's if the provider agrees with it, and not with ours."""
+    skew_s, step_s = ctx.api.skew_s, ctx.clock.step_ms / 1000
+    if step_s and skew_s is not None and abs(skew_s) > MAX_SKEW_S >= abs(skew_s - step_s):
+        ctx.clock.follow_step()
 
 
 async def which_quota(ctx: Context, zone: str, error: UnclearQuota) -> EhpcError:

@@ -31,6 +31,7 @@ from tasks.state_machine.decision import (
     RetryAt,
     Rules,
     candidates_of,
+    clock_flaws,
     decide,
     evidence,
 )
@@ -94,12 +95,17 @@ async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | N
     owners = await ctx.ledger.job_owners(operation.cluster_id, listed)
     owned_by_others = [job_id for job_id, owner in owners.items() if owner != operation_id]
     candidates = candidates_of(operation, seen.listing.rows, owned_by_others)
+    rules, skew_s = await _rules(ctx, operation.zone, seen), seen.listing.skew_s
     decision = decide(
         operation,
         candidates,
-        await _rules(ctx, operation.zone, seen),
-        listed_at=seen.listed_at,
-        flaws=seen.listing.flaws,
+        rules,
+        # By the clock that is behind.
+        listed_at=seen.listed_at + round(1000 * min(0.0, skew_s or 0.0)),
+        flaws=[
+            *seen.listing.flaws,
+            *clock_flaws(skew_s, ctx.clock.steady_ms(), operation.sent_at, rules),
+        ],
         overdue=snapshot.is_overdue(now),
         nodes_counted=seen.nodes_made.get(candidates[0].job_id) if candidates else None,
         zone_listed=seen.action_seen is not None,

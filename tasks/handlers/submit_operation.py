@@ -12,7 +12,7 @@ from tasks.ehpc.errors import NO_SUCH_RESOURCE, EhpcError, InDoubt, NotSent, Unc
 from tasks.ehpc.models import JobAccepted
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.apply_pause import park_while_paused
-from tasks.handlers.context import Context
+from tasks.handlers.context import SKEW_RETRY_MS, Context
 from tasks.handlers.provider_calls import (
     Deferred,
     call_with_grant,
@@ -40,7 +40,6 @@ from tasks.state_machine.submission import Baseline, still_wanted
 log = structlog.get_logger(__name__)
 
 DATA_LOST_RETRY_MS = 10_000
-SKEW_RETRY_MS = 30_000
 DATA_LOST = Reason(
     kind="ledger",
     message="data is missing from the ledger: nothing is sent until "

@@ -18,12 +18,13 @@ from tasks.ledger.outcome_entries import Retention
 from tasks.ledger.overview import Overview
 from tasks.ledger.reads import LUA, RECENTLY_MS, LedgerReads
 from tasks.limits.usage import Usage, UsageCounter
-from tasks.runtime.clock import Clock
+from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.redis_client import Script
 
 REMEMBER_CALLS_MS = 600_000
 MAX_LEAVING = 100
 MAX_CONFLICTS = 50
+CLOCK_KNOWN_MS = 10_000
 
 
 class WriteConflict(RuntimeError):  # noqa: N818 - named by what happened
@@ -68,9 +69,24 @@ class Ledger(LedgerReads):
         self.on_due: Callable[[Lane, int], None] | None = None
 
     async def learn_time(self) -> None:
-        """Read the server's time; needed once, before anything that uses the clock."""
+        """Read the server's time; needed once, before anything that uses the clock.
+
+        Workers that run know whether the server's clock has stepped: their time counts.
+        """
+        known = await self.redis.get(self.keys.clock)
+        server_ms = await self._server_ms()
+        if known:
+            time_ms, then_ms = map(int, str(known).split())
+            if abs(server_ms - then_ms) <= CLOCK_KNOWN_MS and abs(time_ms - then_ms) > MAX_STEP_MS:
+                self.clock.observe(server_ms + time_ms - then_ms)
+        self.clock.observe(server_ms)
+        for _ in range(2):
+            # The first answer may have taken long.
+            self.clock.observe(await self._server_ms())
+
+    async def _server_ms(self) -> int:
         seconds, micros = await self.redis.time()
-        self.clock.observe(seconds * 1000 + micros // 1000)
+        return int(seconds) * 1000 + int(micros) // 1000
 
     async def commit(self, changes: ChangeSet) -> CommitResult:
         """Apply `changes`, all or nothing, and log their events once they are written.
@@ -81,10 +97,9 @@ class Ledger(LedgerReads):
         """
         encoding = CommitEncoding(self.keys, self.clock.now_ms(), self._retention)
         keys, step = encoding.encode(changes)
-        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_CALLS_MS, step]
+        args = [self.clock.now_ms(), uuid.uuid4().hex, REMEMBER_CALLS_MS, step]
         known = [self.epoch.id, self.epoch.count, uuid.uuid4().hex, int(changes.sends)]
-        word, now, *seen = await self._commit(keys, [*args, *known])
-        self.clock.observe(int(now))
+        word, _, *seen = await self._commit(keys, [*args, *known])
         self.epoch.observe(*seen)
         for lane, at in changes.soonest_due().items():
             self._expect(lane, at)
@@ -137,9 +152,8 @@ class Ledger(LedgerReads):
         self._next_due_ms.pop(lane, None)
         names = self.keys
         keys = [names.due(lane), names.call_times, names.call_results, names.suspended(lane)]
-        args = [self.clock.for_script(), uuid.uuid4().hex, REMEMBER_CALLS_MS, limit, round(lease_s * 1000)]
-        now, next_due, *entries = await self._claim(keys, args)
-        self.clock.observe(int(now))
+        args = [self.clock.now_ms(), uuid.uuid4().hex, REMEMBER_CALLS_MS, limit, round(lease_s * 1000)]
+        _, next_due, *entries = await self._claim(keys, args)
         if int(next_due) >= 0:
             self._expect(lane, int(next_due))
         return [Due.parse(entry) for entry in entries]
@@ -175,10 +189,9 @@ class Ledger(LedgerReads):
         """
         names = self.keys
         keys = [names.request(request_id), names.waiters(request_id), names.outcome(request_id)]
-        word, now, outcome = await self._subscribe(
-            keys, [self.clock.for_script(), fingerprint or "", task_id or ""]
+        word, _, outcome = await self._subscribe(
+            keys, [self.clock.now_ms(), fingerprint or "", task_id or ""]
         )
-        self.clock.observe(int(now))
         return Lookup(word), json.loads(outcome) if outcome else None
 
     async def request_sweep(self, under_way_s: float, worker: str = "") -> bool:
@@ -188,10 +201,10 @@ class Ledger(LedgerReads):
         """
         names = self.keys
         lanes = [key for lane in Lane for key in (names.due(lane), names.suspended(lane))]
-        keys = [names.sweep_requested, names.epoch, names.heartbeats, *lanes]
-        args = [self.clock.for_script(), round(under_way_s * 1000), worker]
-        answer, now, *seen = await self._request_sweep(keys, args)
-        self.clock.observe(int(now))
+        keys = [names.sweep_requested, names.epoch, names.heartbeats, names.clock, *lanes]
+        args = [self.clock.now_ms(), round(under_way_s * 1000), worker]
+        answer, server_ms, *seen = await self._request_sweep(keys, args)
+        self.clock.observe(int(server_ms))
         if not self.epoch.agrees(*seen):
             # Only the script that writes marks a loss, and other processes read it from there.
             await self.commit(ChangeSet())
@@ -218,9 +231,8 @@ class Ledger(LedgerReads):
     async def usage(self, counters: Sequence[UsageCounter]) -> list[Usage]:
         """Return what each counter shows."""
         keys = [key for one in counters for key in self.keys.usage(one.scope, one.window_s)]
-        args = [self.clock.for_script(), MAX_LEAVING, *(one.window_s * 1000 for one in counters)]
-        now, *rows = await self._usage(keys, args)
-        self.clock.observe(int(now))
+        args = [self.clock.now_ms(), MAX_LEAVING, *(one.window_s * 1000 for one in counters)]
+        _, *rows = await self._usage(keys, args)
         leaving = [[int(value) for value in rest] for _, *rest in rows]
         return [
             Usage(int(row[0]), tuple(zip(rest[::2], rest[1::2], strict=True)))

@@ -89,14 +89,13 @@ class RateLimiter:
         probe_ms = self._window_ms // PROBES_PER_WINDOW
         ended, self._ended = self._ended, {}
         counted = [part for call, at in ended.items() for part in (call, at)]
-        window = (self._clock.for_script(), self._window_ms, maximum, except_polling)
+        window = (self._clock.now_ms(), self._window_ms, maximum, except_polling)
         args = [*window, lasting_ms, probe_ms, len(ids), *ids, *counted]
         try:
             word, now, again = await self._reserve([*self._calls.values(), self._exhausted], args)
         except BaseException:
             self._ended = {**ended, **self._ended}
             raise
-        self._clock.observe(int(now))
         if word == "DENIED":
             return Denied(int(again))
         return Grant(ids, probe=word == "PROBE", until_ms=int(now) + lasting_ms)

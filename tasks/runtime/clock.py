@@ -1,10 +1,18 @@
-"""Time as a dependency: workers use the Redis server's clock; tests move a clock by hand."""
+"""Time as a dependency: workers agree on the Redis server's time; tests move a clock by hand."""
 
 import asyncio
 import time
 from typing import Protocol
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 MS = 1000
+MAX_STEP_MS = 5_000
+MAX_DRIFT = 0.0005  # of a monotonic clock, generously
+FOREVER_MS = 10**12
+BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -14,12 +22,21 @@ class Clock(Protocol):
         """Milliseconds since 1970, UTC."""
         ...
 
-    def for_script(self) -> int:
-        """The time argument of Lua scripts: milliseconds, or 0 for the server's own."""
+    def steady_ms(self) -> int:
+        """For how long this clock has run without being set, in milliseconds."""
+        ...
+
+    @property
+    def step_ms(self) -> int:
+        """How far the server's clock is from this one, in milliseconds; 0 while they agree."""
         ...
 
     def observe(self, server_ms: int) -> None:
-        """Record the time that a script has just returned."""
+        """Compare with the server's time, which has just arrived."""
+        ...
+
+    def follow_step(self) -> None:
+        """Set this clock by the server's: somebody else has confirmed that the server is right."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -28,28 +45,66 @@ class Clock(Protocol):
 
 
 class ServerClock:
-    """The Redis server's time, carried on between two answers by this machine's monotonic clock.
+    """The Redis server's time as it was at the start, carried on by this machine's monotonic clock.
 
-    An answer was stamped before it arrived, so this clock is late by at most one network way and never
-    ahead: a signature made from it is never from the future.
+    All decisions and scripts of a process use this time, so that a step of the server's clock, or of this
+    machine's, changes nothing for a process that runs. An answer was stamped before it arrived, so this clock
+    is late by at most one network way and never ahead: a signature made from it is never from the future.
     """
 
     def __init__(self) -> None:
         self._offset_ms: float | None = None
+        self._set_at_ms = self._observed_at_ms = 0.0
+        self._step_ms = 0
+
+    @property
+    def step_ms(self) -> int:
+        return self._step_ms
 
     def now_ms(self) -> int:
         if self._offset_ms is None:
             raise RuntimeError("the server's time is unknown before its first reply")
-        return int(time.monotonic() * MS + self._offset_ms)
+        return int(_monotonic_ms() + self._offset_ms)
 
-    def for_script(self) -> int:
-        return 0
+    def steady_ms(self) -> int:
+        return int(_monotonic_ms() - self._set_at_ms)
 
     def observe(self, server_ms: int) -> None:
-        self._offset_ms = server_ms - time.monotonic() * MS
+        """Follow the drift of the server's clock, but no step of it."""
+        mono = _monotonic_ms()
+        offset = server_ms - mono
+        if self._offset_ms is None:
+            self._set(offset)
+        apart = offset - (self._offset_ms or 0.0)
+        if abs(apart) > MAX_STEP_MS:
+            if not self.step_ms:
+                log.error("clock_stepped", step_s=round(apart / MS, 1), detail="the Redis server's clock")
+            self._step_ms = round(apart)
+            return
+        if self.step_ms:
+            log.info("clock_agrees", detail="the Redis server's clock")
+            self._step_ms = 0
+        # The latest answers are the least accurate: what seems late may have been on its way for long.
+        drift = (mono - self._observed_at_ms) * MAX_DRIFT
+        self._offset_ms = max(offset, (self._offset_ms or 0.0) - drift)
+        self._observed_at_ms = mono
+
+    def follow_step(self) -> None:
+        log.warning("clock_set", step_s=round(self.step_ms / MS, 1))
+        self._set((self._offset_ms or 0.0) + self.step_ms)
+        self._step_ms = 0
+
+    def _set(self, offset_ms: float) -> None:
+        self._offset_ms = offset_ms
+        self._set_at_ms = self._observed_at_ms = _monotonic_ms()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _monotonic_ms() -> float:
+    """Return milliseconds since the machine started. A machine that was suspended has been away so long."""
+    return time.clock_gettime(BOOT_CLOCK) * MS
 
 
 class HandClock:
@@ -61,11 +116,18 @@ class HandClock:
     def now_ms(self) -> int:
         return self._now_ms
 
-    def for_script(self) -> int:
-        return self._now_ms
+    def steady_ms(self) -> int:
+        return FOREVER_MS
+
+    @property
+    def step_ms(self) -> int:
+        return 0
 
     def observe(self, server_ms: int) -> None:
         """Ignore the server's time."""
+
+    def follow_step(self) -> None:
+        """Do nothing: this clock never differs."""
 
     async def sleep(self, seconds: float) -> None:
         """Move the clock: a sleeping coroutine has nothing else to wait for."""

@@ -2,7 +2,7 @@
 
 from config.timestamps import timestamp
 from tasks.ehpc.errors import EhpcError
-from tasks.handlers.context import Context
+from tasks.handlers.context import SKEW_RETRY_MS, Context
 from tasks.handlers.provider_calls import Deferred, defer_after_error
 from tasks.intake.accept import Intake
 from tasks.ledger.change_set import ChangeSet, CommitResult, DueRule
@@ -45,6 +45,9 @@ async def fire_schedule(ctx: Context, name: str) -> None:
         match step:
             case Idle():
                 if await _wait_until(ctx, record, due, step.until):
+                    return
+            case Missed() if ctx.clocks_disagree:
+                if await _wait_until(ctx, record, due, now + SKEW_RETRY_MS):
                     return
             case Missed():
                 await ctx.ledger.commit(_missed(record, step, ctx.clock.now_ms()))

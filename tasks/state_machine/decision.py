@@ -103,6 +103,21 @@ class NeedsZoneListing:
 Decision = Adopt | NotExecuted | Hold | RetryAt | NeedsNodeCount | NeedsZoneListing
 
 
+def clock_flaws(skew_s: float | None, steady_ms: int, sent_at: int | None, rules: Rules) -> list[str]:
+    """Return why times prove nothing now.
+
+    Args:
+        skew_s: how far the provider's clock was ahead of ours at the listing; None if it did not say.
+        steady_ms: for how long our clock has run without being set.
+    """
+    found = []
+    if skew_s is not None and abs(skew_s) > MAX_SKEW_S:
+        found.append(f"the provider's clock was {skew_s:+.0f} s from ours at the listing")
+    if sent_at is not None and steady_ms < rules.shown_until(0):
+        found.append(f"this worker has known the time for {steady_ms // 1000} s only")
+    return found
+
+
 def candidates_of(
     operation: Operation, listing: Sequence[JobRow], owned_by_others: Collection[str]
 ) -> list[JobRow]:

@@ -205,6 +205,10 @@ class SimulatedApi:
     def skew_s(self) -> float | None:
         return self._provider.world.skew_s
 
+    @property
+    def skew_at_ms(self) -> int:
+        return self._provider.world.clock.now_ms()
+
     async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
         await self._process.turn("addNodes")
         if self._provider.world.chance("connection refused"):
@@ -251,7 +255,7 @@ class SimulatedApi:
         unfiltered = len(self._provider.listed(zone, None, None, None)) + len(strange)
         rows = [quirks.row(self._provider.row(one)) if isinstance(one, Job) else one for one in page]
         total = quirks.count(of_all=len(found) + surplus, of_page=len(rows), unfiltered=unfiltered)
-        answer = jobs_response(_reply({"job_set": rows, "total_count": total}))
+        answer = jobs_response(self._whole({"job_set": rows, "total_count": total}))
         await self._reply("list operations")
         return answer
 
@@ -275,9 +279,13 @@ class SimulatedApi:
             for node in nodes[offset : offset + NODES_OF_A_PAGE]
         ]
         total = quirks.count(of_all=len(nodes), of_page=len(rows), unfiltered=len(nodes))
-        page = nodes_response(_reply({"hpc_app_nodes_set": rows, "total_count": total}))
+        page = nodes_response(self._whole({"hpc_app_nodes_set": rows, "total_count": total}))
         await self._reply("list nodes")
         return page
+
+    def _whole(self, content: dict[str, Any]) -> Reply:
+        """As it comes over the wire: the rows are read by the client's own code."""
+        return Reply(200, json.dumps({"ret_code": 0, **content}).encode(), skew_s=self.skew_s)
 
     async def _read(self, label: str) -> None:
         await self._process.turn(label)
@@ -289,11 +297,6 @@ class SimulatedApi:
     async def _reply(self, label: str) -> None:
         if self._provider.world.chance("read is slow"):
             await self._process.turn(f"reply to {label}")
-
-
-def _reply(content: dict[str, Any]) -> Reply:
-    """As it comes over the wire: the rows are read by the client's own code."""
-    return Reply(200, json.dumps({"ret_code": 0, **content}).encode())
 
 
 def _text(seconds: float) -> str:

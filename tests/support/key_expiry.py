@@ -16,6 +16,7 @@ PERMANENT = (
     "answers",
     "broken",
     "calls:*",
+    "clock",
     "cluster:*",
     "counters",
     "dead-letters",

@@ -1,16 +1,14 @@
 -- Claim due entries. Each is leased to the caller and is due again when the lease expires.
 --
 -- KEYS     1 due (zset), 2 answered (zset), 3 answers (hash), 4 suspended (string: nothing is claimed until then, ms)
--- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[1]  the caller's time in ms; the server's own may step
 -- ARGV[2]  the call's id: the same call sent twice is answered twice and applied once
 -- ARGV[3]  how long answers are remembered, ms
 -- ARGV[4]  maximum number of entries
 -- ARGV[5]  the lease, ms
 -- Answers  {now ms, when the next entry is due ms or -1, entry, entry, …}
 
-local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
-if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
 local suspended = tonumber(redis.call('GET', KEYS[4]) or 0)
 

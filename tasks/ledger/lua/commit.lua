@@ -1,7 +1,7 @@
 -- Apply one step, all or nothing, if every record is still at the version it was read at.
 --
 -- KEYS     1 answered (zset), 2 answers (hash), 3 epoch (hash), then every key that the step touches
--- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[1]  the caller's time in ms; the server's own may step
 -- ARGV[2]  the call's id: the same call sent twice is answered twice and applied once
 -- ARGV[3]  how long answers are remembered, ms
 -- ARGV[4]  the step as JSON; i is the index of a key in KEYS:
@@ -37,9 +37,7 @@
 -- has acknowledged, has seen data that is missing now: the ledger is marked as lost, and from then on no step
 -- is applied for which a call would be sent.
 
-local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
-if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
 local id, count, lost, accepted = unpack(redis.call('HMGET', KEYS[3], 'id', 'count', 'lost', 'accepted'))
 count = tonumber(count or 0)
@@ -148,8 +146,9 @@ for _, w in ipairs(step.spend or {}) do
   if redis.call('EXISTS', times) == 0 then
     redis.call('DEL', nodes)
   elseif window > 0 and redis.call('ZCOUNT', times, '+inf', '+inf') == 0 then
-    redis.call('PEXPIRE', times, window)
-    redis.call('PEXPIRE', nodes, window)
+    -- Much later than needed: by the server's clock, which may step.
+    redis.call('PEXPIRE', times, window + 604800000)
+    redis.call('PEXPIRE', nodes, window + 604800000)
   else
     redis.call('PERSIST', times)
     redis.call('PERSIST', nodes)

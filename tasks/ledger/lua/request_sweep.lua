@@ -1,30 +1,31 @@
 -- Return whether the caller must request a sweep: something is due, and no request is under way.
 --
--- KEYS     1 sweep requested (string), 2 epoch (hash), 3 heartbeats (zset), then for each lane: due (zset), suspended (string)
--- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- KEYS     1 sweep requested (string), 2 epoch (hash), 3 heartbeats (zset), 4 clock (string), then for each lane: due (zset), suspended (string)
+-- ARGV[1]  the caller's time in ms; the server's own may step
 -- ARGV[2]  how long a request counts as under way, ms
 -- ARGV[3]  the worker that ticks, '' for none; workers that have not ticked for a day are forgotten
--- Answers  {1 or 0, now ms, epoch id, epoch count, lost since ms or 0}
+-- Answers  {1 or 0, the server's time in ms, epoch id, epoch count, lost since ms or 0}
 
-local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
-if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
+local time = redis.call('TIME')
+local server = time[1] * 1000 + math.floor(time[2] / 1000)
 
 if ARGV[3] ~= '' then
   redis.call('ZADD', KEYS[3], now, ARGV[3])
+  redis.call('SET', KEYS[4], now .. ' ' .. server)
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - 86400000)
 end
 
 local epoch = redis.call('HMGET', KEYS[2], 'id', 'count', 'lost')
 local id, count, lost = epoch[1] or '', epoch[2] or 0, epoch[3] or 0
 
-if tonumber(redis.call('GET', KEYS[1]) or 0) > now then return {0, now, id, count, lost} end
-for i = 4, #KEYS, 2 do
+if tonumber(redis.call('GET', KEYS[1]) or 0) > now then return {0, server, id, count, lost} end
+for i = 5, #KEYS, 2 do
   local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
   local suspended = tonumber(redis.call('GET', KEYS[i + 1]) or 0)
   if #first > 0 and tonumber(first[2]) <= now and suspended <= now then
     redis.call('SET', KEYS[1], now + tonumber(ARGV[2]))
-    return {1, now, id, count, lost}
+    return {1, server, id, count, lost}
   end
 end
-return {0, now, id, count, lost}
+return {0, server, id, count, lost}

@@ -1,14 +1,12 @@
 -- Wait for a request that is there already, or get its outcome if it has ended.
 --
 -- KEYS     1 request (hash), 2 waiters (set), 3 outcome (string)
--- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[1]  the caller's time in ms; the server's own may step
 -- ARGV[2]  fingerprint of the caller's request, '' for any
 -- ARGV[3]  Celery task id, '' for none
 -- Answers  {word, now ms, outcome}: NOT_FOUND, CONFLICT, WAITING, or ENDED with the outcome ('' if it is gone)
 
-local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
-if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
 local content = redis.call('HGET', KEYS[1], 'content')
 if not content then return {'NOT_FOUND', now, ''} end

@@ -1,14 +1,12 @@
 -- Return what counters show: how many nodes count on each, and which of them leave its window first.
 --
 -- KEYS       for each counter: times (zset), nodes (hash)
--- ARGV[1]    the caller's time in ms, or 0 for the server's
+-- ARGV[1]    the caller's time in ms; the server's own may step
 -- ARGV[2]    maximum number of leaving entries
 -- ARGV[3…]   for each counter: its window in ms, 0 if nothing leaves it by time
 -- Answers    {now ms, {used, time ms, nodes, time ms, nodes, …}, {used, …}, …}
 
-local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
-if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 
 local answer = {now}
 for i = 1, #KEYS, 2 do

@@ -2,7 +2,7 @@
 --
 -- KEYS     1, 2, 3 calls of each class (zset: call id, by the time of its end or timeout, ms),
 --          4 exhausted (hash: until, probe)
--- ARGV[1]  the caller's time in ms, or 0 for the server's
+-- ARGV[1]  the caller's time in ms; the server's own may step
 -- ARGV[2]  the window, ms
 -- ARGV[3]  the maximum of calls in the window, of all classes, for this class
 -- ARGV[4]  the maximum of calls in the window, of all classes but 3, for this class
@@ -14,9 +14,7 @@
 --          An id begins with the number of its class.
 -- Answers  {word, now ms, when to try again ms}: GRANTED, PROBE (though the quota counts as exhausted), DENIED
 
-local time = redis.call('TIME')
 local now = tonumber(ARGV[1])
-if now == 0 then now = time[1] * 1000 + math.floor(time[2] / 1000) end
 local window, lasting = tonumber(ARGV[2]), tonumber(ARGV[5])
 local wanted = tonumber(ARGV[7])
 local last = 7 + wanted

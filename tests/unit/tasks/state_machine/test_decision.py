@@ -19,6 +19,7 @@ from tasks.state_machine.decision import (
     RetryAt,
     Rules,
     candidates_of,
+    clock_flaws,
     decide,
 )
 
@@ -206,3 +207,13 @@ def test_a_job_of_unknown_age_is_held_if_the_baseline_was_incomplete() -> None:
 @pytest.mark.parametrize("missing", ["sent_at", "baseline"])
 def test_an_operation_without_its_evidence_is_held(missing: str) -> None:
     assert isinstance(decided(of=operation(**{missing: None})), Hold)
+
+
+def test_times_prove_nothing_while_clocks_disagree_or_ours_was_just_set() -> None:
+    steady = RULES.shown_until(0)
+
+    assert clock_flaws(None, steady, SENT, RULES) == []
+    assert clock_flaws(5.0, steady, SENT, RULES) == clock_flaws(-5.0, steady, SENT, RULES) == []
+    assert len(clock_flaws(5.1, steady, SENT, RULES)) == 1
+    assert len(clock_flaws(-120.0, steady, SENT, RULES)) == 1
+    assert len(clock_flaws(0.0, steady - 1, SENT, RULES)) == 1
