@@ -127,6 +127,10 @@ class Dispatcher:
         try:
             with bound_contextvars(due=str(due)):
                 await work
+        except (RedisError, OSError) as error:
+            # An outage, which the client has logged. The lease brings the work up again.
+            log.debug("step_postponed", due=str(due), kind=type(error).__name__, detail=str(error))
+            return
         except Exception:
             # Its lease brings it up again; a failure of one entry must not stop the others.
             log.exception("step_failed", due=str(due))

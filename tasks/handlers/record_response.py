@@ -9,6 +9,7 @@ from tasks.ehpc.errors import EhpcError, InDoubt
 from tasks.ehpc.models import JobAccepted
 from tasks.handlers.context import Context
 from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.events import Event
 from tasks.ledger.ledger import WriteConflict
 from tasks.ledger.record_values import Doubt, State
 from tasks.ledger.snapshots import OperationSnapshot
@@ -42,8 +43,7 @@ async def record_response(
         unread, known = known, None
         current = unread or await ctx.ledger.operation_snapshot(operation_id)
         if current is None:
-            log.error("response_for_unknown_operation", operation_id=operation_id, response=str(response))
-            return None
+            return await _report_unknown(ctx, operation_id, response)
         # A job that is another's is a conflict, so that the first attempt needs no read for it.
         answer = response if unread is not None else await _unless_owned(ctx, current, response)
         if current.operation.state not in UNDECIDED:
@@ -51,6 +51,16 @@ async def record_response(
         return _decide(ctx, current, answer)
 
     await _until_written(ctx, build)
+
+
+async def _report_unknown(ctx: Context, operation_id: str, response: Response) -> ChangeSet:
+    """Mark the ledger: that it does not know the operation that was sent proves that it has lost data."""
+    await ctx.ledger.mark_data_lost()
+    job_id = response.job_id if isinstance(response, JobAccepted) else None
+    fields = {"operation_id": operation_id, "job_id": job_id, "response": str(response)}
+    changes = ChangeSet()
+    changes.record(Event("response_for_unknown_operation", "error", fields=fields, in_journal=True))
+    return changes
 
 
 async def _unless_owned(ctx: Context, snapshot: OperationSnapshot, response: Response) -> Response:

@@ -31,7 +31,7 @@ class CommitEncoding:
         self._kept = retention
         self._index: dict[str, int] = {}
         self._step: dict[str, list[list[object]]] = {}
-        for name in (keys.call_times, keys.call_results, keys.epoch):
+        for name in (keys.call_times, keys.call_results, keys.epoch, keys.steps):
             self._key(name)
 
     def encode(self, changes: ChangeSet) -> tuple[list[str], bytes]:

@@ -6,21 +6,29 @@ log = structlog.get_logger(__name__)
 
 
 class Epoch:
-    """The ledger's `id`, and its `count` of steps, which only grows."""
+    """The ledger's `id`, its `count` of steps, which only grows, and the `step` that was the last then.
+
+    A count alone does not show a loss: others may have written as many steps since.
+    """
 
     def __init__(self) -> None:
         self.id = ""
         self.count = 0
+        self.step = ""
         self.lost = False
 
-    def agrees(self, name: str, count: int | str, lost: int | str) -> bool:
+    def agrees(self, name: str, count: int | str, lost: int | str, knows_step: bool) -> bool:
         """Return whether the ledger's present state can follow the one seen before."""
         if int(lost) or self.lost:
             return bool(int(lost)) is self.lost
-        return not self.id or (name == self.id and int(count) >= self.count)
+        return not self.id or (name == self.id and int(count) >= self.count and knows_step)
 
-    def observe(self, name: str, count: int | str, lost: int | str) -> None:
-        """Record the ledger's present state; log a data loss."""
+    def observe(self, name: str, count: int | str, lost: int | str, step: str = "") -> None:
+        """Record the ledger's present state; log a data loss.
+
+        Args:
+            step: the id of the step of this count, if it is known.
+        """
         if int(lost):
             if not self.lost:
                 log.error(
@@ -31,4 +39,9 @@ class Epoch:
             return
         if self.lost:
             log.info("ledger_data_loss_acknowledged")
-        self.id, self.count, self.lost = name, max(int(count), self.count if name == self.id else 0), False
+        if name != self.id:
+            self.id, self.count, self.step = name, int(count), step
+        elif int(count) > self.count or (int(count) == self.count and not self.step):
+            # Replies of concurrent steps may arrive in another order.
+            self.count, self.step = int(count), step or self.step
+        self.lost = False

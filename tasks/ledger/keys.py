@@ -94,6 +94,8 @@ class Keys:
     call_results = _One("answers")
     # Which ledger this is, how many steps it has seen, and whether data was found missing.
     epoch = _One("epoch")
+    # Sorted set of the ids of the last steps, by their count.
+    steps = _One("steps")
     # The time of the worker that ticked last, and the server's then (ms), which differs after a step.
     clock = _One("clock")
     # Until when a sweep message counts as under way (ms).

@@ -97,10 +97,12 @@ class Ledger(LedgerReads):
         """
         encoding = CommitEncoding(self.keys, self.clock.now_ms(), self._retention)
         keys, step = encoding.encode(changes)
-        args = [self.clock.now_ms(), uuid.uuid4().hex, REMEMBER_CALLS_MS, step]
-        known = [self.epoch.id, self.epoch.count, uuid.uuid4().hex, int(changes.sends)]
-        word, _, *seen = await self._commit(keys, [*args, *known])
-        self.epoch.observe(*seen)
+        call_id = uuid.uuid4().hex
+        args = [self.clock.now_ms(), call_id, REMEMBER_CALLS_MS, step]
+        epoch = self.epoch
+        known = [epoch.id, epoch.count, uuid.uuid4().hex, int(changes.sends), epoch.step]
+        word, _, name, count, lost = await self._commit(keys, [*args, *known])
+        epoch.observe(name, count, lost, call_id if word == CommitResult.OK.name else "")
         for lane, at in changes.soonest_due().items():
             self._expect(lane, at)
             self._announce(lane, at)
@@ -139,7 +141,12 @@ class Ledger(LedgerReads):
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
             pipe.hdel(self.keys.epoch, "lost")
+            pipe.delete(self.keys.steps)
             await pipe.execute()
+
+    async def mark_data_lost(self) -> None:
+        """Mark the ledger, of which somebody has proof that data is missing: nothing is sent any more."""
+        await cast("Any", self.redis.hsetnx(self.keys.epoch, "lost", self.clock.now_ms()))
 
     async def lost_since(self) -> int | None:
         """Return since when (ms) data is known to be missing, or None."""
@@ -201,13 +208,15 @@ class Ledger(LedgerReads):
         """
         names = self.keys
         lanes = [key for lane in Lane for key in (names.due(lane), names.suspended(lane))]
-        keys = [names.sweep_requested, names.epoch, names.heartbeats, names.clock, *lanes]
-        args = [self.clock.now_ms(), round(under_way_s * 1000), worker]
-        answer, server_ms, *seen = await self._request_sweep(keys, args)
+        keys = [names.sweep_requested, names.epoch, names.heartbeats, names.clock, names.steps, *lanes]
+        args = [self.clock.now_ms(), round(under_way_s * 1000), worker, self.epoch.step]
+        answer, server_ms, name, count, lost, step, knows_step = await self._request_sweep(keys, args)
         self.clock.observe(int(server_ms))
-        if not self.epoch.agrees(*seen):
+        if not self.epoch.agrees(name, count, lost, bool(int(knows_step))):
             # Only the script that writes marks a loss, and other processes read it from there.
             await self.commit(ChangeSet())
+        elif name:
+            self.epoch.observe(name, count, lost, step)
         return bool(answer)
 
     async def sweep_started(self) -> None:

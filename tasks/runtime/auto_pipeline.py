@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import ConnectionError  # noqa: A004 - not the built-in one
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tasks.runtime.redis_refusals import RefusalLog
 
 CONNECTIONS = 2  # pipelines on their way at a time; later commands go with the next
 MAX_COMMANDS = 64  # of one pipeline: all their replies are there only with the last
@@ -56,6 +58,7 @@ class AutoPipelineRedis(Redis):
         self._free: deque[PipelinedConnection] = deque()
         self._pipelines: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._refusals = RefusalLog()
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Raise what redis-py raises; a broken connection fails all commands of the pipeline."""
@@ -103,8 +106,18 @@ class AutoPipelineRedis(Redis):
         if len(self._connections) == CONNECTIONS:
             return None
         connection = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        self._connections.append(PipelinedConnection(connection, self.response_callbacks, TIMEOUT_S))
+        self._connections.append(
+            PipelinedConnection(
+                connection, self.response_callbacks, TIMEOUT_S, self._refusals, self._leave_server
+            )
+        )
         return self._connections[-1]
+
+    async def _leave_server(self) -> None:
+        """Close all connections: on each, the server would go on answering as a replica."""
+        await self.connection_pool.disconnect(inuse_connections=True)
+        for connection in self._connections:
+            await connection.disconnect()
 
     def _sent(
         self, connection: PipelinedConnection, commands: Sequence[Command], pipeline: asyncio.Task[None]
@@ -133,14 +146,23 @@ class PipelinedConnection:
     Args:
         callbacks: by command, what turns a raw reply into the final one.
         timeout_s: for all replies of a pipeline.
+        refusals: what the client keeps of refusals of the server.
+        leave_server: closes all connections, because another server has to be reached.
     """
 
     def __init__(
-        self, connection: AbstractConnection, callbacks: Mapping[Any, Callable[..., Any]], timeout_s: float
+        self,
+        connection: AbstractConnection,
+        callbacks: Mapping[Any, Callable[..., Any]],
+        timeout_s: float,
+        refusals: RefusalLog,
+        leave_server: Callable[[], Awaitable[None]],
     ) -> None:
         self._connection = connection
         self._callbacks = callbacks
         self._timeout_s = timeout_s
+        self._refusals = refusals
+        self._leave_server = leave_server
 
     async def execute(self, commands: Sequence[Command]) -> None:
         """Execute all commands, one pipeline at a time.
@@ -181,6 +203,8 @@ class PipelinedConnection:
             async with asyncio.timeout(self._timeout_s):
                 while left and self._connection.is_connected:
                     await self._read(left)
+            if self._refusals.take_other_server():
+                await self._leave_server()
         except TimeoutError:
             raise RedisTimeoutError(f"no reply from Redis within {self._timeout_s:g} s") from None
 
@@ -205,5 +229,7 @@ class PipelinedConnection:
             raise
         except Exception as error:  # noqa: BLE001 - an error for a reply, or a reply that cannot be read
             # The latter costs the connection: commands without a reply are sent again over a new one.
-            command.fail(error)
+            command.fail(self._refusals.noted(command.arguments, error))
+        else:
+            self._refusals.succeeded(command.arguments)
         left.popleft()

@@ -243,7 +243,7 @@ def test_an_item_that_only_python_can_decode_is_noted_too(server: redis.Redis) -
     check_message(item)
     server.lpush("scaleout", item)
 
-    server.eval(CLAIM, 3, "unacked", "unacked_index", "scaleout", "1.0", "1")
+    server.eval(CLAIM, 3, "unacked", "unacked_index", "scaleout", "1")
 
     assert json.loads(str(server.hget("unacked", "t-1")))[1:] == ["", "scaleout"]
     assert server.zscore("unacked_index", "t-1") == 1.0

@@ -12,6 +12,7 @@ from tasks.ehpc.errors import Busy, InDoubt
 from tasks.ehpc.models import JobAccepted
 from tasks.handlers.context import Context
 from tasks.handlers.record_response import record_response
+from tasks.ledger.change_entries import OwnJob
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import Allocation, Assignment, State
@@ -148,3 +149,25 @@ async def test_an_answer_is_written_however_long_redis_is_away(
 
 async def test_an_answer_for_an_operation_that_is_gone_is_only_logged(ctx: Context) -> None:
     await record_response(ctx, "op-gone", JobAccepted("j-1"))
+
+
+async def test_the_response_to_an_operation_that_is_gone_proves_a_loss(ctx: Context, ledger: Ledger) -> None:
+    await record_response(ctx, "op-gone", JobAccepted("j-kept"))
+
+    assert await ledger.lost_since() is not None
+    (line,) = await ledger.overview.journal()
+    assert (line["event"], line["job_id"]) == ("response_for_unknown_operation", "j-kept")
+
+
+async def test_a_job_of_another_operation_is_a_doubt(ctx: Context, ledger: Ledger) -> None:
+    await given(ledger, State.SUBMITTING)
+    changes = ChangeSet()
+    changes.add(OwnJob("ehpc-other", "j-1", "op-other", 0, 0))
+    await ledger.commit(changes)
+    snapshot = await ledger.operation_snapshot("op-1")
+
+    await record_response(ctx, "op-1", JobAccepted("j-1"), snapshot)
+
+    operation = await the_operation(ledger)
+    assert (operation.state, operation.job_id) == (State.IN_DOUBT, None)
+    assert "belongs to operation op-other" in str(operation.doubt)

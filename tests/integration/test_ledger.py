@@ -392,3 +392,72 @@ async def test_heartbeats_are_kept_for_a_day(ledger: Ledger, clock: HandClock) -
     await ledger.request_sweep(10, "two@here")
 
     assert list(await ledger.overview.heartbeats()) == ["two@here"]
+
+
+def saved(server: redis.Redis) -> dict[str, bytes]:
+    with redis.Redis(port=server.connection_pool.connection_kwargs["port"]) as raw:
+        return {str(key): raw.dump(key) for key in server.keys("*")}
+
+
+def restored(server: redis.Redis, data: dict[str, bytes]) -> None:
+    server.flushall()
+    with redis.Redis(port=server.connection_pool.connection_kwargs["port"]) as raw:
+        for key, value in data.items():
+            raw.restore(key, 0, value)
+
+
+async def test_lost_steps_are_noticed_although_others_have_written_more_since(
+    ledger: Ledger, server: redis.Redis, async_redis: Redis, clock: HandClock
+) -> None:
+    """The sender knows ten steps, the replica has eight, and four others write first."""
+    for _ in range(8):
+        await ledger.commit(ChangeSet())
+    others = Ledger(async_redis, ledger.keys, clock, outcome_ttl_s=60, stream_maxlen=100)
+    await others.request_sweep(1.0, "other")
+    replica = saved(server)
+    for _ in range(2):
+        await ledger.commit(ChangeSet())
+    restored(server, replica)
+
+    for _ in range(4):
+        assert await others.commit(ChangeSet(sends=True)) is CommitResult.OK
+    assert await ledger.commit(ChangeSet(sends=True)) is CommitResult.DATA_LOST
+    assert await others.commit(ChangeSet(sends=True)) is CommitResult.DATA_LOST
+    assert await ledger.lost_since() is not None
+
+    await ledger.acknowledge_data_loss()
+    for each in (ledger, others):
+        await each.commit(ChangeSet())
+        assert await each.commit(ChangeSet(sends=True)) is CommitResult.OK
+
+
+async def test_lost_steps_are_noticed_by_the_tick_of_a_worker_that_has_seen_them(
+    ledger: Ledger, server: redis.Redis, async_redis: Redis, clock: HandClock
+) -> None:
+    await ledger.commit(ChangeSet())
+    replica = saved(server)
+    await ledger.commit(ChangeSet())
+    idle = Ledger(async_redis, ledger.keys, clock, outcome_ttl_s=60, stream_maxlen=100)
+    await idle.request_sweep(1.0, "idle")
+    restored(server, replica)
+    others = Ledger(async_redis, ledger.keys, clock, outcome_ttl_s=60, stream_maxlen=100)
+    for _ in range(5):
+        await others.commit(ChangeSet())
+    assert await ledger.lost_since() is None
+
+    await idle.request_sweep(1.0, "idle")
+
+    assert await ledger.lost_since() is not None
+
+
+async def test_no_step_is_missed_by_a_worker_that_was_away_for_very_many(
+    ledger: Ledger, async_redis: Redis, clock: HandClock, server: redis.Redis
+) -> None:
+    away = Ledger(async_redis, ledger.keys, clock, outcome_ttl_s=60, stream_maxlen=100)
+    await away.commit(ChangeSet())
+    # As if ten thousand steps had been taken since.
+    server.hincrby("scaleout:epoch", "count", 10_000)
+    await ledger.commit(ChangeSet())
+
+    assert await away.commit(ChangeSet(sends=True)) is CommitResult.OK
+    assert server.zcard("scaleout:steps") == 2

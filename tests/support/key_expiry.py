@@ -42,6 +42,7 @@ PERMANENT = (
     "running:*",
     "schedule:*",
     "schedules",
+    "steps",
     "sweep-requested",
     "zone:*",
 )

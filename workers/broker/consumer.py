@@ -2,18 +2,26 @@
 
 import logging
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import Any, cast
 
+import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from workers.broker.transport import OnDeadLetter
+from tasks.runtime.redis_refusals import ServerRefuses
+from workers.broker.message_check import is_task_message
+from workers.broker.transport import FIRST_PAUSE_S, MAX_PAUSE_S, OnDeadLetter
 
 # Not kombu's own list: it counts KeyError among the broken connections, which a missing header raises too.
 BROKEN_CONNECTION = (OSError, RedisError, OperationalError)
 
 CONSUMER = f"{__name__}:Consumer"
+
+log = structlog.get_logger(__name__)
+
+FORGET_S = 120.0
 
 _listeners: list[OnDeadLetter] = []
 
@@ -31,6 +39,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
     """
 
     def __init__(self, *arguments: Any, worker_options: Any = None, **options: Any) -> None:
+        self._pause_s, self._refused_at = FIRST_PAUSE_S, -FORGET_S
         quiet = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
         super().__init__(*arguments, worker_options=quiet, **options)
 
@@ -43,11 +52,31 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
                 return handle(message)
             except BROKEN_CONNECTION:
                 raise
-            except Exception as error:  # noqa: BLE001 - any message may be in the list
+            except Exception as error:
+                stdlib_log = logging.getLogger(__name__)
+                if is_task_message(message):
+                    # It is not the message's fault: another worker, or this one later, can do it.
+                    log.exception("message_not_handled", task=str(message.headers.get("task")))
+                    message.reject_log_error(stdlib_log, self.connection_errors, requeue=True)
+                    return None
                 _keep(f"invalid message: {type(error).__name__}: {error}", message)
-                message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
+                message.ack_log_error(stdlib_log, self.connection_errors)
+            return None
 
         return cast("Callable[[Any], Any]", guarded)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Connect again as Celery does, after a pause if the server has answered that it cannot now.
+
+        It would accept the new connection, and refuse again at once.
+        """
+        if isinstance(exc, ServerRefuses):
+            if monotonic() - self._refused_at > FORGET_S:
+                self._pause_s = FIRST_PAUSE_S
+                log.warning("broker_refuses", code=exc.code, detail=str(exc))
+            sleep(self._pause_s)
+            self._pause_s, self._refused_at = min(MAX_PAUSE_S, 2 * self._pause_s), monotonic()
+        super().on_connection_error_after_connected(exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         _keep(f"cannot be decoded: {exc}", message)

@@ -32,9 +32,28 @@ def check_message(item: bytes | str) -> None:
         isinstance(delivery.get(name), str) for name in ("exchange", "routing_key")
     ):
         raise MalformedMessage("no delivery_info in its properties")
-    if not isinstance(message.get("headers"), dict):
-        raise MalformedMessage("no headers")
+    # Messages of Celery's first protocol, which other languages' clients send, may have none.
+    if not isinstance(message.get("headers"), dict | None):
+        raise MalformedMessage("headers that are no JSON object")
     _check_body(message.get("body"), properties.get("body_encoding"))
+
+
+def is_task_message(message: Any) -> bool:
+    """Return whether a message is a task of Celery's protocol, so that a failure is not its own fault."""
+    headers = message.headers or {}
+    try:
+        body = message.decode()
+    except Exception:  # noqa: BLE001 - decoders may raise anything
+        return False
+    if isinstance(headers.get("task"), str):
+        args, kwargs = (
+            (body[0], body[1]) if isinstance(body, list | tuple) and len(body) == 3 else (None, None)
+        )
+        identity = headers.get("id")
+    else:
+        fields = body if isinstance(body, dict) and isinstance(body.get("task"), str) else {}
+        args, kwargs, identity = fields.get("args", []), fields.get("kwargs", {}), fields.get("id")
+    return isinstance(identity, str) and isinstance(args, list | tuple) and isinstance(kwargs, dict)
 
 
 def _json(text: str) -> Any:

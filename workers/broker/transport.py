@@ -1,4 +1,4 @@
-"""Celery's broker on Redis, without four weaknesses of kombu's transport.
+"""Celery's broker on Redis, without six weaknesses of kombu's transport.
 
 - kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection freezes or the
   process dies in between, the message is lost. Here one script does both, and blocking commands take nothing.
@@ -7,6 +7,9 @@
 - kombu raises on an item that is not a message, and the worker exits. Here such an item is a dead letter.
 - kombu raises AttributeError when a message is acknowledged or restored over a lost connection, and the
   worker exits. Here the error is a lost connection's, and the worker reconnects.
+- The worker exits when the server answers that it cannot now: out of memory, read-only, loading. Here nothing
+  is taken then, and the worker tries again after a pause that grows.
+- kombu notes and restores messages by the clocks of the workers' machines. Here the server's clock counts.
 
 docs/decisions/own-broker-transport.md names what it relies on.
 """
@@ -16,22 +19,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
+import structlog
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from config.celery_options import QUEUE
+from tasks.runtime.redis_refusals import OTHER_SERVER, ServerRefuses, refusal_of
 from workers.broker.message_check import MalformedMessage, check_message
 
 TRANSPORT = f"{__name__}:Transport"
 CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
 ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
 WAIT_S = 0.5
+FIRST_PAUSE_S = 1.0
+MAX_PAUSE_S = 30.0
+
+log = structlog.get_logger(__name__)
 
 OnDeadLetter = Callable[[str, str, str], None]
 
@@ -43,6 +53,32 @@ def send_dead_letters_to(keep: OnDeadLetter) -> None:
     _listeners[:] = [keep]
 
 
+class Pause:
+    """How long nothing is taken from the queues: longer each time, until a message has been done.
+
+    Fields:
+        refused: the server's refusal is the reason.
+    """
+
+    def __init__(self) -> None:
+        self.refused = False
+        self._until = 0.0
+        self._last_s = 0.0
+
+    def extend(self) -> None:
+        """Begin a pause, twice as long as the one before."""
+        if not self.lasts():
+            self._last_s = min(MAX_PAUSE_S, 2 * self._last_s or FIRST_PAUSE_S)
+            self._until = monotonic() + self._last_s
+
+    def lasts(self) -> bool:
+        return monotonic() < self._until
+
+    def end(self) -> None:
+        """Begin with a short one next time."""
+        self._last_s = 0.0
+
+
 class _ReadsForItsChannel:
     """Mixed into kombu's Redis client: it passes on no item that is not a message."""
 
@@ -51,7 +87,18 @@ class _ReadsForItsChannel:
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
         # kombu calls it BRPOP, whatever command its channel has sent.
         sent = "EVAL" if command_name == "BRPOP" else command_name
-        reply = super().parse_response(connection, sent, **options)  # type: ignore[misc]
+        try:
+            reply = super().parse_response(connection, sent, **options)  # type: ignore[misc]
+        except ResponseError as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            if command_name == "BRPOP" and refusal.code not in OTHER_SERVER:
+                self.channel.refused(refusal)
+                return None
+            # A lost connection: Celery connects again, and may reach another server.
+            connection.disconnect()
+            raise refusal from error
         if command_name == "BRPOP":
             return self.channel.taken(reply)
         if command_name == "RPOP" and reply:
@@ -75,15 +122,34 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
         try:
             with self.channel.conn_or_acquire() as client:
                 client.execute_command("EVAL", ACKNOWLEDGE, len(keys), *keys, delivery_tag)
+            self.channel.pause.end()
         finally:
             # If it failed, the message is delivered again; its prefetch slot is free in any case.
             virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if requeue:
+            # It failed for a reason that will not be gone at once, such as a ledger that cannot be reached.
+            self.channel.pause.extend()
         try:
             super().reject(delivery_tag, requeue=requeue)
         finally:
             virtual.QoS.ack(self, delivery_tag)
+
+    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
+        """Do as kombu does, by the server's clock: a worker whose clock is fast may have died."""
+        self._vrestore_count += 1
+        if (self._vrestore_count - 1) % (interval or 1):
+            return
+        with self.channel.conn_or_acquire() as client, contextlib.suppress(kombu_redis.MutexHeld):
+            seconds, micros = client.time()
+            noted_until = seconds + micros / 1_000_000 - self.visibility_timeout
+            with kombu_redis.Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire):
+                tags = client.zrange(
+                    self.unacked_index_key, "-inf", noted_until, byscore=True, offset=num and start, num=num
+                )
+                for tag in tags:
+                    self.restore_by_tag(tag, client)
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
@@ -100,6 +166,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.is_noted = False
+        self.pause = Pause()
         self._plain_client: Any = None
         self._without_ack: set[str] = set()
         self._waits_next = False
@@ -118,8 +185,18 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         with super().conn_or_acquire(client) as acquired:
             yield acquired
 
+    def refused(self, refusal: ServerRefuses) -> None:
+        """Take nothing for a while: the server has answered that it cannot now."""
+        if not self.pause.refused:
+            log.warning("broker_refuses", code=refusal.code, detail=str(refusal))
+        self.pause.refused = True
+        self.pause.extend()
+
     def taken(self, reply: Any) -> Any:
         """Return `(list, item)` if the reply has a message. The end of a wait has none."""
+        if self.pause.refused:
+            log.info("broker_accepts")
+            self.pause.refused = False
         if self._waiting:
             return None
         self._waits_next = not reply
@@ -148,7 +225,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     def _brpop_start(self, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
         """Claim, or wait: send one command, whose reply `taken` gets."""
         queues = self._queue_cycle.consume(len(self.active_queues))
-        if not queues:
+        if not queues or self.pause.lasts():
             return
         self._waiting, self._waits_next = self._waits_next, False
         if self._waiting:
@@ -162,7 +239,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             keys = [self.unacked_key, self.unacked_index_key, *(key for key, _ in kept)]
             acks = [int(queue not in self._without_ack) for _, queue in kept]
             # The text and not its hash: a restarted server would not know it.
-            command = ["EVAL", CLAIM, len(keys), *keys, time(), *acks]
+            command = ["EVAL", CLAIM, len(keys), *keys, *acks]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*command)

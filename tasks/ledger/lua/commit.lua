@@ -1,6 +1,7 @@
 -- Apply one step, all or nothing, if every record is still at the version it was read at.
 --
--- KEYS     1 answered (zset), 2 answers (hash), 3 epoch (hash), then every key that the step touches
+-- KEYS     1 answered (zset), 2 answers (hash), 3 epoch (hash), 4 steps (zset: call id, by count),
+--          then every key that the step touches
 -- ARGV[1]  the caller's time in ms; the server's own may step
 -- ARGV[2]  the call's id: the same call sent twice is answered twice and applied once
 -- ARGV[3]  how long answers are remembered, ms
@@ -31,13 +32,17 @@
 -- ARGV[6]  the epoch's count that the caller knows
 -- ARGV[7]  id for a ledger that has none
 -- ARGV[8]  1 if something is about to be sent for this step
+-- ARGV[9]  the last step that the caller knows, '' if none
 -- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, CONFLICT, OVER_LIMIT or DATA_LOST
 --
--- The epoch's count grows with every step. A caller that knows a higher count, or another id that no operator
--- has acknowledged, has seen data that is missing now: the ledger is marked as lost, and from then on no step
+-- The epoch's count grows with every step, and the ids of the last ones are kept. A caller that knows a step which
+-- this history does not contain, a higher count, or another id that no operator has acknowledged, has seen data
+-- that is missing now: the ledger is marked as lost, and from then on no step
 -- is applied for which a call would be sent.
 
 local now = tonumber(ARGV[1])
+
+local STEPS = 10000
 
 local id, count, lost, accepted = unpack(redis.call('HMGET', KEYS[3], 'id', 'count', 'lost', 'accepted'))
 count = tonumber(count or 0)
@@ -48,7 +53,8 @@ if not id then
 elseif not lost and ARGV[5] ~= '' then
   local other = ARGV[5] ~= id and accepted ~= id
   local older = ARGV[5] == id and count < tonumber(ARGV[6])
-  lost = (other or older) and now
+  local known = ARGV[9] == '' or count - tonumber(ARGV[6]) >= STEPS or redis.call('ZSCORE', KEYS[4], ARGV[9])
+  lost = (other or older or (ARGV[5] == id and not known)) and now
 end
 if lost then redis.call('HSETNX', KEYS[3], 'lost', lost) else lost = 0 end
 
@@ -165,4 +171,7 @@ if #old > 0 then
   redis.call('ZREM', KEYS[1], unpack(old))
   redis.call('HDEL', KEYS[2], unpack(old))
 end
-return {'OK', now, id, redis.call('HINCRBY', KEYS[3], 'count', 1), lost}
+count = redis.call('HINCRBY', KEYS[3], 'count', 1)
+redis.call('ZADD', KEYS[4], count, ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', count - STEPS)
+return {'OK', now, id, count, lost}

@@ -1,10 +1,12 @@
 -- Return whether the caller must request a sweep: something is due, and no request is under way.
 --
--- KEYS     1 sweep requested (string), 2 epoch (hash), 3 heartbeats (zset), 4 clock (string), then for each lane: due (zset), suspended (string)
+-- KEYS     1 sweep requested (string), 2 epoch (hash), 3 heartbeats (zset), 4 clock (string), 5 steps (zset), then for each lane: due (zset), suspended (string)
 -- ARGV[1]  the caller's time in ms; the server's own may step
 -- ARGV[2]  how long a request counts as under way, ms
 -- ARGV[3]  the worker that ticks, '' for none; workers that have not ticked for a day are forgotten
--- Answers  {1 or 0, the server's time in ms, epoch id, epoch count, lost since ms or 0}
+-- ARGV[4]  the last step that the caller knows, '' if none
+-- Answers  {1 or 0, the server's time in ms, epoch id, epoch count, lost since ms or 0, the last step,
+--           1 if the caller's step is known here or 0}
 
 local now = tonumber(ARGV[1])
 local time = redis.call('TIME')
@@ -18,14 +20,16 @@ end
 
 local epoch = redis.call('HMGET', KEYS[2], 'id', 'count', 'lost')
 local id, count, lost = epoch[1] or '', epoch[2] or 0, epoch[3] or 0
+local last = redis.call('ZRANGE', KEYS[5], -1, -1)[1] or ''
+local known = (ARGV[4] == '' or redis.call('ZSCORE', KEYS[5], ARGV[4])) and 1 or 0
 
-if tonumber(redis.call('GET', KEYS[1]) or 0) > now then return {0, server, id, count, lost} end
-for i = 5, #KEYS, 2 do
+if tonumber(redis.call('GET', KEYS[1]) or 0) > now then return {0, server, id, count, lost, last, known} end
+for i = 6, #KEYS, 2 do
   local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
   local suspended = tonumber(redis.call('GET', KEYS[i + 1]) or 0)
   if #first > 0 and tonumber(first[2]) <= now and suspended <= now then
     redis.call('SET', KEYS[1], now + tonumber(ARGV[2]))
-    return {1, server, id, count, lost}
+    return {1, server, id, count, lost, last, known}
   end
 end
-return {0, server, id, count, lost}
+return {0, server, id, count, lost, last, known}
