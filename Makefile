@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SEEDS  ?= 1-300
 RUNS   ?= 5
+ROUNDS ?= 10
 SEED   ?= 1
 READY  := $(VENV)/.ready
 PYTEST := pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos mutants lock clean
+.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos failovers mutants lock clean
 .PHONY: bench bench-quick bench-report bench-venv lock-arq
 
 help:  ## this list
@@ -59,6 +60,9 @@ simulate: $(READY)  ## random histories; SEEDS=1-300
 
 chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=5 SEED=1
 	$(BIN)/python -m tests.chaos.run --runs $(RUNS) --seed $(SEED)
+
+failovers: $(READY)  ## failovers of Redis under load; ROUNDS=10 SEED=1
+	$(BIN)/python -m tests.chaos.failovers --rounds $(ROUNDS) --seed $(SEED)
 
 mutants: $(READY)  ## switch each safeguard off in turn: the tests must notice
 	$(BIN)/python -m tests.mutation.mutants

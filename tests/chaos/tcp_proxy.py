@@ -88,6 +88,10 @@ class TcpProxy:
         self._traps: list[Trap] = []
         self.port = free_port()
 
+    def pass_on_to(self, server_port: int) -> None:
+        """New connections reach another server; those that are there stay where they are."""
+        self._server_port = server_port
+
     def cut(self) -> int:
         """Reset every connection; gives how many there were."""
         return self._call(self._on_all(Connection.cut))
