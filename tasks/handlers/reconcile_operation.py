@@ -153,7 +153,7 @@ async def _nodes_made(ctx: Context, operation: Operation, job: JobRow, listed_at
 
 
 async def _shows_our_action(ctx: Context, zone: str) -> bool:
-    """Return whether the newest jobs of the zone, whoever made them, include one under our action name."""
+    """Return whether the newest jobs of the zone include one under our action name."""
     grant = await reserve(ctx, CallPriority.RECONCILE)
     request = ctx.api.list_jobs(zone, offset=0, newest_first=True, at=utc_second(ctx.clock.now_ms()))
     page = await call_with_grant(ctx, grant, grant.calls[0], request)

@@ -126,8 +126,8 @@ MUTANTS = (
     Mutant(
         "baseline reaches back to the first doubt on the cluster",
         "tasks/handlers/submit_operation.py",
-        "min(now, snapshot.cluster.doubt_since or now)",
-        "now",
+        "since = submission.baseline_since(snapshot.cluster, ctx.clock.now_ms(), _margin_ms(ctx))",
+        "since = ctx.clock.now_ms()",
         (UNUSUAL,),
     ),
     Mutant(
@@ -140,8 +140,8 @@ MUTANTS = (
     Mutant(
         "a listing is complete",
         "tasks/handlers/provider_calls.py",
-        "while len(rows) < total:",
-        "while False:",
+        "while not listing.complete:",
+        "while not listing.offset:",
     ),
     Mutant(
         "the number of nodes has to fit",
@@ -403,8 +403,8 @@ MUTANTS = (
     Mutant(
         "schedule: nodes of a running operation are not counted twice",
         "tasks/schedules/node_count.py",
-        "len(active) - min(len(added), operation.node_count)",
-        "len(active)",
+        "len(there) - min(len(added), operation.node_count)",
+        "len(there)",
         (NODE_COUNT,),
     ),
     Mutant(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 Counts = Literal["exactly", "the page", "without filters", "not at all", "as text"]
 
-# Rows of strangers, none of which may hide another row.
+# Rows of foreign jobs, none of which may hide another row.
 ODD_ROWS: tuple[Any, ...] = (
     {"job_id": "j-list", "status": "pending", "error_codes": ["5200", 7]},
     {"job_id": "j-number", "status": "pending", "job_action": 7},
@@ -28,7 +28,7 @@ class Quirks:
 
     Fields:
         counts: what `total_count` counts.
-        odd_rows: rows of strangers in a zone's log.
+        odd_rows: rows of foreign jobs in a zone's log.
         odd_rows_of_cluster: rows in the log of each cluster that nobody can read.
         words: other words for a job's status.
         role, node_status: what listNodes calls them; None: as everybody does.
