@@ -4,11 +4,9 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from config.settings import LedgerSettings
+from config.settings import DEFAULT_PREFIX, LedgerSettings
 
 APP_NAME = "workers"
-QUEUE = "scaleout"
-SWEEP_QUEUE = "scaleout.sweep"
 ADD_NODES = "scaleout.add_nodes"
 SWEEP = "scaleout.sweep"
 
@@ -33,7 +31,14 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
         "socket_keepalive": True,
     }
     tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    prefix = settings.key_prefix
+    # A second installation on the server has remote control and events of its own. The first one has Celery's
+    # names, so that a client without settings reaches it.
+    exchanges = (
+        {} if prefix == DEFAULT_PREFIX else {"control_exchange": prefix, "event_exchange": f"{prefix}.events"}
+    )
     return {
+        **exchanges,
         "broker_url": broker,
         "result_backend": results,
         # rediss:// is ignored once the transport is given as a class.
@@ -48,6 +53,13 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
             "unacked_restore_throttle": 1,
             # Who restores messages holds a lock; one that died with it kept all others from it for 300 s.
             "unacked_mutex_expire": RESTORING_S,
+            # Under kombu's own names, which all applications on the server share, each would restore the
+            # others' messages by its own timeout.
+            "unacked_key": f"{prefix}:unacked",
+            "unacked_index_key": f"{prefix}:unacked-index",
+            "unacked_mutex_key": f"{prefix}:unacked-mutex",
+            # What the transport waits for. Sweep messages are found by the next claim.
+            "awaited_queue": settings.queue,
         },
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
@@ -64,8 +76,8 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
         "event_serializer": "json",
         "enable_utc": True,
         "timezone": "UTC",
-        "task_default_queue": QUEUE,
-        "task_routes": {SWEEP: {"queue": SWEEP_QUEUE}},
+        "task_default_queue": settings.queue,
+        "task_routes": {SWEEP: {"queue": settings.sweep_queue}},
         "task_create_missing_queues": True,
         # A message is gone from the broker only once the ledger has what it says.
         "task_acks_late": True,

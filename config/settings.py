@@ -13,6 +13,11 @@ from config.validation_messages import Location, messages
 
 URLS_WITH_PASSWORDS = frozenset({"redis_url", "broker_url", "result_backend"})
 REDIS_SCHEMES = ("redis", "rediss")
+DEFAULT_PREFIX = "scaleout"
+SWEEP_SUFFIX = ".sweep"
+# As the name of a queue they would take the messages of another Celery application on the server.
+NAMES_OF_CELERY = frozenset({"celery", "celeryev"})
+STARTS_OF_CELERY = ("_kombu", "unacked", "celery-task-meta", "celery.", "reply.")
 
 
 class SettingsError(ValueError):
@@ -49,6 +54,13 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _key_prefix(value: str) -> str:
+    if value in NAMES_OF_CELERY or value.startswith(STARTS_OF_CELERY) or value.endswith(SWEEP_SUFFIX):
+        raise ValueError("must not be a name that Celery or another installation uses; try my-team")
+    return value
+
+
+KeyPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_key_prefix)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -63,8 +75,8 @@ class LedgerSettings(BaseSettings):
     redis_url: RedisUrl = Field(SecretStr("redis://localhost:6379/0"), description="The ledger's server")
     broker_url: RedisUrl | None = Field(None, description="Celery's broker, if it is another server")
     result_backend: RedisUrl | None = Field(None, description="Celery's results, if on another server")
-    key_prefix: str = Field(
-        "scaleout", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="First part of every key in Redis"
+    key_prefix: KeyPrefix = Field(
+        DEFAULT_PREFIX, description="First part of every key in Redis, and the name of the queue"
     )
     coalesce_window_s: SecondsOrNone = Field(
         1.0, le=3600, description="How long small requests of a pool wait for each other"
@@ -81,6 +93,15 @@ class LedgerSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="Lowest level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`"
     )
+
+    @property
+    def queue(self) -> str:
+        """The queue of requests."""
+        return self.key_prefix
+
+    @property
+    def sweep_queue(self) -> str:
+        return f"{self.key_prefix}{SWEEP_SUFFIX}"
 
     @property
     def broker(self) -> SecretStr:

@@ -5,10 +5,12 @@ from typing import Any
 
 import structlog
 from celery import bootsteps
+from celery.platforms import EX_FAILURE
+from celery.worker import state as worker_state
 
-from config.celery_options import SWEEP, SWEEP_QUEUE
+from config.celery_options import SWEEP
 from tasks.engine import worker_process
-from tasks.ledger.ledger import Ledger
+from tasks.ledger.ledger import Ledger, OtherAccount
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,10 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         while not self._stopped.is_set():
             try:
                 self._tick()
+            except OtherAccount as error:
+                log.error("other_account", detail=str(error))  # noqa: TRY400 - no error of the program
+                worker_state.should_stop = EX_FAILURE
+                return
             except Exception as error:  # noqa: BLE001
                 # The next tick tries again, whatever it was: a worker without ticks does nothing.
                 if reachable:
@@ -62,7 +68,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
 
     def _send_sweep(self, ledger: Ledger) -> None:
         try:
-            self._app.send_task(SWEEP, queue=SWEEP_QUEUE, ignore_result=True, retry=False)
+            self._app.send_task(SWEEP, ignore_result=True, retry=False)
         except Exception:
             # It may be lost, so the next tick sends again: a superfluous sweep does no harm.
             worker_process.run(ledger.sweep_started(), timeout_s=TICK_TIMEOUT_S)

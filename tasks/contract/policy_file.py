@@ -25,7 +25,7 @@ def open_policy(settings: LedgerSettings) -> PolicyFile:
 def request_problems(fields: Mapping[str, Any]) -> list[str]:
     """Return the problems of a request without an id."""
     try:
-        parse_request({**fields, "request_id": SOME_ID})
+        parse_request({**fields, "request_id": SOME_ID}, of_schedule=True)
     except InvalidRequest as error:
         return error.problems
     return []

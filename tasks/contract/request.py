@@ -25,7 +25,16 @@ MAX_NODES_PER_REQUEST = 10_000
 MAX_NODES_PER_OPERATION = 99  # EHPC API, addNodes: node_count is "1" to "99"
 MAX_DEADLINE_S = 7 * 86_400
 
+SCHEDULE_IDS = "schedule:"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+# The fields of the first version; a later field has no place here.
+ALWAYS_IN_FINGERPRINT = frozenset(
+    {
+        *("request_id", "cluster_id", "zone", "node_count", "node_role", "node_name"),
+        *("private_ips", "resource_conf", "deadline_s", "on_shortage", "requested_by"),
+    }
+)
 
 NodeRole = Literal["login", "compute"]
 OnShortage = Literal["wait", "partial", "fail"]
@@ -45,7 +54,33 @@ class InvalidRequest(ValueError):  # noqa: N818 - named by what it says of the r
         super().__init__("; ".join(problems))
 
 
-class ScaleOutRequest(BaseModel):
+class RequestContent(BaseModel):
+    """What a request asks for, as the ledger keeps it.
+
+    It is lenient: another version may have accepted it. Fields that this one does not know are kept.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    request_id: str
+    cluster_id: str
+    zone: str
+    node_count: int
+    node_role: str = "compute"
+    node_name: str | None = None
+    private_ips: tuple[str, ...] | None = None
+    resource_conf: dict[str, Any] | None = None
+    deadline_s: float | None = None
+    on_shortage: str = "wait"
+    requested_by: str | None = None
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether its nodes are named: then they are bought in a call of their own."""
+        return self.node_name is not None or self.private_ips is not None
+
+
+class ScaleOutRequest(RequestContent):
     """A request to add nodes of one role to one cluster."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="Scale-out request")
@@ -160,13 +195,18 @@ class ScaleOutRequest(BaseModel):
         return value
 
     @property
-    def exclusive(self) -> bool:
-        """Whether its nodes are named: then they are bought in a call of their own."""
-        return self.node_name is not None or self.private_ips is not None
+    def content(self) -> RequestContent:
+        return RequestContent.model_validate(self.model_dump(exclude={"dry_run"}))
 
     def fingerprint(self) -> str:
-        """Return the same text for requests of the same content, whether dry runs or not."""
-        return content_fingerprint(self.model_dump(mode="json", exclude={"dry_run"}))
+        """Return the same text for requests of the same content, whether dry runs or not.
+
+        Versions that differ in their optional fields agree on it: a field counts where it was given, or has
+        always been counted.
+        """
+        given = self.model_dump(mode="json", exclude={"dry_run"})
+        left_out = type(self).model_fields.keys() - self.model_fields_set - ALWAYS_IN_FINGERPRINT
+        return content_fingerprint({name: value for name, value in given.items() if name not in left_out})
 
 
 def content_fingerprint(content: Any) -> str:
@@ -178,18 +218,28 @@ def content_fingerprint(content: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def parse_request(fields: Mapping[str, Any]) -> ScaleOutRequest:
+def parse_request(fields: Mapping[str, Any], *, of_schedule: bool = False) -> ScaleOutRequest:
     """Check `fields` against the contract.
+
+    Args:
+        of_schedule: the request is a schedule's own; only these may have its ids.
 
     Raises:
         InvalidRequest: with every problem at once.
     """
+    problems = []
+    request_id = fields.get("request_id")
+    if isinstance(request_id, str) and request_id.startswith(SCHEDULE_IDS) and not of_schedule:
+        problems.append(f"request_id must not begin with {SCHEDULE_IDS}: such ids are those of schedules")
     try:
-        return ScaleOutRequest.model_validate({_readable(name): value for name, value in fields.items()})
+        spec = ScaleOutRequest.model_validate({_readable(name): value for name, value in fields.items()})
     except ValidationError as error:
-        raise InvalidRequest(messages(error, ScaleOutRequest, name=field_path)) from None
+        raise InvalidRequest(problems + messages(error, ScaleOutRequest, name=field_path)) from None
     except RecursionError:
-        raise InvalidRequest(["a field is nested too deeply"]) from None
+        raise InvalidRequest([*problems, "a field is nested too deeply"]) from None
+    if problems:
+        raise InvalidRequest(problems)
+    return spec
 
 
 def _readable(name: Any) -> Any:

@@ -112,6 +112,11 @@ def open_rate_limiter(settings: QuotaSettings, ledger: Ledger) -> RateLimiter:
 async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) -> Engine:
     """Build everything that a worker needs; `publish` resolves the results that producers wait for."""
     ledger = await open_ledger(settings)
+    try:
+        await ledger.claim_for_account(settings.access_key_id.get_secret_value())
+    except BaseException:
+        await ledger.redis.aclose()
+        raise
     connections = open_connections()
     ctx = Context(
         settings=settings,

@@ -2,19 +2,25 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
+import structlog
 from celery import current_app
+from redis.exceptions import RedisError
 
 from config.policy.file import PolicyFile
 from config.settings import Settings, load
 from tasks.contract.policy_file import open_policy
 from tasks.engine.celery_results import resolve
-from tasks.engine.wiring import Engine, open_engine
+from tasks.engine.wiring import Engine, open_engine, open_ledger
 from tasks.handlers.publish_outcomes import TaskOutcome
 from tasks.runtime.event_loop_thread import Process
 
+log = structlog.get_logger(__name__)
+
 DRAIN_MARGIN_S = 5.0
+FIRST_CONTACT_S = 3.0
 
 T = TypeVar("T")
 
@@ -29,6 +35,7 @@ class _Consumer(Protocol):
 
 _consumer: _Consumer | None = None
 _policy: PolicyFile | None = None
+_results_reachable = True
 
 
 def engine() -> Engine:
@@ -39,6 +46,21 @@ def engine() -> Engine:
 def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
     """Run `coroutine` in the engine's event loop, for at most `timeout_s` seconds."""
     return _process.loop.run(coroutine, timeout_s=timeout_s)
+
+
+async def claim_ledger(settings: Settings) -> None:
+    """Note this worker's account in the ledger, if the server answers at once.
+
+    Raises:
+        OtherAccount: the ledger belongs to another one.
+    """
+    with suppress(RedisError, OSError):
+        async with asyncio.timeout(FIRST_CONTACT_S):
+            ledger = await open_ledger(settings)
+            try:
+                await ledger.claim_for_account(settings.access_key_id.get_secret_value())
+            finally:
+                await ledger.redis.aclose()
 
 
 def use_policy(policy: PolicyFile) -> None:
@@ -59,8 +81,18 @@ def close(drain_s: float) -> None:
 
 
 async def publish_results(outcomes: Sequence[TaskOutcome]) -> None:
-    """Resolve the `AsyncResult`s that producers wait for."""
-    await asyncio.to_thread(_resolve, outcomes)
+    """Resolve the `AsyncResult`s that producers wait for; say once that the result store is away."""
+    global _results_reachable
+    try:
+        await asyncio.to_thread(_resolve, outcomes)
+    except (RedisError, OSError) as error:
+        if _results_reachable:
+            log.warning("results_unreachable", kind=type(error).__name__, detail=str(error))
+        _results_reachable = False
+        raise
+    if not _results_reachable:
+        log.info("results_reachable")
+    _results_reachable = True
 
 
 def _resolve(outcomes: Sequence[TaskOutcome]) -> None:

@@ -10,6 +10,7 @@ from config.timestamps import timestamp
 from tasks.contract.outcome import Outcome, OutcomeError
 from tasks.contract.request import (
     REQUEST_ID,
+    SCHEDULE_IDS,
     InvalidRequest,
     ScaleOutRequest,
     content_fingerprint,
@@ -23,6 +24,7 @@ from tasks.ledger.due import Due, DueKind
 from tasks.ledger.event_log import log_events
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger, Lookup
+from tasks.ledger.outcome_entries import Answer
 from tasks.ledger.pools import pool_of
 from tasks.ledger.record_values import Reason
 from tasks.ledger.records import Request
@@ -95,10 +97,13 @@ class Intake:
         if spec is not None and not problems:
             return await self.accept(spec, task_id, planner_s=planner_s)
         if given.get("dry_run") is True:
-            return Ended(invalid(given, problems).model_dump(mode="json"))
+            return await self._answer(task_id, invalid(given, problems).model_dump(mode="json"))
         given_id = given.get("request_id")
         usable = isinstance(given_id, str) and REQUEST_ID.fullmatch(given_id)
         request_id = str(given_id) if usable else KEY_UNSAFE.sub("_", task_id)[:128]
+        if request_id.startswith(SCHEDULE_IDS):
+            # A rejected request takes its id, which must not be that of an occurrence.
+            request_id = f"_{request_id}"[:128]
 
         async def stage(changes: ChangeSet) -> None:
             self.stage_rejected(changes, request_id, given, InvalidRequest(problems))
@@ -116,13 +121,10 @@ class Intake:
         if spec.dry_run:
             policy = self._policy()
             answer = await dry_run(self._ledger, policy, spec, poll_interval_s=self._poll_interval_s)
-            return Ended(answer.model_dump(mode="json"))
+            return await self._answer(task_id, answer.model_dump(mode="json"))
 
         async def stage(changes: ChangeSet) -> Accepted | None:
-            accepted = self.stage(changes, spec, await self.violations(spec), planner_s=planner_s)
-            if task_id is not None and accepted is not None:
-                changes.add(Subscribe(spec.request_id, task_id))
-            return accepted
+            return self.stage(changes, spec, await self.violations(spec), planner_s=planner_s)
 
         return await self._write(spec.request_id, spec.fingerprint(), spec, task_id, stage)
 
@@ -146,7 +148,7 @@ class Intake:
         deadline_s = self._deadline_s if spec.deadline_s is None else spec.deadline_s
         request = Request(
             request_id=spec.request_id,
-            spec=spec,
+            spec=spec.content,
             fingerprint=spec.fingerprint(),
             accepted_at=now,
             deadline_at=now + round(deadline_s * 1000),
@@ -201,6 +203,8 @@ class Intake:
                 return None
             changes = ChangeSet()
             accepted = await stage(changes)
+            if task_id is not None:
+                changes.add(Subscribe(request_id, task_id))
             answer = accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
             return changes
 
@@ -218,9 +222,17 @@ class Intake:
             return Accepted(request_id, spec.cluster_id, False)
         if lookup is Lookup.ENDED and outcome is not None:
             return Ended(outcome)
-        return self._conflict(request_id, spec) if lookup is Lookup.CONFLICT else None
+        return await self._conflict(request_id, spec, task_id) if lookup is Lookup.CONFLICT else None
 
-    def _conflict(self, request_id: str, spec: ScaleOutRequest | None) -> Ended:
+    async def _answer(self, task_id: str | None, answer: dict[str, Any]) -> Ended:
+        """Answer the caller alone, by the outbox if it is a Celery task."""
+        if task_id is not None:
+            changes = ChangeSet()
+            changes.add(Answer(task_id, answer, self._ledger.clock.now_ms()))
+            await self._ledger.commit(changes)
+        return Ended(answer)
+
+    async def _conflict(self, request_id: str, spec: ScaleOutRequest | None, task_id: str | None) -> Ended:
         """Answer this caller alone: the first request, its key and the stream stay as they are."""
         log_events([Event("request_rejected", "warning", (request_id,), {"kind": "conflict"})])
         outcome = Outcome(
@@ -237,4 +249,4 @@ class Intake:
             finished_at=timestamp(self._ledger.clock.now_ms()),
             duration_s=0.0,
         )
-        return Ended(outcome.model_dump(mode="json"))
+        return await self._answer(task_id, outcome.model_dump(mode="json"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from config.policy.model import Policy, PolicyLimits
-from tasks.contract.request import ScaleOutRequest
+from tasks.contract.request import RequestContent
 from tasks.intake.limit_usage import is_current, request_usage
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.ledger import Ledger
@@ -23,7 +23,7 @@ class IntakeLimits:
         self._ledger = ledger
         self._policy = policy
 
-    async def violations(self, spec: ScaleOutRequest) -> list[Violation]:
+    async def violations(self, spec: RequestContent) -> list[Violation]:
         """Return the rules that reject the request now; one that may wait is accepted."""
         policy = self._policy()
         if not restricts(policy):
@@ -48,7 +48,7 @@ class IntakeLimits:
         )
         return request.model_copy(update={"counter": counter})
 
-    async def _present(self, policy: Policy, spec: ScaleOutRequest) -> int | None:
+    async def _present(self, policy: Policy, spec: RequestContent) -> int | None:
         """Return the nodes that the last plan had counted; intake has no credentials to count them."""
         if not per_cluster(policy, spec.cluster_id):
             return None
@@ -57,7 +57,7 @@ class IntakeLimits:
         return cluster.nodes.present if valid and cluster.nodes is not None else None
 
 
-def _may_reject_by_usage(policy: Policy, spec: ScaleOutRequest) -> bool:
+def _may_reject_by_usage(policy: Policy, spec: RequestContent) -> bool:
     limits = [
         *rolling(policy, spec.cluster_id, spec.requested_by),
         *in_flight(policy, spec.cluster_id),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from config.policy.model import Policy
-from tasks.contract.request import ScaleOutRequest
+from tasks.contract.request import RequestContent
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import NodeCount
 from tasks.ledger.records import Cluster
@@ -20,7 +20,7 @@ def is_current(count: NodeCount | None, cluster: Cluster, now: int) -> bool:
 
 
 async def rolling_usage(
-    ledger: Ledger, policy: Policy, specs: Iterable[ScaleOutRequest], present: int | None
+    ledger: Ledger, policy: Policy, specs: Iterable[RequestContent], present: int | None
 ) -> CurrentUsage:
     """Return for a plan what was bought by hour and day, where that is limited for any of `specs`."""
     limits = (limit for spec in specs for limit in rolling(policy, spec.cluster_id, spec.requested_by))
@@ -28,7 +28,7 @@ async def rolling_usage(
 
 
 async def request_usage(
-    ledger: Ledger, policy: Policy, spec: ScaleOutRequest, present: int | None
+    ledger: Ledger, policy: Policy, spec: RequestContent, present: int | None
 ) -> CurrentUsage:
     """Return for a request also what was requested on its cluster and is not settled."""
     limits = rolling(policy, spec.cluster_id, spec.requested_by)

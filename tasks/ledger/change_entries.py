@@ -7,7 +7,7 @@ from enum import Enum
 from tasks.ledger.due import Due, Lane
 from tasks.ledger.durations import KEPT, KEPT_S, Duration
 from tasks.ledger.keys import Command, Key, Keys
-from tasks.ledger.outcome_entries import Publish, PublishLateNodes
+from tasks.ledger.outcome_entries import Answer, Publish, PublishLateNodes
 from tasks.ledger.pools import Pool
 from tasks.ledger.usage_entries import LimitCheck, UsageEntry
 
@@ -189,6 +189,7 @@ Entry = (
     | LimitCheck
     | UsageEntry
     | Publish
+    | Answer
     | PublishLateNodes
 )
 

@@ -9,7 +9,7 @@ from tasks.contract.outcome import Outcome
 from tasks.ledger.change_entries import Entry
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.events import Event
-from tasks.ledger.outcome_entries import Publish
+from tasks.ledger.outcome_entries import Answer, Publish
 from tasks.ledger.record import Record
 
 R = TypeVar("R", bound=Record)
@@ -101,4 +101,4 @@ class ChangeSet:
 
     def _due_times(self) -> Iterator[tuple[Lane, int]]:
         yield from ((due.lane, time.at) for due, time in self.due.items() if time.at is not None)
-        yield from ((OUTBOX.lane, entry.at) for entry in self.entries if isinstance(entry, Publish))
+        yield from ((OUTBOX.lane, entry.at) for entry in self.entries if isinstance(entry, Publish | Answer))

@@ -88,7 +88,7 @@ class CommitEncoding:
             keys.append(self._names.history(record.request_id))
             keys += [self._names.operation(part.operation_id) for part in record.assignments]
         for key in keys:
-            self._add("expire", key, self._kept.outcome_ttl_s)
+            self._add("expire", key, self._kept.records_ttl_s)
 
     def _add_all(self, commands: Iterable[Command]) -> None:
         for word, *values in commands:

@@ -45,4 +45,9 @@ class Due:
         return f"{self.kind}:{self.name}"
 
 
+def is_known(member: str) -> bool:
+    """Return whether this version knows the kind of an entry."""
+    return member.partition(":")[0] in set(DueKind)
+
+
 OUTBOX = Due(DueKind.OUTBOX, "all")

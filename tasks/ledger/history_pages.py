@@ -1,10 +1,10 @@
 """Read many requests page by page, so that memory does not grow with their number."""
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.overview import parsed_lines
 
 PAGE = 200
 
@@ -50,4 +50,4 @@ async def histories(ledger: Ledger, request_ids: Sequence[str]) -> list[list[dic
         for request_id in request_ids:
             pipe.lrange(ledger.keys.history(request_id), 0, -1)
         found = await pipe.execute()
-    return [[json.loads(line) for line in lines] for lines in found]
+    return [parsed_lines(lines) for lines in found]

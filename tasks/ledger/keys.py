@@ -65,6 +65,8 @@ class Keys:
     waiters = _Each("waiters")
     # Sorted set of `task_id request_id`: outcomes that are not yet published to their task.
     outbox = _One("outbox")
+    # What a Celery task is answered that has no request of its own: a conflict, or a dry run.
+    answer = _Each("answer")
 
     # Sorted set of the requests whose outcome is kept, by their end.
     ended = _One("ended")
@@ -86,6 +88,8 @@ class Keys:
     counters = _One("counters")
     # List of the last messages that could not be decoded.
     dead_letters = _One("dead-letters")
+    # Sorted set of the keys of records, and of due entries, that a worker could not read, by when it noticed.
+    unreadable = _One("unreadable")
     # Sorted set of the workers, by their last tick.
     heartbeats = _One("heartbeats")
 

@@ -1,6 +1,6 @@
 """The durable record of requests and operations, in Redis: one typed method for each script."""
 
-import json
+import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
@@ -14,9 +14,10 @@ from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.event_log import log_events
 from tasks.ledger.keys import Key, Keys
-from tasks.ledger.outcome_entries import Retention
+from tasks.ledger.migrations import UnreadableRecord
+from tasks.ledger.outcome_entries import ANSWER, Retention
 from tasks.ledger.overview import Overview
-from tasks.ledger.reads import LUA, RECENTLY_MS, LedgerReads
+from tasks.ledger.reads import LUA, RECENTLY_MS, LedgerReads, parsed_object
 from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.redis_client import Script
@@ -35,6 +36,10 @@ class DataLost(RuntimeError):  # noqa: N818 - named by what happened
     """The ledger has lost data and refuses each step that sends a call; nothing was written."""
 
 
+class OtherAccount(RuntimeError):  # noqa: N818 - named by what was found
+    """The ledger belongs to another account at the provider; the text names the remedy."""
+
+
 class Lookup(StrEnum):
     """What the ledger knows of a request."""
 
@@ -42,6 +47,11 @@ class Lookup(StrEnum):
     CONFLICT = "CONFLICT"
     WAITING = "WAITING"
     ENDED = "ENDED"
+
+
+def account_hash(access_key_id: str) -> str:
+    """Return what is stored of an access key's id: enough to tell two apart."""
+    return hashlib.sha256(access_key_id.encode()).hexdigest()[:16]
 
 
 class Ledger(LedgerReads):
@@ -144,6 +154,26 @@ class Ledger(LedgerReads):
             pipe.delete(self.keys.steps)
             await pipe.execute()
 
+    async def claim_for_account(self, access_key_id: str) -> None:
+        """Note whose nodes this ledger buys, once.
+
+        Raises:
+            OtherAccount: it buys those of another access key.
+        """
+        account = account_hash(access_key_id)
+        await cast("Any", self.redis.hsetnx(self.keys.epoch, "account", account))
+        noted = await cast("Any", self.redis.hget(self.keys.epoch, "account"))
+        if noted != account:
+            raise OtherAccount(
+                f"the ledger with SCALEOUT_KEY_PREFIX={self.keys.prefix} belongs to another access key: give "
+                "this installation a prefix of its own, or run `scaleout doctor --acknowledge-account` if "
+                "the key is a new one of the same account"
+            )
+
+    async def acknowledge_account(self, access_key_id: str) -> None:
+        """Note this access key as the ledger's, in place of another one of the same account."""
+        await cast("Any", self.redis.hset(self.keys.epoch, "account", account_hash(access_key_id)))
+
     async def mark_data_lost(self) -> None:
         """Mark the ledger, of which somebody has proof that data is missing: nothing is sent any more."""
         await cast("Any", self.redis.hsetnx(self.keys.epoch, "lost", self.clock.now_ms()))
@@ -163,7 +193,19 @@ class Ledger(LedgerReads):
         _, next_due, *entries = await self._claim(keys, args)
         if int(next_due) >= 0:
             self._expect(lane, int(next_due))
-        return [Due.parse(entry) for entry in entries]
+        return await self._known_kinds(lane, entries)
+
+    async def _known_kinds(self, lane: Lane, entries: Sequence[str]) -> list[Due]:
+        """Return the entries of kinds that this version knows; the lease brings the others up for another."""
+        found = []
+        for entry in entries:
+            try:
+                found.append(Due.parse(entry))
+            except ValueError:
+                await self.report_unreadable(
+                    UnreadableRecord(f"{self.keys.due(lane)} {entry}", "unknown kind")
+                )
+        return found
 
     def expects_due(self, lane: Lane) -> bool:
         """Return whether an entry of the lane is due by now, as far as this process knows."""
@@ -188,7 +230,7 @@ class Ledger(LedgerReads):
     async def subscribe(
         self, request_id: str, fingerprint: str | None, task_id: str | None
     ) -> tuple[Lookup, dict[str, Any] | None]:
-        """Have the request's outcome published to the Celery task `task_id`, or return it if there is one.
+        """Have the request's outcome published to the Celery task `task_id`, and return it if there is one.
 
         Args:
             fingerprint: of the caller's request; another one is a CONFLICT. None matches any.
@@ -196,10 +238,15 @@ class Ledger(LedgerReads):
         """
         names = self.keys
         keys = [names.request(request_id), names.waiters(request_id), names.outcome(request_id)]
-        word, _, outcome = await self._subscribe(
-            keys, [self.clock.now_ms(), fingerprint or "", task_id or ""]
-        )
-        return Lookup(word), json.loads(outcome) if outcome else None
+        keys += [names.outbox, names.due(OUTBOX.lane)]
+        args = [self.clock.now_ms(), fingerprint or "", task_id or "", request_id, str(OUTBOX)]
+        word, now, outcome = await self._subscribe(keys, args)
+        lookup = Lookup(word)
+        if lookup is not Lookup.ENDED:
+            return lookup, None
+        self._expect(OUTBOX.lane, int(now))
+        # The public key may be gone, or be somebody else's text.
+        return lookup, parsed_object(outcome) or (await self.outcomes([request_id]))[0]
 
     async def request_sweep(self, under_way_s: float, worker: str = "") -> bool:
         """Return whether the caller has to send a sweep message; it counts as under way for `under_way_s`.
@@ -252,6 +299,8 @@ class Ledger(LedgerReads):
         """Remove pairs of task id and request id whose outcome has been published."""
         if pairs:
             await self.redis.zrem(self.keys.outbox, *(f"{task} {request}" for task, request in pairs))
+        if answered := [task for task, request in pairs if request == ANSWER]:
+            await self.redis.unlink(*(self.keys.answer(task) for task in answered))
 
     async def last_outcome_id(self) -> str:
         """Return the id of the newest entry of the outcome stream."""

@@ -48,7 +48,11 @@ OPAQUE = frozenset({"resource_conf", "missing", "body"})
 
 
 class UnreadableRecord(ValueError):  # noqa: N818 - named by what the record is
-    """A record that this version cannot read; the text names it and the remedy."""
+    """A record that this version cannot read; the text names it and the remedy. `key`: where it is."""
+
+    def __init__(self, key: str, why: str) -> None:
+        self.key = key
+        super().__init__(f"{key} cannot be read by this version: {why}")
 
 
 def load(kind: type[R], key: str, version: str | int, content: str) -> R:
@@ -64,7 +68,7 @@ def load(kind: type[R], key: str, version: str | int, content: str) -> R:
             else kind.model_validate_json(json.dumps(migrated(json.loads(content))))
         )
     except (TypeError, ValueError) as error:
-        raise UnreadableRecord(f"{key} cannot be read by this version: {_summary(error)}") from None
+        raise UnreadableRecord(key, _summary(error)) from None
     return record.model_copy(update={"version": int(version)})
 
 

@@ -1,19 +1,29 @@
 """The entries of a change set that publish outcomes. Times in ms."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.contract.outcome import LATE_NODES, Outcome
 from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.keys import Command, Keys
 
+MIN_RECORDS_TTL_S = 7 * 86_400
+ANSWER = "="  # in the outbox in place of a request's id
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long outcomes and what belongs to them are kept, in seconds, and how long the stream may grow."""
+    """How long outcomes are kept, in seconds, and how long the stream may grow."""
 
     outcome_ttl_s: int
     stream_maxlen: int
+
+    @property
+    def records_ttl_s(self) -> int:
+        """How long an ended request is known, in seconds: a message with its id buys nothing until then."""
+        return max(self.outcome_ttl_s, MIN_RECORDS_TTL_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +40,24 @@ class Publish:
         yield stream_entry(keys, kept, request_id, self.outcome.status, text)
         yield "zrem", keys.index("open"), request_id
         yield "zadd", keys.ended, self.at, request_id
-        yield "trim", keys.ended, self.at - kept.outcome_ttl_s * 1000
+        yield "trim", keys.ended, self.at - kept.records_ttl_s * 1000
         yield "zrem", keys.due(deadline.lane), str(deadline)
         outbox = (keys.outbox, keys.due(OUTBOX.lane))
         yield "notify", keys.waiters(request_id), *outbox, request_id, self.at, str(OUTBOX)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The Celery task is answered alone, at `at`: no request is kept under its id."""
+
+    task_id: str
+    answer: Mapping[str, Any]
+    at: int
+
+    def commands(self, keys: Keys) -> Iterator[Command]:
+        yield "set", keys.answer(self.task_id), json.dumps(self.answer), MIN_RECORDS_TTL_S
+        yield "zadd", keys.outbox, self.at, f"{self.task_id} {ANSWER}"
+        yield "zadd", keys.due(OUTBOX.lane), self.at, str(OUTBOX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,48 @@
 """Reads for views and estimates: lists, counts, histories, durations."""
 
-import json
-from collections.abc import AsyncIterator
-from typing import Any, cast
+import dataclasses
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, TypeVar, cast
 
-from tasks.ledger.due import Lane
+from tasks.ledger.due import Lane, is_known
 from tasks.ledger.durations import Duration
+from tasks.ledger.migrations import UnreadableRecord, load
+from tasks.ledger.pauses import Pause
 from tasks.ledger.pools import Pool
-from tasks.ledger.reads import LedgerReads
-from tasks.ledger.records import Request
+from tasks.ledger.reads import LedgerReads, parsed_object
+from tasks.ledger.record import Record
+from tasks.ledger.records import Account, Cluster, Operation, Request, Zone
+from tasks.ledger.schedules import ScheduleRecord
 
 READ_AT_ONCE = 500
+
+# By the first word of their keys.
+RECORDS: dict[str, type[Record]] = {
+    "request": Request,
+    "operation": Operation,
+    "cluster": Cluster,
+    "zone": Zone,
+    "account": Account,
+    "pause": Pause,
+    "schedule": ScheduleRecord,
+}
+
+T = TypeVar("T", Duration, Pool)
+
+
+def parsed_lines(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the events of a list's lines; one that is not an event is shown as it is."""
+    return [parsed_object(line) or {"at": None, "event": "unreadable", "line": line} for line in lines]
+
+
+def parsed_as(kind: type[T], text: str) -> T | None:
+    """Return the dataclass, without fields of later versions; None for another shape."""
+    fields = parsed_object(text) or {}
+    known = {field.name for field in dataclasses.fields(kind)}
+    try:
+        return kind(**{name: value for name, value in fields.items() if name in known})
+    except TypeError:
+        return None
 
 
 class Overview:
@@ -43,10 +75,39 @@ class Overview:
         score = await self._redis.zscore(self._keys.index("held"), operation_id)
         return None if score is None else int(score)
 
+    async def unreadable(self) -> dict[str, str]:
+        """Return why each record or due entry that a worker could not read cannot be read here either.
+
+        Those that can be by now, or are gone, are forgotten.
+        """
+        found = {}
+        for member in map(str, await self._redis.zrange(self._keys.unreadable, 0, -1)):
+            problem = await self._problem_of(member)
+            if problem is None:
+                await self._redis.zrem(self._keys.unreadable, member)
+            else:
+                found[member] = problem
+        return found
+
+    async def _problem_of(self, member: str) -> str | None:
+        key, _, entry = member.partition(" ")
+        if entry:
+            there = await self._redis.zscore(key, entry) is not None
+            return "its kind is unknown to this version" if there and not is_known(entry) else None
+        kind = RECORDS.get(key.removeprefix(f"{self._keys.prefix}:").partition(":")[0])
+        version, content = await cast("Any", self._redis.hmget(key, ["version", "content"]))
+        if kind is None or content is None:
+            return None
+        try:
+            load(kind, key, version, content)
+        except UnreadableRecord as error:
+            return str(error)
+        return None
+
     async def journal(self) -> list[dict[str, Any]]:
         """Return the events that stopped submissions or let them resume, latest last."""
         lines = await cast("Any", self._redis.lrange(self._keys.journal, 0, -1))
-        return [json.loads(line) for line in lines]
+        return parsed_lines(lines)
 
     async def counter(self, name: str) -> int:
         return int(await cast("Any", self._redis.hget(self._keys.counters, name)) or 0)
@@ -69,16 +130,16 @@ class Overview:
     async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
         """Return the durations of the last operations of a pool, latest last."""
         lines = await cast("Any", self._redis.lrange(self._keys.durations(cluster_id, pool), 0, -1))
-        return [Duration(**json.loads(line)) for line in lines]
+        return [found for line in lines if (found := parsed_as(Duration, line)) is not None]
 
     async def pools_seen(self) -> list[Pool]:
         """Return the pools that have had an operation in the last 90 days, latest first."""
         members = await self._redis.zrange(self._keys.pools_seen, 0, -1, desc=True)
-        return [Pool(**json.loads(str(member))) for member in members]
+        return [found for member in members if (found := parsed_as(Pool, str(member))) is not None]
 
     async def history(self, request_id: str) -> list[dict[str, Any]]:
         lines = await cast("Any", self._redis.lrange(self._keys.history(request_id), 0, -1))
-        return [json.loads(line) for line in lines]
+        return parsed_lines(lines)
 
     async def waiting(self, cluster_id: str) -> AsyncIterator[Request]:
         """Yield every request that waits for nodes of the cluster, a few at a time."""

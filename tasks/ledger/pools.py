@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from tasks.contract.request import ScaleOutRequest
+from tasks.contract.request import RequestContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Pool:
     resource_conf: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, spec: ScaleOutRequest) -> Pool:
+    def of(cls, spec: RequestContent) -> Pool:
         return cls(spec.cluster_id, pool_of(spec), spec.zone, spec.node_role, spec.resource_conf)
 
     def text(self) -> str:
@@ -30,7 +30,7 @@ class Pool:
         return _json(asdict(self))
 
 
-def pool_of(spec: ScaleOutRequest) -> str:
+def pool_of(spec: RequestContent) -> str:
     """Return the name of the pool: requests of one pool can share a call unless one is exclusive."""
     return _pool_name(_json(spec.zone), _json(spec.node_role), _json(spec.resource_conf))
 

@@ -1,15 +1,17 @@
 """Read what the ledger holds, as typed records."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import structlog
 from redis.asyncio import Redis
 
 from tasks.ledger.due import Lane
 from tasks.ledger.keys import Keys
-from tasks.ledger.migrations import load
+from tasks.ledger.migrations import UnreadableRecord, load
+from tasks.ledger.outcomes import outcome_of
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.record import Record
 from tasks.ledger.records import MAX_READ_OF_A_POOL, Account, Cluster, Operation, Request, Zone
@@ -20,6 +22,9 @@ from tasks.runtime.redis_client import Script
 
 LUA = Path(__file__).parent / "lua"
 RECENTLY_MS = 60_000
+MAX_REPORTED = 10_000
+
+log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Record)
 
@@ -31,23 +36,33 @@ class LedgerReads:
         self.keys = keys
         self.clock = clock
         self.redis = redis
+        self._reported: set[str] = set()
         self._waiting = Script(redis, LUA / "cluster_snapshot.lua")
 
     async def request(self, request_id: str) -> Request | None:
         return await self._one(Request, self.keys.request(request_id))
 
-    async def requests(self, request_ids: Iterable[str]) -> dict[str, Request]:
-        """Return those of the requests that exist, by id."""
+    async def requests(
+        self, request_ids: Iterable[str], *, readable_only: bool = False
+    ) -> dict[str, Request]:
+        """Return those of the requests that exist, by id.
+
+        Args:
+            readable_only: leave out those that cannot be read, which are reported, and raise nothing.
+        """
         names = [self.keys.request(request_id) for request_id in request_ids]
-        found = await self._many(Request, names)
+        found = await self._many(Request, names, readable_only=readable_only)
         return {record.request_id: record for record in found if record is not None}
 
     async def operation(self, operation_id: str) -> Operation | None:
         return await self._one(Operation, self.keys.operation(operation_id))
 
-    async def operations(self, operation_ids: Iterable[str]) -> dict[str, Operation]:
+    async def operations(
+        self, operation_ids: Iterable[str], *, readable_only: bool = False
+    ) -> dict[str, Operation]:
+        """Return those of the operations that exist, by id; `readable_only` as for requests."""
         names = [self.keys.operation(operation_id) for operation_id in operation_ids]
-        found = await self._many(Operation, names)
+        found = await self._many(Operation, names, readable_only=readable_only)
         return {record.operation_id: record for record in found if record is not None}
 
     async def cluster(self, cluster_id: str) -> Cluster:
@@ -65,7 +80,7 @@ class LedgerReads:
     async def pauses(self, cluster_id: str) -> Pauses:
         """Return the pauses that can keep an operation of the cluster from being sent."""
         rows = await self._rows([self.keys.pause(EVERYTHING), self.keys.pause(cluster_id)])
-        return _pauses(cluster_id, *rows)
+        return self._pauses(cluster_id, *rows)
 
     async def cluster_snapshot(self, cluster_id: str) -> ClusterSnapshot:
         """Return the cluster, what can keep it from being planned, and the requests that wait there."""
@@ -80,25 +95,44 @@ class LedgerReads:
             ],
             [names.demand(cluster_id, ""), names.request(""), MAX_READ_OF_A_POOL],
         )
+        found: dict[str, list[Request]] = {}
+        partly_read = set()
+        for pool, *waiting in pools:
+            rows = [(names.request(request_id), version, content) for version, content, request_id in waiting]
+            found[pool] = await self._readable(Request, rows)
+            if len(found[pool]) < len(rows):
+                partly_read.add(pool)
         return ClusterSnapshot(
             _load_or(Cluster(cluster_id=cluster_id), names.cluster(cluster_id), *cluster),
             _load_or(Account(), names.account, *account),
-            _pauses(cluster_id, everything, of_cluster),
-            {
-                pool: [load(Request, f"a request that waits on {cluster_id}", *row) for row in waiting]
-                for pool, *waiting in pools
-            },
+            self._pauses(cluster_id, everything, of_cluster),
+            found,
+            frozenset(partly_read),
         )
 
     async def operation_snapshot(self, operation_id: str) -> OperationSnapshot | None:
-        """Return the operation with the records that its steps touch, or None if it is gone."""
-        return (await self.operation_snapshots([operation_id])).get(operation_id)
+        """Return the operation with the records that its steps touch, or None if it is gone.
+
+        Raises:
+            UnreadableRecord: one of them cannot be read.
+        """
+        operation = await self.operation(operation_id)
+        if operation is None:
+            return None
+        return (await self._snapshots({operation_id: operation}, readable_only=False)).get(operation_id)
 
     async def operation_snapshots(self, operation_ids: Iterable[str]) -> dict[str, OperationSnapshot]:
-        """Return the snapshots of those operations that exist, in two round trips for all of them."""
-        operations = await self.operations(operation_ids)
-        if not operations:
-            return {}
+        """Return the snapshots of those operations that exist, in two round trips for all of them.
+
+        One that cannot be read, or whose requests cannot, is left out and reported: a version that can read
+        it brings it on.
+        """
+        operations = await self.operations(operation_ids, readable_only=True)
+        return await self._snapshots(operations, readable_only=True) if operations else {}
+
+    async def _snapshots(
+        self, operations: Mapping[str, Operation], *, readable_only: bool
+    ) -> dict[str, OperationSnapshot]:
         names = self.keys
         clusters = sorted({operation.cluster_id for operation in operations.values()})
         requests = sorted({name for operation in operations.values() for name in operation.request_ids})
@@ -107,28 +141,31 @@ class LedgerReads:
         account, everything, *rows = await self._rows([*keys, *map(names.request, requests)])
         found = dict(zip(clusters, zip(rows[::2], rows[1::2], strict=False), strict=False))
         served = {
-            name: load(Request, names.request(name), version, content)
-            for name, (version, content) in zip(requests, rows[2 * len(clusters) :], strict=True)
-            if content is not None
+            name: (names.request(name), *row)
+            for name, row in zip(requests, rows[2 * len(clusters) :], strict=True)
+            if row[1] is not None
         }
-        return {
-            name: OperationSnapshot(
-                operation,
-                {
-                    request_id: served[request_id]
-                    for request_id in operation.request_ids
-                    if request_id in served
-                },
-                _load_or(
-                    Cluster(cluster_id=operation.cluster_id),
-                    names.cluster(operation.cluster_id),
-                    *found[operation.cluster_id][0],
-                ),
-                _load_or(Account(), names.account, *account),
-                _pauses(operation.cluster_id, everything, found[operation.cluster_id][1]),
-            )
-            for name, operation in operations.items()
-        }
+        snapshots = {}
+        for name, operation in operations.items():
+            of_cluster, pause = found[operation.cluster_id]
+            ids = [request_id for request_id in operation.request_ids if request_id in served]
+            try:
+                snapshots[name] = OperationSnapshot(
+                    operation,
+                    {request_id: load(Request, *served[request_id]) for request_id in ids},
+                    _load_or(
+                        Cluster(cluster_id=operation.cluster_id),
+                        names.cluster(operation.cluster_id),
+                        *of_cluster,
+                    ),
+                    _load_or(Account(), names.account, *account),
+                    self._pauses(operation.cluster_id, everything, pause),
+                )
+            except UnreadableRecord as error:
+                if not readable_only:
+                    raise
+                await self.report_unreadable(error)
+        return snapshots
 
     async def running(self, zone: str) -> dict[str, tuple[str, int]]:
         """Return the zone's running jobs: operation id and time of sending (ms), by job id."""
@@ -166,10 +203,27 @@ class LedgerReads:
         return [(task_id, request_id) for task_id, _, request_id in pairs]
 
     async def outcomes(self, request_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return the outcomes of those of the requests that have ended.
+
+        The public key may have been deleted by anybody who reads it; the record has all that it said.
+        """
         if not request_ids:
             return []
         texts = await self.redis.mget([self.keys.outcome(request_id) for request_id in request_ids])
-        return [json.loads(text) if text else None for text in texts]
+        found = {}
+        for name, text in zip(request_ids, texts, strict=True):
+            if (outcome := parsed_object(text)) is not None:
+                found[name] = outcome
+        left = set(request_ids) - found.keys()
+        for name, request in (await self.requests(left, readable_only=True)).items():
+            if request.ended:
+                found[name] = outcome_of(request).model_dump(mode="json")
+        return [found.get(name) for name in request_ids]
+
+    async def answers(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return what each of the tasks is to be answered that has no request of its own."""
+        texts = await self.redis.mget([self.keys.answer(task_id) for task_id in task_ids]) if task_ids else []
+        return [parsed_object(text) for text in texts]
 
     async def schedule(self, name: str) -> ScheduleRecord | None:
         return await self._one(ScheduleRecord, self.keys.schedule(name))
@@ -187,6 +241,10 @@ class LedgerReads:
         until = await self.redis.get(self.keys.suspended(Lane.SUBMISSIONS))
         return until is not None and int(until) + RECENTLY_MS > self.clock.now_ms()
 
+    def _pauses(self, cluster_id: str, everything: Sequence[Any], of_cluster: Sequence[Any]) -> Pauses:
+        scopes = ((EVERYTHING, everything), (cluster_id, of_cluster))
+        return Pauses(*(_load_or(Pause(scope=name), self.keys.pause(name), *row) for name, row in scopes))
+
     async def _one(self, kind: type[R], key: str) -> R | None:
         (record,) = await self._many(kind, [key])
         return record
@@ -195,12 +253,36 @@ class LedgerReads:
         ((version, content),) = await self._rows([key])
         return _load_or(fresh, key, version, content)
 
-    async def _many(self, kind: type[R], keys: Sequence[str]) -> list[R | None]:
+    async def _many(
+        self, kind: type[R], keys: Sequence[str], *, readable_only: bool = False
+    ) -> list[R] | list[R | None]:
         rows = await self._rows(keys)
+        if readable_only:
+            found = zip(keys, rows, strict=True)
+            return await self._readable(kind, [(key, *row) for key, row in found if row[1] is not None])
         return [
             None if content is None else load(kind, key, version, content)
             for key, (version, content) in zip(keys, rows, strict=True)
         ]
+
+    async def _readable(self, kind: type[R], rows: Iterable[tuple[str, str, str]]) -> list[R]:
+        """Return those of the records that can be read, and report the others."""
+        found = []
+        for row in rows:
+            try:
+                found.append(load(kind, *row))
+            except UnreadableRecord as error:
+                await self.report_unreadable(error)
+        return found
+
+    async def report_unreadable(self, error: UnreadableRecord) -> None:
+        """Log the record, once a process, and note it for `scaleout doctor`."""
+        if error.key in self._reported:
+            return
+        log.error("record_unreadable", key=error.key, detail=str(error))
+        await self.redis.zadd(self.keys.unreadable, {error.key: self.clock.now_ms()})
+        if len(self._reported) < MAX_REPORTED:
+            self._reported.add(error.key)
 
     async def _rows(self, keys: Sequence[str]) -> list[tuple[Any, Any]]:
         """Return version and content of each record, in one round trip."""
@@ -212,15 +294,17 @@ class LedgerReads:
             return [tuple(row) for row in await pipe.execute()]
 
 
+def parsed_object(text: str | bytes | None) -> dict[str, Any] | None:
+    """Return a JSON object, or None if there is none, or something else."""
+    try:
+        found = json.loads(text or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _load_or(fresh: R, where: str, version: str | None, content: str | None) -> R:
     """Return the record, or `fresh` if nothing but its version is there yet."""
     if content is None:
         return fresh.model_copy(update={"version": int(version or 0)})
     return load(type(fresh), where, str(version), content)
-
-
-def _pauses(cluster_id: str, everything: Sequence[Any], of_cluster: Sequence[Any]) -> Pauses:
-    return Pauses(
-        _load_or(Pause(scope=EVERYTHING), "the pause of everything", *everything),
-        _load_or(Pause(scope=cluster_id), f"the pause of cluster {cluster_id}", *of_cluster),
-    )

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field
 
 from tasks.contract.outcome import OutcomeStatus
-from tasks.contract.request import ScaleOutRequest
+from tasks.contract.request import RequestContent
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.events import Event, Level
 from tasks.ledger.pools import pool_of
@@ -40,7 +40,7 @@ class Request(Record):
     """
 
     request_id: str
-    spec: ScaleOutRequest | None = None
+    spec: RequestContent | None = None
     fingerprint: str
     accepted_at: int
     deadline_at: int
@@ -62,7 +62,7 @@ class Request(Record):
         return self.request_id
 
     @property
-    def valid_spec(self) -> ScaleOutRequest:
+    def valid_spec(self) -> RequestContent:
         """The valid request. Raises ValueError for one that was rejected as invalid: it has none."""
         if self.spec is None:
             raise ValueError(f"request {self.request_id} was rejected as invalid and has no valid content")

@@ -53,12 +53,18 @@ class OperationSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """What planning a cluster reads. `waiting`: each pool's first requests, in order of arrival."""
+    """What planning a cluster reads.
+
+    Fields:
+        waiting: each pool's first requests, in order of arrival.
+        partly_read: pools with a request among these that this version cannot read. Others may.
+    """
 
     cluster: Cluster
     account: Account
     pauses: Pauses
     waiting: Mapping[str, Sequence[Request]]
+    partly_read: frozenset[str] = frozenset()
 
     def snapshot_of(self, operation: Operation) -> OperationSnapshot:
         """Return the snapshot of an operation that has just been planned from this one."""

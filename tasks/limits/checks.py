@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.policy.model import Policy
-from tasks.contract.request import ScaleOutRequest
+from tasks.contract.request import RequestContent
 from tasks.limits.applicable import (
     HOUR_S,
     Limit,
@@ -30,7 +30,7 @@ class CurrentUsage:
         return self.counters.get(counter, Usage())
 
 
-def permanent_violations(policy: Policy, request: ScaleOutRequest) -> list[Violation]:
+def permanent_violations(policy: Policy, request: RequestContent) -> list[Violation]:
     """Return what the request can never get by this policy, however long it waits."""
     cluster_id, nodes = request.cluster_id, request.node_count
     refused = policy.allow.refused(cluster_id=cluster_id, zone=request.zone, role=request.node_role)
@@ -52,7 +52,7 @@ def _alone_over(limits: Sequence[Limit], nodes: int, what: str) -> list[Violatio
     return [Violation(limit.rule, limit.maximum, 0, nodes, what) for limit in limits if nodes > limit.maximum]
 
 
-def check(policy: Policy, request: ScaleOutRequest, usage: CurrentUsage) -> list[Violation]:
+def check(policy: Policy, request: RequestContent, usage: CurrentUsage) -> list[Violation]:
     """Return all violations if `request` were accepted now, those included that only make it wait."""
     never = permanent_violations(policy, request)
     reported = {violation.rule for violation in never}

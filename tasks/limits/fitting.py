@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from config.policy.model import Policy
-from tasks.contract.request import MAX_NODES_PER_OPERATION, ScaleOutRequest
+from tasks.contract.request import MAX_NODES_PER_OPERATION, RequestContent
 from tasks.limits.applicable import Limit, in_flight, per_cluster, rolling
 from tasks.limits.checks import CurrentUsage, over, over_in_cluster, permanent_violations
 from tasks.limits.violation import Violation
@@ -14,7 +14,7 @@ from tasks.limits.violation import Violation
 class Part:
     """What a request would get of the operation: `nodes` of its `unassigned` ones."""
 
-    request: ScaleOutRequest
+    request: RequestContent
     nodes: int
     unassigned: int
 

@@ -59,7 +59,7 @@ async def _stage(
     """Stage the request, ended as rejected if it breaks the policy or the contract."""
     fields = schedule.request(request_id, node_count)
     try:
-        spec = parse_request(fields)
+        spec = parse_request(fields, of_schedule=True)
     except InvalidRequest as error:
         intake.stage_rejected(changes, request_id, fields, error)
     else:

@@ -1,5 +1,8 @@
 """Write the schedules of the policy file to the ledger, and remove those that the file no longer has."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from config.policy.file import PolicyFile
 from config.policy.model import Schedule
 from tasks.handlers.context import Context
@@ -7,6 +10,7 @@ from tasks.ledger.change_entries import ScheduleInForce
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.events import Event
+from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.schedules.timetable import last_handled_after
 
@@ -37,11 +41,20 @@ class ScheduleSync:
 
 
 async def sync_schedules(ctx: Context, schedules: tuple[Schedule, ...], epoch: str) -> None:
-    for schedule in schedules:
-        await _put(ctx, schedule, epoch)
     names = {schedule.name for schedule in schedules}
-    for name in sorted(await ctx.ledger.schedule_names() - names):
-        await _remove(ctx, name)
+    gone = sorted(await ctx.ledger.schedule_names() - names)
+    for schedule in schedules:
+        await _alone(ctx, _put(ctx, schedule, epoch))
+    for name in gone:
+        await _alone(ctx, _remove(ctx, name))
+
+
+async def _alone(ctx: Context, step: Coroutine[Any, Any, None]) -> None:
+    """Run the step of one schedule. A record that this version cannot read is left to the others."""
+    try:
+        await step
+    except UnreadableRecord as error:
+        await ctx.ledger.report_unreadable(error)
 
 
 async def _put(ctx: Context, schedule: Schedule, epoch: str) -> None:

@@ -16,6 +16,7 @@ from tasks.state_machine.plan_limits import PlanLimits
 from tasks.state_machine.request_outcome import leave_demand, reject
 
 BEHIND_EXPIRED_MS = 1_000
+PARTLY_READ_MS = 60_000
 
 Demand = Mapping[str, Sequence[Request]]
 
@@ -74,7 +75,8 @@ def plan_cluster(
     cluster, account, pauses, demand = snapshot.cluster, snapshot.account, snapshot.pauses, snapshot.waiting
     changes = ChangeSet(expected=[cluster, *pauses.records])
     changes.schedule(cluster.due, None)
-    changes.add(*(ForgetPool(cluster.cluster_id, pool) for pool, requests in demand.items() if not requests))
+    empty = {pool for pool, requests in demand.items() if not requests} - snapshot.partly_read
+    changes.add(*(ForgetPool(cluster.cluster_id, pool) for pool in sorted(empty)))
     if cluster.locked_by is not None:
         return Plan(changes)
     if (pause := pauses.in_force(now)) is not None:
@@ -84,6 +86,8 @@ def plan_cluster(
     found = (_candidate(cluster, pool, requests, now, rules) for pool, requests in pools.items())
     candidates = [candidate for candidate in found if candidate is not None]
     again = [now] if elsewhere else []
+    if snapshot.partly_read:
+        again.append(now + PARTLY_READ_MS)
     # If all requests that were read of a pool have expired, they are about to end, and more may be behind.
     known = {candidate.pool for candidate in candidates}
     if any(len(read) >= MAX_READ_OF_A_POOL and pool not in known for pool, read in pools.items()):
@@ -126,7 +130,7 @@ def _plan_operation(
     changes.schedule(operation.due, now + rules.lease_ms)
     for request, nodes in first.parts:
         _assign(changes, request, operation, nodes)
-    if _takes_all(first, snapshot.waiting[first.pool]):
+    if first.pool not in snapshot.partly_read and _takes_all(first, snapshot.waiting[first.pool]):
         changes.add(ForgetPool(cluster.cluster_id, first.pool))
     circuit_breaker.record_probe(changes, cluster, first.pool, operation.request_ids)
     changes.record(operation.event("operation_planned"))

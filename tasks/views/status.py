@@ -135,7 +135,9 @@ async def read_status(ledger: Ledger, request: Request) -> RequestStatus:
         cluster=await ledger.cluster(cluster_id),
         account=await ledger.account(),
         pauses=await ledger.pauses(cluster_id),
-        operations=await ledger.operations(part.operation_id for part in request.live_assignments),
+        operations=await ledger.operations(
+            (part.operation_id for part in request.live_assignments), readable_only=True
+        ),
         suspended_until=await ledger.submissions_suspended_until(),
         silent_s=(now - max(beats.values())) / 1000 if beats else inf,
     )

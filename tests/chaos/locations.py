@@ -4,7 +4,7 @@ from typing import Any
 
 import redis
 
-from config.celery_options import QUEUE
+QUEUE, UNACKED = "scaleout", "scaleout:unacked"
 
 
 def unknown_everywhere(server: redis.Redis, request_ids: list[str], task_ids: list[str]) -> set[str]:
@@ -14,7 +14,7 @@ def unknown_everywhere(server: redis.Redis, request_ids: list[str], task_ids: li
     """
     with server.pipeline(transaction=True) as pipe:
         pipe.lrange(QUEUE, 0, -1)
-        pipe.hvals("unacked")
+        pipe.hvals(UNACKED)
         for request_id in request_ids:
             pipe.exists(f"scaleout:request:{request_id}")
         waiting, unacked, *known = pipe.execute()

@@ -246,7 +246,7 @@ def test_an_item_that_only_python_can_decode_is_noted_too(server: redis.Redis) -
     server.eval(CLAIM, 3, "unacked", "unacked_index", "scaleout", "1")
 
     assert json.loads(str(server.hget("unacked", "t-1")))[1:] == ["", "scaleout"]
-    assert server.zscore("unacked_index", "t-1") == 1.0
+    assert abs(float(server.zscore("unacked_index", "t-1") or 0) - server.time()[0]) < 60
 
 
 @pytest.mark.parametrize("name", ["exchange", "routing_key"])

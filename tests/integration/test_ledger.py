@@ -94,7 +94,8 @@ async def test_an_invalid_request_is_rejected_with_every_problem_and_written_onc
     assert "node_count" in first.outcome["error"]["message"]
     assert json.loads(server.get("scaleout:outcome:task-1") or "") == first.outcome
     assert server.xlen("scaleout:outcomes") == 1
-    assert server.exists("scaleout:due:submissions", "scaleout:due:all-else", "scaleout:open") == 0
+    assert server.exists("scaleout:due:submissions", "scaleout:open") == 0
+    assert server.zrange("scaleout:outbox", 0, -1) == ["task-1 task-1"]
 
 
 async def test_an_invalid_request_keeps_its_own_id_when_that_can_be_used(
@@ -317,7 +318,9 @@ async def test_a_zone_is_polled_until_nothing_runs_there(
 async def test_a_record_is_read_as_it_was_written(ledger: Ledger, clock: HandClock) -> None:
     request = Request(
         request_id="r-1",
-        spec=spec(node_count=3, private_ips=["10.0.0.1", "10.0.0.2", "10.0.0.3"], resource_conf={"cpu": 4}),
+        spec=spec(
+            node_count=3, private_ips=["10.0.0.1", "10.0.0.2", "10.0.0.3"], resource_conf={"cpu": 4}
+        ).content,
         fingerprint="f",
         accepted_at=clock.now_ms(),
         deadline_at=clock.now_ms() + 1,

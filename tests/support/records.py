@@ -54,7 +54,7 @@ def request(request_id: str = "r-1", nodes: int = 2, **more: Any) -> Request:
     spec = ScaleOutRequest.model_validate({**given, **of_form})
     record = {
         "request_id": request_id,
-        "spec": spec,
+        "spec": spec.content,
         "fingerprint": spec.fingerprint(),
         "accepted_at": NOW - AN_HOUR,
         "deadline_at": NOW + AN_HOUR,

@@ -30,12 +30,14 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from config.celery_options import QUEUE
 from tasks.runtime.redis_refusals import OTHER_SERVER, ServerRefuses, refusal_of
 from workers.broker.message_check import MalformedMessage, check_message
 
 TRANSPORT = f"{__name__}:Transport"
-CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
+LUA = Path(__file__).parent / "lua"
+CLAIM = (LUA / "claim.lua").read_text(encoding="utf-8")
+MOVE_OLD = (LUA / "move_old.lua").read_text(encoding="utf-8")
+OLD_KEYS = ("unacked", "unacked_index")  # kombu's names; versions before 0.2 used them
 ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
 WAIT_S = 0.5
 FIRST_PAUSE_S = 1.0
@@ -150,6 +152,10 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
                 )
                 for tag in tags:
                     self.restore_by_tag(tag, client)
+                keys = (self.unacked_key, self.unacked_index_key)
+                if keys != OLD_KEYS:
+                    queues = list(self.channel.active_queues)
+                    client.eval(MOVE_OLD, 4, *OLD_KEYS, *keys, noted_until, *queues)
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
@@ -159,10 +165,13 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     Redis command waits for several lists without taking from them. Then it claims again.
 
     Fields:
+        awaited_queue: the queue that it waits for, of several; an option of the transport.
         is_noted: the server has noted the last message that was read as unacknowledged.
     """
 
     QoS = QoS
+    awaited_queue = ""
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "awaited_queue")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.is_noted = False
@@ -229,9 +238,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             return
         self._waiting, self._waits_next = self._waits_next, False
         if self._waiting:
-            # Moving the last item to its own place wakes up and changes nothing. It waits for requests, which
-            # producers wait for; sweep messages are found by the next claim.
-            watched = QUEUE if QUEUE in queues else queues[0]
+            # Moving the last item to its own place wakes up and changes nothing.
+            watched = self.awaited_queue if self.awaited_queue in queues else queues[0]
             command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", WAIT_S]
             self._queue_cycle.rotate(queues[0])
         else:

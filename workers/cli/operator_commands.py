@@ -89,12 +89,23 @@ def doctor(
         bool,
         typer.Option("--acknowledge-data-loss", help="Send again, though data is missing from the ledger."),
     ] = False,
+    acknowledge_account: Annotated[
+        bool,
+        typer.Option("--acknowledge-account", help="The access key is a new one of the ledger's account."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check settings, Redis, clocks and credentials, and list what needs an operator."""
     from workers.cli.commands.doctor import examine
 
-    raise typer.Exit(examine(zone, acknowledge_data_loss=acknowledge_data_loss, as_json=json))
+    raise typer.Exit(
+        examine(
+            zone,
+            acknowledge_data_loss=acknowledge_data_loss,
+            acknowledge_account=acknowledge_account,
+            as_json=json,
+        )
+    )
 
 
 def health(

@@ -5,7 +5,8 @@
 -- ARGV[1]  what the keys of the cluster's demand begin with; followed by the pool's name
 -- ARGV[2]  what the keys of requests begin with; followed by the request's id
 -- ARGV[3]  maximum number of requests of a pool
--- Answers  {cluster, account, pause, pause, {pool, request, request, …}, …}, each record as {version, content}
+-- Answers  {cluster, account, pause, pause, {pool, request, request, …}, …}, each record as {version, content},
+--          followed by its id if it is a request
 --
 -- The keys of demand and of requests are not in KEYS, because they are unknown before the pools are read.
 
@@ -18,6 +19,7 @@ for _, pool in ipairs(pools) do
   local waiting = {pool}
   for _, id in ipairs(redis.call('ZRANGE', ARGV[1] .. pool, 0, ARGV[3] - 1)) do
     local request = record(ARGV[2] .. id)
+    request[3] = id
     if request[2] then waiting[#waiting + 1] = request end
   end
   answer[#answer + 1] = waiting

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from celery.app.defaults import NAMESPACES, flatten
 
-from config.celery_options import ADD_NODES, QUEUE, SWEEP, SWEEP_QUEUE, celery_options
+from config.celery_options import ADD_NODES, SWEEP, celery_options
 from config.settings import LedgerSettings, load
 
 
@@ -39,8 +39,24 @@ def test_celery_knows_every_option_by_its_name() -> None:
 
 
 def test_the_names_that_other_services_use_are_those_of_the_documentation() -> None:
-    assert (QUEUE, ADD_NODES) == ("scaleout", "scaleout.add_nodes")
-    assert (SWEEP_QUEUE, SWEEP) == ("scaleout.sweep", "scaleout.sweep")
+    settings = load(LedgerSettings)
+
+    assert (settings.queue, ADD_NODES) == ("scaleout", "scaleout.add_nodes")
+    assert (settings.sweep_queue, SWEEP) == ("scaleout.sweep", "scaleout.sweep")
+    assert (app().conf.control_exchange, app().conf.event_exchange) == ("celery", "celeryev")
+
+
+def test_two_installations_share_no_queue_and_no_list_of_unacknowledged_messages() -> None:
+    names = [names_in_redis(app(key_prefix=prefix)) for prefix in ("scaleout", "staging")]
+
+    assert not names[0] & names[1]
+
+
+def names_in_redis(app: Celery) -> set[str]:
+    conf, options = app.conf, app.conf.broker_transport_options
+    unacked = {options[f"unacked_{name}"] for name in ("key", "index_key", "mutex_key")}
+    routed = {app.amqp.router.route({}, task)["queue"].name for task in (SWEEP, ADD_NODES)}
+    return unacked | routed | {conf.control_exchange, conf.event_exchange}
 
 
 def test_broker_and_results_are_the_ledgers_server_unless_they_are_named() -> None:

@@ -332,7 +332,10 @@ WRONG: dict[str, list[str]] = {
     "REDIS_URL": ["localhost:6379", "http://host/0", "redis://", "unix:///run/redis.sock", "redis://h:x/0"],
     "BROKER_URL": ["amqp://host", "redis:/host"],
     "RESULT_BACKEND": ["memory", "redis:///0"],
-    "KEY_PREFIX": ["a b", "a:b", "{a}", "x" * 65, "a\nb", "é"],
+    "KEY_PREFIX": [
+        *("a b", "a:b", "{a}", "x" * 65, "a\nb", "é"),
+        *("celery", "unacked", "_kombu.binding.a", "scaleout.sweep", "celery.a"),
+    ],
     "API_URL": [
         *("hpc.api.qingcloud.com/api", "ftp://host/api", "https://", "https:///api"),
         *("https://host/api?zone=a", "https://host/api#top", "https://user@host/api", "https://host:x/api"),

@@ -17,7 +17,7 @@ from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
 from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
-from tasks.ledger.ledger import Ledger
+from tasks.ledger.ledger import Ledger, OtherAccount
 from tasks.ledger.pauses import EVERYTHING
 from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Denied
@@ -36,6 +36,9 @@ COUNTED = (
     "account_blocked",
     "account_restored",
 )
+BINDINGS = "_kombu.binding."
+OF_REMOTE_CONTROL = (".pidbox", "celeryev", ".events")
+SCANNED_AT_ONCE = 1_000
 ODD_ANSWERS = ("rows_unreadable", "listing_flawed", "unknown_job_status", "unknown_job_action")
 
 Status = Literal["ok", "warning", "error"]
@@ -51,11 +54,17 @@ class Finding:
     unreachable: bool = False
 
 
-def examine(zone: str | None, *, acknowledge_data_loss: bool, as_json: bool) -> Exit:
+def examine(
+    zone: str | None, *, acknowledge_data_loss: bool, acknowledge_account: bool, as_json: bool
+) -> Exit:
     """Run all checks. Exit code 1 for an error, 2 for invalid settings, 5 if Redis or API are unreachable."""
     if acknowledge_data_loss:
         with_ledger(lambda ledger, _: ledger.acknowledge_data_loss())
         echo("the data loss is acknowledged: workers send again")
+    if acknowledge_account:
+        key = load(Settings).access_key_id.get_secret_value()
+        with_ledger(lambda ledger, _: ledger.acknowledge_account(key))
+        echo("the access key is acknowledged: start the workers again")
     findings = asyncio.run(_findings(zone))
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -86,7 +95,9 @@ async def _findings(zone: str | None) -> list[Finding]:
     try:
         findings += await _redis(ledger)
         findings += await _ledger(ledger)
+        findings += await _neighbours(settings, ledger)
         if isinstance(settings, Settings):
+            findings += await _account(settings, ledger)
             zone = zone or await _some_zone(ledger)
             findings += await _api(settings, ledger, zone)
             if zone is not None and await ledger.lost_since() is not None:
@@ -142,6 +153,30 @@ async def _redis(ledger: Ledger) -> list[Finding]:
     return findings
 
 
+async def _account(settings: Settings, ledger: Ledger) -> list[Finding]:
+    try:
+        await ledger.claim_for_account(settings.access_key_id.get_secret_value())
+    except OtherAccount as error:
+        return [Finding("account", "error", str(error))]
+    return []
+
+
+async def _neighbours(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
+    """Report other Celery applications on the broker, whose remote control reaches our workers."""
+    if settings.broker.get_secret_value() != settings.redis_url.get_secret_value():
+        return []
+    bindings = [
+        str(key).removeprefix(BINDINGS)
+        async for key in ledger.redis.scan_iter(f"{BINDINGS}*", count=SCANNED_AT_ONCE)
+    ]
+    ours = {settings.queue, settings.sweep_queue}
+    others = sorted(name for name in bindings if name not in ours and not name.endswith(OF_REMOTE_CONTROL))
+    if not others:
+        return []
+    detail = f"other queues on this database: {', '.join(others[:5])}. See docs/how-to/redis.md"
+    return [Finding("neighbours", "warning", detail)]
+
+
 async def _ledger(ledger: Ledger) -> list[Finding]:
     findings = []
     lost_since = await ledger.lost_since()
@@ -151,7 +186,12 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
             "with what runs at the provider (--zone), then run `scaleout doctor --acknowledge-data-loss`"
         )
         findings.append(Finding("data loss", "error", detail))
-    for operation in (await ledger.operations(await ledger.overview.held_operations())).values():
+    findings += [
+        Finding(f"unreadable {key}", "error", detail)
+        for key, detail in (await ledger.overview.unreadable()).items()
+    ]
+    held = await ledger.operations(await ledger.overview.held_operations(), readable_only=True)
+    for operation in held.values():
         detail = f"cluster {operation.cluster_id}: {operation.held_reason}"
         findings.append(Finding(f"held {operation.operation_id}", "error", detail))
     findings += [_blocker(blocker) for blocker in await read_blockers(ledger)]
@@ -191,7 +231,7 @@ def _blocker(blocker: Blocker) -> Finding:
 
 async def _some_zone(ledger: Ledger) -> str | None:
     ids = [*await ledger.overview.open_requests(1), *await ledger.overview.ended_requests(5)]
-    found = await ledger.requests(ids)
+    found = await ledger.requests(ids, readable_only=True)
     return next((request.spec.zone for request in found.values() if request.spec), None)
 
 

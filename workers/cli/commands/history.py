@@ -123,7 +123,7 @@ async def _entries(ledger: Ledger, filters: Filters) -> AsyncIterator[dict[str, 
 
 
 async def _of_page(ledger: Ledger, page: list[str], matching: HistoryFilter) -> AsyncIterator[dict[str, Any]]:
-    found = await ledger.requests(page)
+    found = await ledger.requests(page, readable_only=True)
     requests = [found[name] for name in page if name in found]
     requests = [request for request in requests if matching.matches(request)]
     lines = await histories(ledger, [request.request_id for request in requests])

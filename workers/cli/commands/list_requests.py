@@ -19,7 +19,7 @@ def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
         for blocker in await read_blockers(ledger):
             echo(blocker.text)
         ids = await (ledger.overview.ended_requests(limit) if ended else ledger.overview.open_requests(limit))
-        found = await ledger.requests(ids)
+        found = await ledger.requests(ids, readable_only=True)
         known = [found[request_id] for request_id in ids if request_id in found]
         outcomes = await ledger.outcomes([request.request_id for request in known])
         return [

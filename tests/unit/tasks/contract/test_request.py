@@ -650,3 +650,37 @@ def test_a_request_that_is_written_and_read_again_is_the_same_request(fields: di
 
     assert again == request
     assert again.fingerprint() == over_the_wire.fingerprint() == request.fingerprint()
+
+
+class OfALaterVersion(ScaleOutRequest):
+    """With an optional field that this version does not have."""
+
+    image: str | None = None
+
+
+def test_versions_that_differ_in_an_optional_field_agree_on_the_fingerprint() -> None:
+    given = {"request_id": "r-1", "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2}
+
+    assert OfALaterVersion.model_validate(given).fingerprint() == parse_request(given).fingerprint()
+    later = OfALaterVersion.model_validate({**given, "image": "img-1"})
+    assert later.fingerprint() != parse_request(given).fingerprint()
+
+
+def test_the_fingerprint_of_a_request_is_the_one_that_ledgers_have() -> None:
+    given = {"request_id": "r-1", "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2}
+
+    assert parse_request(given).fingerprint() == (
+        "1f5cd82c725261fb4efe619712b36e3192081eb7241cee3d4e7d0a4be815a4ed"
+    )
+
+
+@pytest.mark.parametrize("of_schedule", [False, True])
+def test_only_a_schedule_may_use_the_ids_of_its_requests(of_schedule: bool) -> None:
+    given = {"request_id": "schedule:a:1", "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 0}
+
+    with pytest.raises(InvalidRequest) as refused:
+        parse_request(given, of_schedule=of_schedule)
+
+    about_the_id = [problem for problem in refused.value.problems if "schedules" in problem]
+    assert len(refused.value.problems) == (1 if of_schedule else 2)
+    assert len(about_the_id) == (0 if of_schedule else 1)

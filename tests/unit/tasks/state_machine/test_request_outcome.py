@@ -6,6 +6,7 @@ import pytest
 
 from tasks.contract.outcome import OutcomeStatus
 from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.outcomes import outcome_of
 from tasks.ledger.record_values import Assignment, Reason, State
 from tasks.ledger.records import Request
 from tasks.state_machine.request_outcome import (
@@ -15,7 +16,6 @@ from tasks.state_machine.request_outcome import (
     end_request,
     enter_demand,
     expire_request,
-    outcome_of,
     report_late_nodes,
     write_request,
 )
