@@ -34,7 +34,7 @@ test: $(READY)  ## every test
 lint: $(READY)  ## ruff, spelling, and the words that we do not use
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell $(shell git ls-files)
+	@$(BIN)/codespell $(shell git ls-files)
 	$(BIN)/python -m tests.docs.words
 
 types: $(READY)  ## mypy, strict

@@ -23,6 +23,7 @@ from tasks.runtime.redis_client import Script
 LUA = Path(__file__).parent / "lua"
 RECENTLY_MS = 60_000
 MAX_REPORTED = 10_000
+REPORT_KEPT_S = 90 * 86_400
 
 log = structlog.get_logger(__name__)
 
@@ -281,6 +282,7 @@ class LedgerReads:
             return
         log.error("record_unreadable", key=error.key, detail=str(error))
         await self.redis.zadd(self.keys.unreadable, {error.key: self.clock.now_ms()})
+        await self.redis.expire(self.keys.unreadable, REPORT_KEPT_S)
         if len(self._reported) < MAX_REPORTED:
             self._reported.add(error.key)
 

@@ -120,7 +120,7 @@ def test_a_small_message_that_decompresses_to_a_gigabyte_costs_no_memory(
         bomb = zlib.compress(b" " * (200 * MAX_BODY), 9)
         with server.client() as database:
             database.lpush("scaleout", json.dumps(message(bomb, "bomb", compression="application/x-gzip")))
-        eventually(lambda: bool(running.events("message_dead_lettered")), "it is set aside")
+        eventually(lambda: bool(running.events("message_dead_lettered")), "it is a dead letter")
         assert send(client, "after").get(timeout=40)["status"] == "succeeded"
 
         assert running.rss_mb() < before + 60
