@@ -6,11 +6,12 @@ SEEDS  ?= 1-300
 RUNS   ?= 5
 ROUNDS ?= 10
 SEED   ?= 1
+SECONDS ?= 60
 READY  := $(VENV)/.ready
 PYTEST := pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos failovers mutants lock clean
+.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos failovers versions mutants lock clean
 .PHONY: bench bench-quick bench-report bench-venv lock-arq
 
 help:  ## this list
@@ -63,6 +64,9 @@ chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=
 
 failovers: $(READY)  ## failovers of Redis under load; ROUNDS=10 SEED=1
 	$(BIN)/python -m tests.chaos.failovers --rounds $(ROUNDS) --seed $(SEED)
+
+versions: $(READY)  ## a worker of an earlier commit beside one of this code; SECONDS=60 SEED=1
+	$(BIN)/python -m tests.chaos.versions --seconds $(SECONDS) --seed $(SEED)
 
 mutants: $(READY)  ## switch each safeguard off in turn: the tests must notice
 	$(BIN)/python -m tests.mutation.mutants

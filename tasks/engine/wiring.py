@@ -11,7 +11,7 @@ from config.policy.model import Policy
 from config.settings import LedgerSettings, QuotaSettings, Settings
 from tasks.ehpc.client import CallReport, EhpcClient
 from tasks.ehpc.connections import Connections, open_connections
-from tasks.ehpc.signature import Credentials, SigningRules
+from tasks.ehpc.signature import MAX_SKEW_S, Credentials, SigningRules
 from tasks.engine.dispatcher import Dispatcher
 from tasks.handlers.context import Context
 from tasks.handlers.publish_outcomes import Publish
@@ -118,6 +118,9 @@ async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) 
         await ledger.redis.aclose()
         raise
     connections = open_connections()
+    # Until then a call that was sent before may still be executed, and its job be missing from the log.
+    in_flight_s = settings.signature_ttl_s + settings.http_timeout_s + settings.log_lag_s + MAX_SKEW_S
+    ledger.settle_ms = round(in_flight_s * 1000)
     ctx = Context(
         settings=settings,
         ledger=ledger,

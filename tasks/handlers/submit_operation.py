@@ -13,6 +13,15 @@ from tasks.ehpc.models import JobAccepted
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.apply_pause import park_while_paused
 from tasks.handlers.context import SKEW_RETRY_MS, Context
+from tasks.handlers.lost_calls import (
+    DATA_LOST,
+    DATA_LOST_RETRY_MS,
+    SETTLING,
+    SETTLING_RETRY_MS,
+    check_for_lost_calls,
+    lost_calls_since,
+    settling_of,
+)
 from tasks.handlers.provider_calls import (
     Deferred,
     call_with_grant,
@@ -26,7 +35,7 @@ from tasks.handlers.provider_calls import (
 from tasks.handlers.record_response import record_response
 from tasks.intake.limit_usage import COUNT_VALID_MS
 from tasks.ledger.change_set import ChangeSet
-from tasks.ledger.ledger import DataLost
+from tasks.ledger.ledger import DataLost, ServerChanged
 from tasks.ledger.record_values import Allocation, Reason, State
 from tasks.ledger.records import Operation
 from tasks.ledger.snapshots import OperationSnapshot
@@ -39,13 +48,6 @@ from tasks.state_machine.submission import Baseline, still_wanted
 
 log = structlog.get_logger(__name__)
 
-DATA_LOST_RETRY_MS = 10_000
-DATA_LOST = Reason(
-    kind="ledger",
-    message="data is missing from the ledger: nothing is sent until "
-    "`scaleout doctor --acknowledge-data-loss`",
-)
-
 
 async def submit_operation(ctx: Context, snapshot: OperationSnapshot) -> None:
     """Take a `planned` operation as far as it gets now."""
@@ -54,6 +56,9 @@ async def submit_operation(ctx: Context, snapshot: OperationSnapshot) -> None:
         await _abandon(ctx, operation)
         return
     if await park_while_paused(ctx, snapshot):
+        return
+    if (settling := settling_of(ctx)) is not None:
+        await _retry_later(ctx, operation, settling)
         return
     try:
         # The call follows the listing, at the latest when its lease is over.
@@ -96,11 +101,13 @@ async def _prepare(ctx: Context, snapshot: OperationSnapshot, listing: Grant) ->
     """List the baseline and write the operation as `submitting`; None if it is not to be sent now."""
     operation = snapshot.operation
     since = submission.baseline_since(snapshot.cluster, ctx.clock.now_ms(), _margin_ms(ctx))
+    since = min(since, lost_calls_since(ctx) or since)
     try:
         found = await list_cluster_jobs(
             ctx, operation.zone, operation.cluster_id, since, CallPriority.SUBMIT, listing
         )
         baseline = Baseline.of(found, since)
+        await check_for_lost_calls(ctx, operation, found.rows)
     except EhpcError as error:
         if error.ret_code != NO_SUCH_RESOURCE:
             log.warning(
@@ -143,7 +150,7 @@ async def _taken_back(ctx: Context, snapshot: OperationSnapshot) -> bool:
 
     try:
         await ctx.ledger.transact(build)
-    except DataLost:
+    except (DataLost, ServerChanged):
         # Nothing is sent from such a ledger, so that there is nothing to plan again for.
         return False
     return True
@@ -182,6 +189,8 @@ async def _write_submitting(
         changes = await ctx.ledger.transact(build)
     except DataLost as error:
         raise Deferred(ctx.clock.now_ms() + DATA_LOST_RETRY_MS, DATA_LOST) from error
+    except ServerChanged as error:
+        raise settling_of(ctx) or Deferred(ctx.clock.now_ms() + SETTLING_RETRY_MS, SETTLING) from error
     return None if changes is None else snapshot.after(changes)
 
 

@@ -20,6 +20,7 @@ class CommitResult(Enum):
     CONFLICT = auto()
     OVER_LIMIT = auto()
     DATA_LOST = auto()
+    SERVER_CHANGED = auto()
 
 
 class DueRule(Enum):

@@ -3,11 +3,14 @@
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
 
+import structlog
 from redis.asyncio import Redis
 
+from config.timestamps import timestamp
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.commit_encoding import CommitEncoding
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
@@ -22,8 +25,11 @@ from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.redis_client import Script
 
+log = structlog.get_logger(__name__)
+
 REMEMBER_CALLS_MS = 600_000
 MAX_LEAVING = 100
+DAY_MS = 86_400_000
 MAX_CONFLICTS = 50
 CLOCK_KNOWN_MS = 10_000
 
@@ -36,8 +42,25 @@ class DataLost(RuntimeError):  # noqa: N818 - named by what happened
     """The ledger has lost data and refuses each step that sends a call; nothing was written."""
 
 
+class ServerChanged(RuntimeError):  # noqa: N818 - named by what happened
+    """The server was restarted or replaced a moment ago and refuses each step that sends a call."""
+
+
 class OtherAccount(RuntimeError):  # noqa: N818 - named by what was found
     """The ledger belongs to another account at the provider; the text names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChange:
+    """The server was restarted or replaced; times in ms.
+
+    Fields:
+        at: when a worker noticed.
+        since: the last tick that the server's history has: what is missing from it, if anything, is later.
+    """
+
+    at: int
+    since: int
 
 
 class Lookup(StrEnum):
@@ -60,6 +83,10 @@ class Ledger(LedgerReads):
     Args:
         outcome_ttl_s: how long ended requests, their operations and outcomes are kept, in seconds.
         stream_maxlen: about how many entries the outcome stream keeps.
+
+    Fields:
+        settle_ms: how long nothing is sent after the server was restarted or replaced.
+        server_change: the last time that this happened, as far as this process knows.
     """
 
     def __init__(
@@ -75,6 +102,8 @@ class Ledger(LedgerReads):
         self._idle = Script(redis, LUA / "idle.lua")
         self._usage = Script(redis, LUA / "usage.lua")
         self.epoch = Epoch()
+        self.settle_ms = 0
+        self.server_change: ServerChange | None = None
         self._next_due_ms: dict[Lane, int] = {}
         self.on_due: Callable[[Lane, int], None] | None = None
 
@@ -102,15 +131,15 @@ class Ledger(LedgerReads):
         """Apply `changes`, all or nothing, and log their events once they are written.
 
         Returns:
-            CONFLICT if a record has moved on since it was read, OVER_LIMIT if a limit check failed, DATA_LOST
-            if `changes` send and data is missing here.
+            CONFLICT if a record has moved on since it was read, OVER_LIMIT if a limit check failed. If
+            `changes` send: DATA_LOST if data is missing here, SERVER_CHANGED if that is not known yet.
         """
         encoding = CommitEncoding(self.keys, self.clock.now_ms(), self._retention)
         keys, step = encoding.encode(changes)
         call_id = uuid.uuid4().hex
         args = [self.clock.now_ms(), call_id, REMEMBER_CALLS_MS, step]
         epoch = self.epoch
-        known = [epoch.id, epoch.count, uuid.uuid4().hex, int(changes.sends), epoch.step]
+        known = [epoch.id, epoch.count, uuid.uuid4().hex, int(changes.sends), epoch.step, self.settle_ms]
         word, _, name, count, lost = await self._commit(keys, [*args, *known])
         epoch.observe(name, count, lost, call_id if word == CommitResult.OK.name else "")
         for lane, at in changes.soonest_due().items():
@@ -133,6 +162,7 @@ class Ledger(LedgerReads):
         Raises:
             WriteConflict: after MAX_CONFLICTS conflicts in a row.
             DataLost: the step sends and the ledger has lost data.
+            ServerChanged: the step sends, and the server was restarted or replaced a moment ago.
         """
         for _ in range(MAX_CONFLICTS):
             changes = await build()
@@ -143,6 +173,8 @@ class Ledger(LedgerReads):
                     return changes
                 case CommitResult.DATA_LOST:
                     raise DataLost("data is missing from the ledger: see scaleout doctor")
+                case CommitResult.SERVER_CHANGED:
+                    raise ServerChanged("the Redis server was restarted or replaced a moment ago: try again")
         raise WriteConflict(f"a step met a conflict {MAX_CONFLICTS} times in a row")
 
     async def acknowledge_data_loss(self) -> None:
@@ -150,7 +182,7 @@ class Ledger(LedgerReads):
         name = uuid.uuid4().hex
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
-            pipe.hdel(self.keys.epoch, "lost")
+            pipe.hdel(self.keys.epoch, "lost", "changed", "since")
             pipe.delete(self.keys.steps)
             await pipe.execute()
 
@@ -182,6 +214,12 @@ class Ledger(LedgerReads):
         """Return since when (ms) data is known to be missing, or None."""
         since = await cast("Any", self.redis.hget(self.keys.epoch, "lost"))
         return None if since is None else int(since)
+
+    async def server_changed_since(self) -> int | None:
+        """Return after when (ms) the server was restarted or replaced, if that was in the last day."""
+        changed, since = await cast("Any", self.redis.hmget(self.keys.epoch, ["changed", "since"]))
+        recent = changed is not None and self.clock.now_ms() - int(changed) < DAY_MS
+        return int(since) if recent else None
 
     async def claim_due(self, lane: Lane, limit: int, lease_s: float) -> list[Due]:
         """Claim at most `limit` due entries, leased to the caller for `lease_s` seconds."""
@@ -257,7 +295,12 @@ class Ledger(LedgerReads):
         lanes = [key for lane in Lane for key in (names.due(lane), names.suspended(lane))]
         keys = [names.sweep_requested, names.epoch, names.heartbeats, names.clock, names.steps, *lanes]
         args = [self.clock.now_ms(), round(under_way_s * 1000), worker, self.epoch.step]
-        answer, server_ms, name, count, lost, step, knows_step = await self._request_sweep(keys, args)
+        answer, server_ms, *seen = await self._request_sweep(keys, args)
+        name, count, lost, step, knows_step = seen[:5]
+        changed_at, since = map(int, seen[5:])
+        if changed_at and (self.server_change is None or self.server_change.at != changed_at):
+            log.warning("server_changed", since=timestamp(since))
+        self.server_change = ServerChange(changed_at, since) if changed_at else None
         self.clock.observe(int(server_ms))
         if not self.epoch.agrees(name, count, lost, bool(int(knows_step))):
             # Only the script that writes marks a loss, and other processes read it from there.

@@ -85,7 +85,7 @@ async def _fire(ctx: Context, record: ScheduleRecord, occurrence: int, lead_s: i
     if scheduled is None:
         return await _wait_until(ctx, record, due, ctx.clock.now_ms() + LISTING_RETRY_MS)
     result = await ctx.ledger.commit(_fired(record, scheduled, occurrence, lead_s, ctx.clock.now_ms()))
-    if result is CommitResult.DATA_LOST:
+    if result in (CommitResult.DATA_LOST, CommitResult.SERVER_CHANGED):
         return await _wait_until(ctx, record, due, ctx.clock.now_ms() + DATA_LOST_RETRY_MS)
     return False
 

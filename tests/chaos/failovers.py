@@ -7,6 +7,7 @@ import argparse
 import random
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,12 @@ class Verdict:
         return found
 
 
-def run(folder: Path, *, failovers: int, seed: int, behind: bool) -> Verdict:
+def run(folder: Path, *, failovers: int, seed: int, behind: bool, restarts: bool = False) -> Verdict:
     """Send fifty requests, fail over in the midst of them, and judge.
 
     Args:
         behind: the replica lacks the last half second at the first failover.
+        restarts: a supervisor replaces all workers at each failover, so that no process knows what was lost.
     """
     rng = random.Random(seed)
     planned = rng.random() < 0.5
@@ -68,16 +70,28 @@ def run(folder: Path, *, failovers: int, seed: int, behind: bool) -> Verdict:
             HTTP_TIMEOUT_S=2,
             SUBMIT_LEASE_S=3,
         )
-        with worker(env, folder / "one.log") as one, worker(env, folder / "two.log") as two:
+        with ExitStack() as stack:
+            workers = _workers(stack, env, folder, 0)
             _send_all(proxy)
             for number in range(failovers):
                 time.sleep(rng.uniform(0.2, 1.5))
                 if behind and number == 0:
                     server.fail_behind(0.5)
+                if restarts:
+                    for each in workers:
+                        each.kill()
                 _fail_over(server, proxy, planned=planned)
+                if restarts:
+                    workers = _workers(stack, env, folder, number + 1)
                 planned = rng.random() < 0.5
                 _send_all(proxy)
-            return _judge(server, provider, proxy, [one, two], f"{failovers} failovers, seed {seed}")
+            kind = f"{failovers} failovers, seed {seed}{', new workers' if restarts else ''}"
+            return _judge(server, provider, proxy, workers, kind)
+
+
+def _workers(stack: ExitStack, env: dict[str, str], folder: Path, generation: int) -> list[Process]:
+    logs = [folder / f"worker-{generation}-{number}.log" for number in range(2)]
+    return [stack.enter_context(worker(env, log)) for log in logs]
 
 
 def _fail_over(server: ReplicatedServer, proxy: TcpProxy, *, planned: bool) -> None:
@@ -146,7 +160,13 @@ def main() -> None:
     broken = 0
     for seed in range(given.seed, given.seed + given.rounds):
         with tempfile.TemporaryDirectory(prefix="failovers-") as folder:
-            verdict = run(Path(folder), failovers=1 + seed % 3, seed=seed, behind=seed % 2 == 0)
+            verdict = run(
+                Path(folder),
+                failovers=1 + seed % 3,
+                seed=seed,
+                behind=seed % 2 == 0,
+                restarts=seed % 4 >= 2,
+            )
         broken += bool(verdict.broken)
         said = "; ".join(verdict.broken) or "nothing"
         marked = "yes" if verdict.marked else "no"

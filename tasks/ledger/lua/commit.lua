@@ -33,7 +33,9 @@
 -- ARGV[7]  id for a ledger that has none
 -- ARGV[8]  1 if something is about to be sent for this step
 -- ARGV[9]  the last step that the caller knows, '' if none
--- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, CONFLICT, OVER_LIMIT or DATA_LOST
+-- ARGV[10] how long nothing is sent after the server was replaced or restarted, ms
+-- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, CONFLICT, OVER_LIMIT, DATA_LOST or
+--          SERVER_CHANGED
 --
 -- The epoch's count grows with every step, and the ids of the last ones are kept. A caller that knows a step which
 -- this history does not contain, a higher count, or another id that no operator has acknowledged, has seen data
@@ -58,9 +60,20 @@ elseif not lost and ARGV[5] ~= '' then
 end
 if lost then redis.call('HSETNX', KEYS[3], 'lost', lost) else lost = 0 end
 
+-- The server's history has another id after a restart, and on a replica that became the master: the last steps may
+-- be missing, and calls that were sent for them may still be executed. See request_sweep.lua, which notes it.
+local function server_changed()
+  local noted, changed = unpack(redis.call('HMGET', KEYS[3], 'server', 'changed'))
+  if not noted then return false end
+  local info = redis.pcall('INFO', 'replication')
+  local history = type(info) == 'string' and info:match('master_replid:(%x+)')
+  return (history and history ~= noted) or (changed and now - tonumber(changed) < tonumber(ARGV[10]))
+end
+
 local before = redis.call('HGET', KEYS[2], ARGV[2])
 if before then return {before, now, id, count, lost} end
 if ARGV[8] == '1' and tonumber(lost) > 0 then return {'DATA_LOST', now, id, count, lost} end
+if ARGV[8] == '1' and server_changed() then return {'SERVER_CHANGED', now, id, count, lost} end
 
 local step = cjson.decode(ARGV[4])
 

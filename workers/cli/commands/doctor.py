@@ -191,6 +191,13 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
         for key, detail in (await ledger.overview.unreadable()).items()
     ]
     held = await ledger.operations(await ledger.overview.held_operations(), readable_only=True)
+    since = await ledger.server_changed_since()
+    if since is not None:
+        detail = (
+            f"restarted or replaced after {timestamp(since)}: before a cluster's next call, its operation "
+            "log is compared with the ledger"
+        )
+        findings.append(Finding("server", "warning", detail))
     for operation in held.values():
         detail = f"cluster {operation.cluster_id}: {operation.held_reason}"
         findings.append(Finding(f"held {operation.operation_id}", "error", detail))

@@ -14,7 +14,7 @@ from tasks.handlers.provider_calls import Deferred
 from tasks.intake.dry_run import sizes
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
-from tasks.ledger.ledger import DataLost, Ledger, WriteConflict
+from tasks.ledger.ledger import DataLost, Ledger, ServerChanged, WriteConflict
 from tasks.schedules.build_request import ScheduledRequest, build_request, lead_time_of
 from tasks.schedules.node_count import SETTLING, NodeListing, list_nodes_of
 from tasks.schedules.request_ids import trigger_id
@@ -44,7 +44,7 @@ def trigger_schedule(name: str, *, dry_run: bool, by: str | None, confirmed: boo
             return Exit.USAGE
         who = by or user_name()
         scheduled = with_ledger(lambda ledger, settings: _trigger(ledger, settings, name, who))
-    except (CannotTrigger, DataLost, WriteConflict) as error:
+    except (CannotTrigger, DataLost, ServerChanged, WriteConflict) as error:
         echo(f"scaleout: nothing was requested: {error}")
         return Exit.UNREACHABLE
     if as_json:
