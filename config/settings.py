@@ -158,6 +158,13 @@ class Settings(QuotaSettings):
     )
     signature_ttl_s: Seconds = Field(60.0, description="How long the provider accepts a signature")
     log_lag_s: SecondsOrNone = Field(10.0, description="How late a job may appear in the operation log")
+    state_dir: Path | None = Field(
+        None,
+        description="Where a host keeps what its workers have seen of the ledger, to notice a loss later",
+    )
+    wait_replicas: int = Field(
+        0, ge=0, le=10, description="Replicas that must have an operation before its call is sent"
+    )
     submit_lease_s: Seconds = Field(45.0, description="How long due work is leased to one worker")
     submissions_at_once: int = Field(
         64, ge=1, le=1024, description="How many submissions one worker runs at the same time"

@@ -13,6 +13,7 @@ from tasks.ehpc.client import CallReport, EhpcClient
 from tasks.ehpc.connections import Connections, open_connections
 from tasks.ehpc.signature import MAX_SKEW_S, Credentials, SigningRules
 from tasks.engine.dispatcher import Dispatcher
+from tasks.engine.state_file import StateFile
 from tasks.handlers.context import Context
 from tasks.handlers.publish_outcomes import Publish
 from tasks.intake.accept import Intake
@@ -38,6 +39,7 @@ class Engine:
     intake: Intake
     dispatcher: Dispatcher
     schedules: ScheduleSync
+    state_file: StateFile
     timer: Timer[Lane]
 
     async def close(self, *, drain_s: float) -> None:
@@ -118,6 +120,8 @@ async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) 
         await ledger.redis.aclose()
         raise
     connections = open_connections()
+    state_file = StateFile(settings.state_dir, settings)
+    state_file.load(ledger.epoch)
     # Until then a call that was sent before may still be executed, and its job be missing from the log.
     in_flight_s = settings.signature_ttl_s + settings.http_timeout_s + settings.log_lag_s + MAX_SKEW_S
     ledger.settle_ms = round(in_flight_s * 1000)
@@ -134,7 +138,9 @@ async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) 
     # This process sweeps in time for what it has itself scheduled: ticks are for what others have left.
     timer = Timer(ledger.clock, dispatcher.sweep_soon, ahead_s=TIMER_AHEAD_S)
     ledger.on_due = timer.schedule
-    return Engine(ledger.redis, connections, ctx, intake, dispatcher, ScheduleSync(ctx, policy), timer)
+    return Engine(
+        ledger.redis, connections, ctx, intake, dispatcher, ScheduleSync(ctx, policy), state_file, timer
+    )
 
 
 def _log_call(report: CallReport) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
+from redis.exceptions import RedisError
 
 from config.timestamps import utc_second
 from tasks.ehpc.actions import add_nodes_body
@@ -231,6 +232,7 @@ async def _send(ctx: Context, snapshot: OperationSnapshot, sending: Grant) -> No
     try:
         if ctx.clock.now_ms() - sent_at > ctx.lease_ms:
             raise NotSent("the worker resumed after its lease had expired, and sent nothing")
+        await _wait_for_replicas(ctx)
         request = ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at))
         response = await call_with_grant(ctx, sending, sending.calls[0], request, sends=True)
     except EhpcError as error:
@@ -241,6 +243,22 @@ async def _send(ctx: Context, snapshot: OperationSnapshot, sending: Grant) -> No
         raise
     response = await _explained(ctx, operation, response)
     await record_response(ctx, operation.operation_id, response, snapshot)
+
+
+async def _wait_for_replicas(ctx: Context) -> None:
+    """Raise NotSent unless as many replicas know of the call as the settings demand."""
+    wanted = ctx.settings.wait_replicas
+    if not wanted:
+        return
+    try:
+        replicas = await ctx.ledger.replicas_in_step(wanted)
+    except (RedisError, OSError) as error:
+        raise NotSent(f"the replicas of Redis cannot be asked, and nothing was sent: {error}") from error
+    if replicas < wanted:
+        raise NotSent(
+            f"{replicas} of {wanted} replicas of Redis have the operation (SCALEOUT_WAIT_REPLICAS), and "
+            "nothing was sent"
+        )
 
 
 async def _explained(

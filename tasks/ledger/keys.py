@@ -100,6 +100,8 @@ class Keys:
     epoch = _One("epoch")
     # Sorted set of the ids of the last steps, by their count.
     steps = _One("steps")
+    # Written only to wait until replicas have it, and so all that was written before.
+    replicated = _One("replicated")
     # The time of the worker that ticked last, and the server's then (ms), which differs after a step.
     clock = _One("clock")
     # Until when a sweep message counts as under way (ms).

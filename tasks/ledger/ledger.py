@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 REMEMBER_CALLS_MS = 600_000
 MAX_LEAVING = 100
 DAY_MS = 86_400_000
+REPLICAS_TIMEOUT_MS = 1_000
 MAX_CONFLICTS = 50
 CLOCK_KNOWN_MS = 10_000
 
@@ -176,6 +177,14 @@ class Ledger(LedgerReads):
                 case CommitResult.SERVER_CHANGED:
                     raise ServerChanged("the Redis server was restarted or replaced a moment ago: try again")
         raise WriteConflict(f"a step met a conflict {MAX_CONFLICTS} times in a row")
+
+    async def replicas_in_step(self, wanted: int) -> int:
+        """Return how many replicas have all that was written so far, after waiting a moment for `wanted`."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.set(self.keys.replicated, self.clock.now_ms(), ex=DAY_MS // 1000)
+            pipe.execute_command("WAIT", wanted, REPLICAS_TIMEOUT_MS)
+            _, replicas = await pipe.execute()
+        return int(replicas)
 
     async def acknowledge_data_loss(self) -> None:
         """Accept the ledger as it is, though data that a worker has seen is missing from it."""
