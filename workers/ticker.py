@@ -64,6 +64,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         if worker_process.run(ledger.request_sweep(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
             self._send_sweep(ledger)
         engine.state_file.save(ledger.epoch)
+        worker_process.run(engine.scrub.step(), timeout_s=TICK_TIMEOUT_S)
         # Last, so that a problem with schedules stops nothing else.
         worker_process.run(engine.schedules.sync(), timeout_s=TICK_TIMEOUT_S)
 

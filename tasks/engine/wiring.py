@@ -16,6 +16,7 @@ from tasks.engine.dispatcher import Dispatcher
 from tasks.engine.state_file import StateFile
 from tasks.handlers.context import Context
 from tasks.handlers.publish_outcomes import Publish
+from tasks.handlers.scrub_ledger import Scrub
 from tasks.intake.accept import Intake
 from tasks.ledger.due import Lane
 from tasks.ledger.keys import Keys
@@ -40,6 +41,7 @@ class Engine:
     dispatcher: Dispatcher
     schedules: ScheduleSync
     state_file: StateFile
+    scrub: Scrub
     timer: Timer[Lane]
 
     async def close(self, *, drain_s: float) -> None:
@@ -139,7 +141,15 @@ async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) 
     timer = Timer(ledger.clock, dispatcher.sweep_soon, ahead_s=TIMER_AHEAD_S)
     ledger.on_due = timer.schedule
     return Engine(
-        ledger.redis, connections, ctx, intake, dispatcher, ScheduleSync(ctx, policy), state_file, timer
+        redis=ledger.redis,
+        connections=connections,
+        ctx=ctx,
+        intake=intake,
+        dispatcher=dispatcher,
+        schedules=ScheduleSync(ctx, policy),
+        state_file=state_file,
+        scrub=Scrub(ctx),
+        timer=timer,
     )
 
 

@@ -90,6 +90,10 @@ class Keys:
     dead_letters = _One("dead-letters")
     # Sorted set of the keys of records, and of due entries, that a worker could not read, by when it noticed.
     unreadable = _One("unreadable")
+    # Where the slow check of all records has arrived, and from when (ms) the next part may be checked.
+    scrub_cursor = _One("scrub-cursor")
+    scrub_next = _One("scrub-next")
+    reported_missing = _Each("reported-missing")
     # Sorted set of the workers, by their last tick.
     heartbeats = _One("heartbeats")
 

@@ -141,6 +141,14 @@ class Overview:
         lines = await cast("Any", self._redis.lrange(self._keys.history(request_id), 0, -1))
         return parsed_lines(lines)
 
+    async def open_records(self) -> AsyncIterator[Request]:
+        """Yield every readable request that has not ended, a few at a time."""
+        ids = [str(member) for member in await self._redis.zrange(self._keys.index("open"), 0, -1)]
+        for first in range(0, len(ids), READ_AT_ONCE):
+            found = await self._ledger.requests(ids[first : first + READ_AT_ONCE], readable_only=True)
+            for request in found.values():
+                yield request
+
     async def waiting(self, cluster_id: str) -> AsyncIterator[Request]:
         """Yield every request that waits for nodes of the cluster, a few at a time."""
         for pool in sorted(await cast("Any", self._redis.smembers(self._keys.pools(cluster_id)))):

@@ -128,7 +128,14 @@ def test_a_ledger_that_refuses_beside_a_healthy_broker_costs_little(
     server: DurableServer, provider: Simulator, tmp_path: Path
 ) -> None:
     with durable_server(tmp_path / "broker") as broker:
-        env = environment(server.url, provider.api_url, BROKER_URL=broker.url, RESULT_BACKEND=broker.url)
+        env = environment(
+            server.url,
+            provider.api_url,
+            BROKER_URL=broker.url,
+            RESULT_BACKEND=broker.url,
+            SIGNATURE_TTL_S=3,
+            HTTP_TIMEOUT_S=2,
+        )
         with worker({**env, "SCALEOUT_LOG_LEVEL": "INFO"}, tmp_path / "worker.log") as running:
             with server.client() as client:
                 replica(client, True)

@@ -208,6 +208,9 @@ class Invariants:
             )
         for what in limits.in_flight_for_good(world):
             self.demand(False, what)
+        restored = int(world.server.hget("scaleout:counters", "index_restored") or 0)
+        which = [line for line in world.server.lrange("scaleout:journal", 0, -1) if "index_restored" in line]
+        self.demand(not restored, f"index entries were restored, though none had been lost: {which}")
         self._check_nodes()
 
     def _check_nodes(self) -> None:

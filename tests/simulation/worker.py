@@ -15,7 +15,8 @@ from config.policy.model import Policy
 from tasks.contract.policy_file import request_problems
 from tasks.engine.dispatcher import Dispatcher
 from tasks.handlers.context import Context
-from tasks.intake.accept import Ended, Intake
+from tasks.handlers.scrub_ledger import Scrub
+from tasks.intake.accept import Accepted, Intake
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.quota.rate_limiter import RateLimiter
@@ -73,6 +74,7 @@ class Worker(Process):
             policy=in_force,
         )
         self.dispatcher = Dispatcher(self.ctx, self._deliver)
+        self.scrub = Scrub(self.ctx)
 
     async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
         for task_id, outcome in outcomes:
@@ -91,9 +93,7 @@ class Worker(Process):
             message.under_way = False
             raise
         message.done = True
-        if isinstance(taken, Ended):
-            self.world.publish(message.task_id, taken.outcome)
-        else:
+        if isinstance(taken, Accepted):
             self.world.accepted[message.task_id] = taken.request_id
 
     async def tick(self) -> None:
@@ -101,5 +101,6 @@ class Worker(Process):
             if await self.ledger.request_sweep(SWEEP_REQUEST_S) and not self.world.chance("message lost"):
                 await self.ledger.sweep_started()
                 await self.dispatcher.sweep()
+            await self.scrub.step()
             await self.schedule_sync.sync()
             self.has_kept = True

@@ -1,0 +1,116 @@
+"""Go through the ledger slowly: restore lost entries of indexes, and hold what has lost its record.
+
+A key may be deleted by hand, or be missing from a copy. Nothing else notices: a cluster would stay locked.
+"""
+
+import structlog
+
+from tasks.handlers.context import Context
+from tasks.ledger.change_entries import Index, Listed
+from tasks.ledger.change_set import ChangeSet, DueRule
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.events import Event
+from tasks.ledger.indexes import IndexEntry, of_operation, of_request
+from tasks.ledger.record import Record
+from tasks.ledger.records import Operation, Request
+from tasks.state_machine.cluster_lock import lock_cluster
+from tasks.state_machine.rebuilding import held_without_record
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_MS = 5_000
+KEYS_AT_ONCE = 500
+
+
+class Scrub:
+    """Checks the next few hundred keys each time, for all workers of the ledger."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._next_ms = 0
+
+    async def step(self) -> None:
+        """Check some records if none of the workers has just done so."""
+        now = self._ctx.clock.now_ms()
+        if now < self._next_ms:
+            return
+        self._next_ms = now + INTERVAL_MS
+        names = await self._ctx.ledger.scan_records(INTERVAL_MS, KEYS_AT_ONCE)
+        if names is None:
+            return
+        request_ids, operation_ids = names
+        requests = await self._ctx.ledger.requests(request_ids, readable_only=True)
+        for request in requests.values():
+            await self._check_request(request)
+        operations = await self._ctx.ledger.operations(operation_ids, readable_only=True)
+        for operation in operations.values():
+            if not operation.ended:
+                await self._check_operation(operation)
+
+    async def _check_request(self, request: Request) -> None:
+        await self._restore(request, list(of_request(request, self._ctx.ledger.keys)))
+        for part in request.live_assignments:
+            if not await self._ctx.ledger.exists(self._ctx.ledger.keys.operation(part.operation_id)):
+                await self._rebuild(part.operation_id, request)
+
+    async def _check_operation(self, operation: Operation) -> None:
+        ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
+        await self._restore(operation, list(of_operation(operation, ledger.keys, now)))
+        cluster = await ledger.cluster(operation.cluster_id)
+        if cluster.locked_by is None:
+            changes = ChangeSet(expected=[operation])
+            changes.write(lock_cluster(cluster, operation))
+            await self._commit(changes, ledger.keys.cluster(operation.cluster_id))
+        for request_id in operation.request_ids:
+            key = ledger.keys.request(request_id)
+            if not await ledger.exists(key) and await ledger.first_report(key):
+                await self._report_loss(operation, key)
+
+    async def _restore(self, record: Record, expected: list[IndexEntry]) -> None:
+        """Write the entries that are missing, unless the record has moved on."""
+        missing = [entry for entry in expected if not await self._ctx.ledger.is_member(entry)]
+        for entry in missing:
+            changes = ChangeSet(expected=[record])
+            if isinstance(entry.restore, Due) and entry.restore.kind is DueKind.CLUSTER:
+                cluster = await self._ctx.ledger.cluster(entry.restore.name)
+                # The step that releases the lock makes it due, and may just have done so.
+                if cluster.locked_by is not None or await self._ctx.ledger.is_member(entry):
+                    continue
+                changes.expected.append(cluster)
+            if isinstance(entry.restore, Due):
+                changes.schedule(entry.restore, self._ctx.clock.now_ms(), DueRule.IF_ABSENT)
+            else:
+                changes.add(entry.restore)
+            await self._commit(changes, entry.places[0])
+
+    async def _commit(self, changes: ChangeSet, key: str) -> None:
+        changes.record(Event("index_restored", "warning", fields={"key": key}, in_journal=True))
+        # A conflict: the record has moved on, and with it what it must have.
+        await self._ctx.ledger.commit(changes)
+
+    async def _rebuild(self, operation_id: str, request: Request) -> None:
+        """Hold an operation whose record is gone: what is left of it is in the requests that it serves."""
+        ledger = self._ctx.ledger
+        served = [
+            one
+            async for one in ledger.overview.open_records()
+            if any(part.operation_id == operation_id for part in one.live_assignments)
+        ]
+        current = await ledger.request(request.request_id)
+        if current is None or current.version != request.version or not served:
+            return
+        cluster = await ledger.cluster(request.valid_spec.cluster_id)
+        now = self._ctx.clock.now_ms()
+        operation, changes = held_without_record(operation_id, served, now)
+        if cluster.locked_by in (None, operation_id):
+            changes.write(lock_cluster(cluster, operation))
+        changes.add(Listed(Index.HELD, operation_id, now))
+        await ledger.mark_data_lost()
+        await ledger.commit(changes)
+
+    async def _report_loss(self, operation: Operation, key: str) -> None:
+        await self._ctx.ledger.mark_data_lost()
+        changes = ChangeSet()
+        fields = {"key": key, "operation_id": operation.operation_id}
+        changes.record(Event("record_missing", "error", fields=fields, in_journal=True))
+        await self._ctx.ledger.commit(changes)
