@@ -44,7 +44,7 @@ class DataLost(RuntimeError):  # noqa: N818 - named by what happened
 
 
 class ServerChanged(RuntimeError):  # noqa: N818 - named by what happened
-    """The server was restarted or replaced a moment ago and refuses each step that sends a call."""
+    """The server has just been restarted or replaced and refuses each step that sends a call."""
 
 
 class OtherAccount(RuntimeError):  # noqa: N818 - named by what was found
@@ -163,7 +163,7 @@ class Ledger(LedgerReads):
         Raises:
             WriteConflict: after MAX_CONFLICTS conflicts in a row.
             DataLost: the step sends and the ledger has lost data.
-            ServerChanged: the step sends, and the server was restarted or replaced a moment ago.
+            ServerChanged: the step sends, and the server has just been restarted or replaced.
         """
         for _ in range(MAX_CONFLICTS):
             changes = await build()
@@ -175,11 +175,11 @@ class Ledger(LedgerReads):
                 case CommitResult.DATA_LOST:
                     raise DataLost("data is missing from the ledger: see scaleout doctor")
                 case CommitResult.SERVER_CHANGED:
-                    raise ServerChanged("the Redis server was restarted or replaced a moment ago: try again")
+                    raise ServerChanged("the Redis server has just been restarted or replaced: try again")
         raise WriteConflict(f"a step met a conflict {MAX_CONFLICTS} times in a row")
 
     async def replicas_in_step(self, wanted: int) -> int:
-        """Return how many replicas have all that was written so far, after waiting a moment for `wanted`."""
+        """Return how many replicas have all that was written so far, after waiting a second for `wanted`."""
         async with self.redis.pipeline(transaction=False) as pipe:
             pipe.set(self.keys.replicated, self.clock.now_ms(), ex=DAY_MS // 1000)
             pipe.execute_command("WAIT", wanted, REPLICAS_TIMEOUT_MS)
