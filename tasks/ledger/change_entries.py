@@ -30,11 +30,14 @@ class Enqueue:
 
 @dataclass(frozen=True, slots=True)
 class Arrive(Enqueue):
-    """A new request arrives. The cluster's version moves, so that a plan made meanwhile is made again."""
+    """A new request arrives. What was decided meanwhile because there was less demand is decided again.
+
+    The cluster's own record stays as it is: many arrivals must not make the steps conflict that end its jobs.
+    """
 
     def commands(self, keys: Keys) -> Iterator[Command]:
         yield from Enqueue.commands(self, keys)
-        yield "bump", keys.cluster(self.cluster_id)
+        yield "bump", keys.arrivals(self.cluster_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,13 @@ class Dequeue:
 
 @dataclass(frozen=True, slots=True)
 class ForgetPool:
-    """The pool's queue is empty."""
+    """The pool's queue is empty, unless a request arrives meanwhile."""
 
     cluster_id: str
     pool: str
 
     def commands(self, keys: Keys) -> Iterator[Command]:
-        yield "srem", keys.pools(self.cluster_id), self.pool
+        yield "forget", keys.pools(self.cluster_id), keys.demand(self.cluster_id, self.pool), self.pool
 
 
 @dataclass(frozen=True, slots=True)

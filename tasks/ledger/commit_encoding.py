@@ -13,7 +13,7 @@ from tasks.ledger.keys import Command, Key, Keys
 from tasks.ledger.outcome_entries import Publish, PublishLateNodes, Retention
 from tasks.ledger.pauses import Pause
 from tasks.ledger.record import Record
-from tasks.ledger.records import Account, Cluster, Operation, Request, Zone
+from tasks.ledger.records import Account, Arrivals, Cluster, Operation, Request, Zone
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.ledger.usage_counters import of_operation, of_request
 
@@ -110,6 +110,8 @@ class CommitEncoding:
                 return self._names.operation(record.operation_id)
             case Cluster():
                 return self._names.cluster(record.cluster_id)
+            case Arrivals():
+                return self._names.arrivals(record.cluster_id)
             case Zone():
                 return self._names.zone(record.zone)
             case Account():

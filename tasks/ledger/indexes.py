@@ -13,16 +13,17 @@ from tasks.ledger.records import Operation, Request
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """A member of a sorted set.
+    """A member of a set.
 
     Fields:
-        places: the sets; it has to be in one of them.
+        places: the sets, which are sorted unless `unsorted`; it has to be in one of them.
         restore: what writes it: an entry of a change set, or a due entry, which is due at once.
     """
 
     places: tuple[Key, ...]
     member: str
     restore: Entry | Due
+    unsorted: bool = False
 
 
 def of_request(request: Request, keys: Keys) -> Iterator[IndexEntry]:
@@ -36,6 +37,7 @@ def of_request(request: Request, keys: Keys) -> Iterator[IndexEntry]:
     if request.unassigned_nodes > 0:
         waits = Enqueue(spec.cluster_id, request.pool, name, request.accepted_at)
         yield IndexEntry((keys.demand(spec.cluster_id, request.pool),), name, waits)
+        yield IndexEntry((keys.pools(spec.cluster_id),), request.pool, waits, unsorted=True)
         if not request.live_assignments:
             yield _due(Due(DueKind.CLUSTER, spec.cluster_id), keys, spec.cluster_id)
 

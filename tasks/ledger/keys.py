@@ -55,6 +55,8 @@ class Keys:
 
     # Set of the pools of a cluster that may have waiting requests.
     pools = _Each("pools")
+    # Record of a cluster whose version moves with each request that arrives.
+    arrivals = _Each("arrivals")
     # Sorted set of a lane's due entries, by when each is due (ms).
     due = _Each("due")
     # Until when (ms) nothing of a lane is claimed, for example because there are no API calls for it.

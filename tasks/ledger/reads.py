@@ -15,7 +15,7 @@ from tasks.ledger.migrations import UnreadableRecord, load
 from tasks.ledger.outcomes import outcome_of
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.record import Record
-from tasks.ledger.records import MAX_READ_OF_A_POOL, Account, Cluster, Operation, Request, Zone
+from tasks.ledger.records import MAX_READ_OF_A_POOL, Account, Arrivals, Cluster, Operation, Request, Zone
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.ledger.snapshots import ClusterSnapshot, OperationSnapshot
 from tasks.runtime.clock import Clock
@@ -71,6 +71,9 @@ class LedgerReads:
     async def cluster(self, cluster_id: str) -> Cluster:
         return await self._one_or(self.keys.cluster(cluster_id), Cluster(cluster_id=cluster_id))
 
+    async def arrivals(self, cluster_id: str) -> Arrivals:
+        return await self._one_or(self.keys.arrivals(cluster_id), Arrivals(cluster_id=cluster_id))
+
     async def zone(self, zone: str) -> Zone:
         return await self._one_or(self.keys.zone(zone), Zone(zone=zone))
 
@@ -88,13 +91,14 @@ class LedgerReads:
     async def cluster_snapshot(self, cluster_id: str) -> ClusterSnapshot:
         """Return the cluster, what can keep it from being planned, and the requests that wait there."""
         names = self.keys
-        cluster, account, everything, of_cluster, *pools = await self._waiting(
+        cluster, account, everything, of_cluster, arrivals, *pools = await self._waiting(
             [
                 names.cluster(cluster_id),
                 names.account,
                 names.pause(EVERYTHING),
                 names.pause(cluster_id),
                 names.pools(cluster_id),
+                names.arrivals(cluster_id),
             ],
             [names.demand(cluster_id, ""), names.request(""), MAX_READ_OF_A_POOL],
         )
@@ -110,6 +114,7 @@ class LedgerReads:
             _load_or(Account(), names.account, *account),
             self._pauses(cluster_id, everything, of_cluster),
             found,
+            _load_or(Arrivals(cluster_id=cluster_id), names.arrivals(cluster_id), *arrivals),
             frozenset(partly_read),
         )
 
@@ -233,6 +238,8 @@ class LedgerReads:
 
     async def is_member(self, entry: IndexEntry) -> bool:
         """Return whether the entry is in one of its places."""
+        if entry.unsorted:
+            return any([await cast("Any", self.redis.sismember(key, entry.member)) for key in entry.places])
         for place in entry.places:
             if await self.redis.zscore(place, entry.member) is not None:
                 return True

@@ -181,7 +181,7 @@ class Operation(Record):
 
 
 class Cluster(Record):
-    """A cluster's lock, and what is known of the cluster. Its version also moves when demand arrives.
+    """A cluster's lock, and what is known of the cluster.
 
     Fields:
         locked_by: the operation that may change the cluster; no other is planned until it ends.
@@ -209,6 +209,16 @@ class Cluster(Record):
     @property
     def due(self) -> Due:
         return Due(DueKind.CLUSTER, self.cluster_id)
+
+
+class Arrivals(Record):
+    """Its version moves whenever a request arrives for the cluster; it says nothing else."""
+
+    cluster_id: str
+
+    @property
+    def identity(self) -> str:
+        return self.cluster_id
 
 
 class Account(Record):

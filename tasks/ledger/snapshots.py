@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.pauses import Pauses
-from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.ledger.records import Account, Arrivals, Cluster, Operation, Request
 
 OVERDUE_MS = 3_600_000
 
@@ -57,6 +57,7 @@ class ClusterSnapshot:
 
     Fields:
         waiting: each pool's first requests, in order of arrival.
+        arrivals: moves on when a request arrives.
         partly_read: pools with a request among these that this version cannot read. Others may.
     """
 
@@ -64,6 +65,7 @@ class ClusterSnapshot:
     account: Account
     pauses: Pauses
     waiting: Mapping[str, Sequence[Request]]
+    arrivals: Arrivals
     partly_read: frozenset[str] = frozenset()
 
     def snapshot_of(self, operation: Operation) -> OperationSnapshot:

@@ -34,18 +34,21 @@ async def build_request(
 ) -> ScheduledRequest | None:
     """Stage what the schedule needs. Returns None if `listing`, which mode ensure needs, is outdated.
 
-    The step expects the cluster's version: demand that arrives while nodes are counted makes it conflict.
+    Demand that arrives while nodes are counted makes the step conflict.
     """
     # A ledger that has lost data may have forgotten that this occurrence was handled.
     changes = ChangeSet(sends=True)
     node_count, count = schedule.node_count, None
     if schedule.mode == "ensure":
-        cluster = await ledger.cluster(schedule.cluster_id)
+        cluster, arrivals = (
+            await ledger.cluster(schedule.cluster_id),
+            await ledger.arrivals(schedule.cluster_id),
+        )
         if listing is None or not listing.fits(cluster):
             return None
         count = await count_role(ledger, cluster, listing, schedule.role)
         node_count = max(0, schedule.node_count - count.present - count.on_its_way)
-        changes.expected.append(cluster)
+        changes.expected += [cluster, arrivals]
     if node_count == 0:
         return ScheduledRequest(changes, None, 0, count)
     if await ledger.request(request_id) is None:

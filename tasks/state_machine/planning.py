@@ -73,7 +73,7 @@ def plan_cluster(
         limits: the policy's; None plans without.
     """
     cluster, account, pauses, demand = snapshot.cluster, snapshot.account, snapshot.pauses, snapshot.waiting
-    changes = ChangeSet(expected=[cluster, *pauses.records])
+    changes = ChangeSet(expected=[cluster, snapshot.arrivals, *pauses.records])
     changes.schedule(cluster.due, None)
     empty = {pool for pool, requests in demand.items() if not requests} - snapshot.partly_read
     changes.add(*(ForgetPool(cluster.cluster_id, pool) for pool in sorted(empty)))
@@ -126,6 +126,8 @@ def _plan_operation(
     if limits is not None:
         operation = limits.reserve(changes, operation, first.parts)
     changes.expected.remove(cluster)
+    # What arrives meanwhile waits for the end of this operation, which has the cluster planned again.
+    changes.expected.remove(snapshot.arrivals)
     changes.write(operation, lock_cluster(cluster, operation))
     changes.schedule(operation.due, now + rules.lease_ms)
     for request, nodes in first.parts:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from tasks.contract.request import ScaleOutRequest
 from tasks.intake.accept import Accepted, Ended, Intake
-from tasks.ledger.change_entries import PollJob
+from tasks.ledger.change_entries import ForgetPool, PollJob
 from tasks.ledger.change_set import ChangeSet, CommitResult, DueRule
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.events import Event
@@ -249,12 +249,37 @@ async def test_demand_that_arrives_while_a_cluster_is_planned_makes_that_plan_st
     intake: Intake, ledger: Ledger
 ) -> None:
     await intake.accept(spec("r-1"), None)
-    cluster = await ledger.cluster("ehpc-a")
+    snapshot = await ledger.cluster_snapshot("ehpc-a")
     await intake.accept(spec("r-2"), None)
-    plan = ChangeSet(expected=[cluster])
+    plan = ChangeSet(expected=[snapshot.arrivals])
     plan.schedule(Due(DueKind.CLUSTER, "ehpc-a"), None)
 
     assert await ledger.commit(plan) is CommitResult.CONFLICT
+
+
+async def test_demand_that_arrives_keeps_no_step_of_its_cluster_from_being_written(
+    intake: Intake, ledger: Ledger
+) -> None:
+    """Thousands of requests a second for one cluster once kept its zone from being polled."""
+    cluster = await ledger.cluster("ehpc-a")
+    await intake.accept(spec("r-1"), None)
+    release = ChangeSet()
+    release.write(cluster.model_copy(update={"locked_by": None, "changed_at": 1}))
+
+    assert await ledger.commit(release) is CommitResult.OK
+
+
+async def test_a_pool_is_not_forgotten_while_a_request_has_just_arrived(
+    intake: Intake, ledger: Ledger, server: redis.Redis
+) -> None:
+    await intake.accept(spec("r-1"), None)
+    (pool,) = (await ledger.cluster_snapshot("ehpc-a")).waiting
+    forget = ChangeSet()
+    forget.add(ForgetPool("ehpc-a", pool))
+
+    await ledger.commit(forget)
+
+    assert server.smembers("scaleout:pools:ehpc-a") == {pool}
 
 
 async def test_an_ended_request_informs_all_subscribers_and_expires_with_its_outcome(

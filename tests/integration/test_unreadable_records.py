@@ -17,7 +17,7 @@ from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.pauses import Pauses
 from tasks.ledger.record import SCHEMA
 from tasks.ledger.record_values import Allocation, State
-from tasks.ledger.records import Account, Cluster, Operation
+from tasks.ledger.records import Account, Arrivals, Cluster, Operation
 from tasks.ledger.snapshots import ClusterSnapshot
 from tasks.runtime.clock import HandClock
 from tasks.state_machine.planning import Plan, PlanRules, plan_cluster
@@ -201,7 +201,12 @@ async def test_lines_of_another_shape_are_shown_or_passed_over(ledger: Ledger, s
 
 def test_a_cluster_without_unreadable_requests_forgets_its_empty_pools() -> None:
     snapshot = ClusterSnapshot(
-        Cluster(cluster_id="ehpc-a"), Account(), Pauses.none("ehpc-a"), {"p": [], "q": []}, frozenset({"q"})
+        Cluster(cluster_id="ehpc-a"),
+        Account(),
+        Pauses.none("ehpc-a"),
+        {"p": [], "q": []},
+        Arrivals(cluster_id="ehpc-a"),
+        frozenset({"q"}),
     )
 
     planned = plan_cluster(snapshot, RULES, now=1_000, operation_id="op-1")

@@ -382,8 +382,8 @@ MUTANTS = (
     Mutant(
         "schedule: demand that arrives while nodes are counted causes a conflict",
         "tasks/schedules/build_request.py",
-        "        changes.expected.append(cluster)\n",
-        "",
+        "changes.expected += [cluster, arrivals]",
+        "changes.expected += [cluster]",
         (FIRING, SCHEDULES),
     ),
     Mutant(
@@ -424,8 +424,8 @@ MUTANTS = (
     Mutant(
         "pause: checked by the step that locks the cluster",
         "tasks/state_machine/planning.py",
-        "ChangeSet(expected=[cluster, *pauses.records])",
-        "ChangeSet(expected=[cluster])",
+        "ChangeSet(expected=[cluster, snapshot.arrivals, *pauses.records])",
+        "ChangeSet(expected=[cluster, snapshot.arrivals])",
         (PAUSES,),
     ),
     Mutant(

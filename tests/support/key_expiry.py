@@ -13,6 +13,7 @@ from tasks.ledger.record_values import FINAL
 PERMANENT = (
     "account",
     "answered",
+    "arrivals:*",
     "answers",
     "broken",
     "calls:*",
@@ -42,8 +43,10 @@ PERMANENT = (
     "running:*",
     "schedule:*",
     "schedules",
+    "scrub-*",
     "steps",
     "sweep-requested",
+    "unacked*",
     "zone:*",
 )
 # Of Celery: queues, their bindings, and messages that are delivered and not acknowledged.

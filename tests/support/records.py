@@ -29,7 +29,7 @@ from tasks.ledger.pauses import Pauses
 from tasks.ledger.pools import Pool
 from tasks.ledger.record import Record
 from tasks.ledger.record_values import Allocation, Assignment, State
-from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.ledger.records import Account, Arrivals, Cluster, Operation, Request
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.ledger.usage_entries import LimitCheck
 
@@ -44,6 +44,7 @@ OPERATION_DUE = Due(DueKind.OPERATION, "op-1")
 SUBMISSION_DUE = Due(DueKind.SUBMISSION, "op-1")
 ZONE_DUE = Due(DueKind.ZONE, "jn1a")
 
+NO_ARRIVALS = Arrivals(cluster_id="ehpc-a")
 _ENCODING = CommitEncoding(Keys("scaleout"), NOW, Retention(60, 100))
 
 

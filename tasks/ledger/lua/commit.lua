@@ -18,6 +18,7 @@
 --          wake   {i, pools i, score, member}  add if the set of pools has any, else remove
 --          move   {from i, to i, score}      every member goes to another sorted set, or to an earlier score in it
 --          sadd   {i, member}                srem  {i, member}
+--          forget {i, queue i, member}       srem, if the queue is empty
 --          rpush  {i, text, most}            append; only the last `most` lines are kept
 --          set    {i, text, ttl_s}
 --          xadd   {i, maxlen, field, value, …}
@@ -126,6 +127,9 @@ for _, w in ipairs(step.move or {}) do
 end
 for _, w in ipairs(step.sadd or {}) do redis.call('SADD', KEYS[w[1]], w[2]) end
 for _, w in ipairs(step.srem or {}) do redis.call('SREM', KEYS[w[1]], w[2]) end
+for _, w in ipairs(step.forget or {}) do
+  if redis.call('EXISTS', KEYS[w[2]]) == 0 then redis.call('SREM', KEYS[w[1]], w[3]) end
+end
 for _, w in ipairs(step.wake or {}) do
   if redis.call('SCARD', KEYS[w[2]]) > 0 then
     redis.call('ZADD', KEYS[w[1]], w[3], w[4])

@@ -13,6 +13,7 @@ from tasks.state_machine.planning import PlanRules, plan_cluster
 from tests.support.records import (
     CLUSTER_DUE,
     NO_ACCOUNT_TROUBLE,
+    NO_ARRIVALS,
     NOW,
     check,
     cluster,
@@ -147,7 +148,9 @@ def test_what_is_parked_checks_both_pauses_and_leaves_the_due_set() -> None:
 @pytest.mark.parametrize("pauses", [Pauses(OF_ALL, IN_FORCE), Pauses(IN_FORCE, OF_ONE)])
 def test_nothing_is_planned_while_the_cluster_or_everything_is_paused(pauses: Pauses) -> None:
     one = request(unassigned_nodes=2)
-    snapshot = ClusterSnapshot(cluster(locked_by=None), NO_ACCOUNT_TROUBLE, pauses, {one.pool: [one]})
+    snapshot = ClusterSnapshot(
+        cluster(locked_by=None), NO_ACCOUNT_TROUBLE, pauses, {one.pool: [one]}, NO_ARRIVALS
+    )
     made = plan_cluster(snapshot, PlanRules(0, 1, 1), now=NOW, operation_id="op-1")
 
     check(made.changes)
@@ -160,7 +163,9 @@ def test_nothing_is_planned_while_the_cluster_or_everything_is_paused(pauses: Pa
 def test_a_plan_rests_on_there_being_no_pause() -> None:
     one = request(unassigned_nodes=2)
     pauses = Pauses(OF_ALL, OF_ONE)
-    snapshot = ClusterSnapshot(cluster(locked_by=None), NO_ACCOUNT_TROUBLE, pauses, {one.pool: [one]})
+    snapshot = ClusterSnapshot(
+        cluster(locked_by=None), NO_ACCOUNT_TROUBLE, pauses, {one.pool: [one]}, NO_ARRIVALS
+    )
     made = plan_cluster(snapshot, PlanRules(0, 1, 1), now=NOW, operation_id="op-1")
 
     assert made.operation is not None

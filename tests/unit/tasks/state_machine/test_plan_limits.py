@@ -14,6 +14,7 @@ from tasks.state_machine.submission import take_back
 from tests.support.records import (
     CLUSTER_DUE,
     NO_ACCOUNT_TROUBLE,
+    NO_ARRIVALS,
     NOW,
     check,
     cluster,
@@ -35,7 +36,9 @@ NOTHING_BOUGHT = CurrentUsage()
 
 def plan(*requests: Request, usage: CurrentUsage = NOTHING_BOUGHT, **limits: Any) -> Plan:
     waiting = {requests[0].pool: list(requests)}
-    snapshot = ClusterSnapshot(cluster(locked_by=None), NO_ACCOUNT_TROUBLE, Pauses.none("ehpc-a"), waiting)
+    snapshot = ClusterSnapshot(
+        cluster(locked_by=None), NO_ACCOUNT_TROUBLE, Pauses.none("ehpc-a"), waiting, NO_ARRIVALS
+    )
     made = plan_cluster(
         snapshot,
         PlanRules(1_000, 45_000, 5_000),

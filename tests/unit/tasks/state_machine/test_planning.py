@@ -17,6 +17,7 @@ from tests.support.records import (
     AN_HOUR,
     CLUSTER_DUE,
     NO_ACCOUNT_TROUBLE,
+    NO_ARRIVALS,
     NOW,
     assignment_of,
     check,
@@ -50,7 +51,7 @@ def plan(
     for one in requests:
         demand.setdefault(one.pool, []).append(one)
     made = plan_cluster(
-        ClusterSnapshot(of, account, UNPAUSED, demand),
+        ClusterSnapshot(of, account, UNPAUSED, demand, NO_ARRIVALS),
         PlanRules(coalesce_ms, LEASE_MS, PROBE_MS),
         now=now,
         operation_id=operation_id,
@@ -174,7 +175,7 @@ def test_a_request_waits_for_others_to_join_until_its_window_has_passed(
     assert due(made.changes)[CLUSTER_DUE] == look_again
     if made.operation is None:
         assert made.changes.writes == []
-        assert made.changes.expected == [OPEN, *UNPAUSED.records]
+        assert made.changes.expected == [OPEN, NO_ARRIVALS, *UNPAUSED.records]
 
 
 def test_without_a_window_a_request_goes_at_once() -> None:
@@ -348,7 +349,7 @@ def test_unwanted_demand_is_not_planned(more: dict[str, Any]) -> None:
     assert nothing.operation is None
     assert due(nothing.changes) == {CLUSTER_DUE: None}
     assert nothing.changes.writes == []
-    assert nothing.changes.expected == [OPEN, *UNPAUSED.records]
+    assert nothing.changes.expected == [OPEN, NO_ARRIVALS, *UNPAUSED.records]
 
 
 @pytest.mark.parametrize("locked_by", [None, "op-0"])

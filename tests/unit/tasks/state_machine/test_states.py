@@ -52,8 +52,14 @@ def test_a_definite_response_may_decide_every_undecided_state() -> None:
 
 
 def test_no_other_code_sets_a_state() -> None:
-    """Only `move` writes one, a plan creates an operation, and usage is computed for a fictitious one."""
-    assert set(_state_updates()) == {("tasks/ledger/usage_counters.py", "RUNNING")}
+    """Only `move` writes one, a plan creates an operation, and a lost record is written anew as held.
+
+    Usage is computed for a fictitious operation.
+    """
+    assert set(_state_updates()) == {
+        ("tasks/ledger/usage_counters.py", "RUNNING"),
+        ("tasks/state_machine/rebuilding.py", "HELD"),
+    }
 
 
 def _state_updates() -> Iterator[tuple[str, str]]:
