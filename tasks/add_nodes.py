@@ -15,7 +15,8 @@ from tasks.engine import worker_process
 from tasks.engine.wiring import Engine
 from tasks.intake.accept import Accepted, Ended
 from tasks.ledger.due import OUTBOX, Lane
-from tasks.ledger.ledger import OtherAccount, WriteConflict
+from tasks.ledger.identity import OtherAccount
+from tasks.ledger.ledger import WriteConflict
 
 OUTCOME_LATER = "the outcome is stored when the request ends"
 TIMEOUT_S = 20.0

@@ -18,7 +18,7 @@ from config.settings import LedgerSettings, Settings, SettingsError, load, unkno
 from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.engine import worker_process
-from tasks.ledger.ledger import OtherAccount
+from tasks.ledger.identity import OtherAccount
 from workers.broker import consumer, transport
 from workers.broker.compression import bound_decompression
 from workers.broker.dead_letters import DeadLetters

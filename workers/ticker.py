@@ -10,7 +10,8 @@ from celery.worker import state as worker_state
 
 from config.celery_options import SWEEP
 from tasks.engine import worker_process
-from tasks.ledger.ledger import Ledger, OtherAccount
+from tasks.ledger.identity import OtherAccount
+from tasks.ledger.ledger import Ledger
 
 log = structlog.get_logger(__name__)
 

@@ -12,6 +12,7 @@ from tasks.ledger.due import Due, DueKind
 from tasks.ledger.events import Event
 from tasks.ledger.indexes import IndexEntry, of_operation, of_request
 from tasks.ledger.record import Record
+from tasks.ledger.record_scan import RecordScan
 from tasks.ledger.records import Operation, Request
 from tasks.state_machine.cluster_lock import lock_cluster
 from tasks.state_machine.rebuilding import held_without_record
@@ -27,6 +28,7 @@ class Scrub:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
+        self._scan = RecordScan(ctx.ledger)
         self._next_ms = 0
 
     async def step(self) -> None:
@@ -35,7 +37,7 @@ class Scrub:
         if now < self._next_ms:
             return
         self._next_ms = now + INTERVAL_MS
-        names = await self._ctx.ledger.scan_records(INTERVAL_MS, KEYS_AT_ONCE)
+        names = await self._scan.next_ids(INTERVAL_MS, KEYS_AT_ONCE)
         if names is None:
             return
         request_ids, operation_ids = names
@@ -50,7 +52,7 @@ class Scrub:
     async def _check_request(self, request: Request) -> None:
         await self._restore(request, list(of_request(request, self._ctx.ledger.keys)))
         for part in request.live_assignments:
-            if not await self._ctx.ledger.exists(self._ctx.ledger.keys.operation(part.operation_id)):
+            if not await self._scan.exists(self._ctx.ledger.keys.operation(part.operation_id)):
                 await self._rebuild(part.operation_id, request)
 
     async def _check_operation(self, operation: Operation) -> None:
@@ -63,18 +65,18 @@ class Scrub:
             await self._commit(changes, ledger.keys.cluster(operation.cluster_id))
         for request_id in operation.request_ids:
             key = ledger.keys.request(request_id)
-            if not await ledger.exists(key) and await ledger.first_report(key):
+            if not await self._scan.exists(key) and await self._scan.first_report(key):
                 await self._report_loss(operation, key)
 
     async def _restore(self, record: Record, expected: list[IndexEntry]) -> None:
         """Write the entries that are missing, unless the record has moved on."""
-        missing = [entry for entry in expected if not await self._ctx.ledger.is_member(entry)]
+        missing = [entry for entry in expected if not await self._scan.is_member(entry)]
         for entry in missing:
             changes = ChangeSet(expected=[record])
             if isinstance(entry.restore, Due) and entry.restore.kind is DueKind.CLUSTER:
                 cluster = await self._ctx.ledger.cluster(entry.restore.name)
                 # The step that releases the lock makes it due, and may just have done so.
-                if cluster.locked_by is not None or await self._ctx.ledger.is_member(entry):
+                if cluster.locked_by is not None or await self._scan.is_member(entry):
                     continue
                 changes.expected.append(cluster)
             if isinstance(entry.restore, Due):

@@ -1,6 +1,5 @@
 """The durable record of requests and operations, in Redis: one typed method for each script."""
 
-import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from tasks.ledger.commit_encoding import CommitEncoding
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.event_log import log_events
+from tasks.ledger.identity import DAY_MS, LedgerIdentity
 from tasks.ledger.keys import Key, Keys
 from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.outcome_entries import ANSWER, Retention
 from tasks.ledger.overview import Overview
-from tasks.ledger.reads import LUA, RECENTLY_MS, LedgerReads, parsed_object
+from tasks.ledger.reads import LUA, RECENTLY_MS, parsed_object
 from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.redis_client import Script
@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 REMEMBER_CALLS_MS = 600_000
 MAX_LEAVING = 100
-DAY_MS = 86_400_000
 REPLICAS_TIMEOUT_MS = 1_000
 MAX_CONFLICTS = 50
 CLOCK_KNOWN_MS = 10_000
@@ -45,10 +44,6 @@ class DataLost(RuntimeError):  # noqa: N818 - named by what happened
 
 class ServerChanged(RuntimeError):  # noqa: N818 - named by what happened
     """The server has just been restarted or replaced and refuses each step that sends a call."""
-
-
-class OtherAccount(RuntimeError):  # noqa: N818 - named by what was found
-    """The ledger belongs to another account at the provider; the text names the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +68,7 @@ class Lookup(StrEnum):
     ENDED = "ENDED"
 
 
-def account_hash(access_key_id: str) -> str:
-    """Return what is stored of an access key's id: enough to tell two apart."""
-    return hashlib.sha256(access_key_id.encode()).hexdigest()[:16]
-
-
-class Ledger(LedgerReads):
+class Ledger(LedgerIdentity):
     """All writes of the ledger; `LedgerReads` and `Overview` read what it holds.
 
     Args:
@@ -185,50 +175,6 @@ class Ledger(LedgerReads):
             pipe.execute_command("WAIT", wanted, REPLICAS_TIMEOUT_MS)
             _, replicas = await pipe.execute()
         return int(replicas)
-
-    async def acknowledge_data_loss(self) -> None:
-        """Accept the ledger as it is, though data that a worker has seen is missing from it."""
-        name = uuid.uuid4().hex
-        async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
-            pipe.hdel(self.keys.epoch, "lost", "changed", "since")
-            pipe.delete(self.keys.steps)
-            await pipe.execute()
-
-    async def claim_for_account(self, access_key_id: str) -> None:
-        """Note whose nodes this ledger buys, once.
-
-        Raises:
-            OtherAccount: it buys those of another access key.
-        """
-        account = account_hash(access_key_id)
-        await cast("Any", self.redis.hsetnx(self.keys.epoch, "account", account))
-        noted = await cast("Any", self.redis.hget(self.keys.epoch, "account"))
-        if noted != account:
-            raise OtherAccount(
-                f"the ledger with SCALEOUT_KEY_PREFIX={self.keys.prefix} belongs to another access key: give "
-                "this installation a prefix of its own, or run `scaleout doctor --acknowledge-account` if "
-                "the key is a new one of the same account"
-            )
-
-    async def acknowledge_account(self, access_key_id: str) -> None:
-        """Note this access key as the ledger's, in place of another one of the same account."""
-        await cast("Any", self.redis.hset(self.keys.epoch, "account", account_hash(access_key_id)))
-
-    async def mark_data_lost(self) -> None:
-        """Mark the ledger, of which somebody has proof that data is missing: nothing is sent any more."""
-        await cast("Any", self.redis.hsetnx(self.keys.epoch, "lost", self.clock.now_ms()))
-
-    async def lost_since(self) -> int | None:
-        """Return since when (ms) data is known to be missing, or None."""
-        since = await cast("Any", self.redis.hget(self.keys.epoch, "lost"))
-        return None if since is None else int(since)
-
-    async def server_changed_since(self) -> int | None:
-        """Return after when (ms) the server was restarted or replaced, if that was in the last day."""
-        changed, since = await cast("Any", self.redis.hmget(self.keys.epoch, ["changed", "since"]))
-        recent = changed is not None and self.clock.now_ms() - int(changed) < DAY_MS
-        return int(since) if recent else None
 
     async def claim_due(self, lane: Lane, limit: int, lease_s: float) -> list[Due]:
         """Claim at most `limit` due entries, leased to the caller for `lease_s` seconds."""

@@ -9,7 +9,6 @@ import structlog
 from redis.asyncio import Redis
 
 from tasks.ledger.due import Lane
-from tasks.ledger.indexes import IndexEntry
 from tasks.ledger.keys import Keys
 from tasks.ledger.migrations import UnreadableRecord, load
 from tasks.ledger.outcomes import outcome_of
@@ -25,7 +24,6 @@ LUA = Path(__file__).parent / "lua"
 RECENTLY_MS = 60_000
 MAX_REPORTED = 10_000
 REPORT_KEPT_S = 90 * 86_400
-REPORTED_ONCE_IN_S = 7 * 86_400
 
 log = structlog.get_logger(__name__)
 
@@ -232,44 +230,6 @@ class LedgerReads:
         """Return what each of the tasks is to be answered that has no request of its own."""
         texts = await self.redis.mget([self.keys.answer(task_id) for task_id in task_ids]) if task_ids else []
         return [parsed_object(text) for text in texts]
-
-    async def exists(self, key: str) -> bool:
-        return bool(await self.redis.exists(key))
-
-    async def is_member(self, entry: IndexEntry) -> bool:
-        """Return whether the entry is in one of its places."""
-        if entry.unsorted:
-            return any([await cast("Any", self.redis.sismember(key, entry.member)) for key in entry.places])
-        for place in entry.places:
-            if await self.redis.zscore(place, entry.member) is not None:
-                return True
-        return False
-
-    async def first_report(self, key: str) -> bool:
-        """Return whether nobody has reported in the last week that this key is missing."""
-        reported = self.keys.reported_missing(key)
-        return bool(await self.redis.set(reported, "1", nx=True, ex=REPORTED_ONCE_IN_S))
-
-    async def scan_records(self, interval_ms: int, count: int) -> tuple[list[str], list[str]] | None:
-        """Return the ids of the next requests and operations, a few of all keys at a time, round and round.
-
-        Args:
-            interval_ms: None is returned if another worker has scanned in this time.
-            count: about how many keys are looked at.
-        """
-        now = self.clock.now_ms()
-        if int(await self.redis.get(self.keys.scrub_next) or 0) > now:
-            return None
-        # Two workers that arrive at once check the same part, which does no harm.
-        await self.redis.set(self.keys.scrub_next, now + interval_ms, ex=REPORT_KEPT_S)
-        start = int(await self.redis.get(self.keys.scrub_cursor) or 0)
-        cursor, found = await cast("Any", self.redis.scan(start, match=f"{self.keys.prefix}:*", count=count))
-        await self.redis.set(self.keys.scrub_cursor, int(cursor), ex=REPORT_KEPT_S)
-        starts = (self.keys.request(""), self.keys.operation(""))
-        requests, operations = (
-            [str(key).removeprefix(start) for key in found if str(key).startswith(start)] for start in starts
-        )
-        return requests, operations
 
     async def schedule(self, name: str) -> ScheduleRecord | None:
         return await self._one(ScheduleRecord, self.keys.schedule(name))

@@ -12,11 +12,14 @@ from tasks.ehpc.errors import Busy, InDoubt
 from tasks.ehpc.models import JobAccepted
 from tasks.handlers.context import Context
 from tasks.handlers.record_response import record_response
+from tasks.handlers.submit_operation import _send
 from tasks.ledger.change_entries import OwnJob
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import Allocation, Assignment, State
 from tasks.ledger.records import Cluster, Operation, Request
+from tasks.quota.rate_limiter import Grant
+from tasks.runtime.clock import HandClock
 
 # Records are written by hand here, ended without the step that gives them a time to live.
 pytestmark = pytest.mark.permanent_keys("scaleout:request:*", "scaleout:operation:*", "scaleout:history:*")
@@ -52,6 +55,7 @@ async def given(ledger: Ledger, state: State, job_id: str | None = None) -> None
             allocations=(Allocation(request_id="r-1", node_count=2),),
             planned_at=now,
             sent_at=now,
+            body="{}",
             job_id=job_id,
         ),
         Cluster(cluster_id="ehpc-a", locked_by="op-1"),
@@ -171,3 +175,20 @@ async def test_a_job_of_another_operation_is_a_doubt(ctx: Context, ledger: Ledge
     operation = await the_operation(ledger)
     assert (operation.state, operation.job_id) == (State.IN_DOUBT, None)
     assert "belongs to operation op-other" in str(operation.doubt)
+
+
+async def test_a_worker_that_resumes_after_its_lease_sends_nothing(
+    ctx: Context, ledger: Ledger, clock: HandClock
+) -> None:
+    """It has no API at all here: a call would be an error."""
+    await given(ledger, State.SUBMITTING)
+    snapshot = await ledger.operation_snapshot("op-1")
+    assert snapshot is not None
+    clock.advance(ctx.lease_ms / 1000 + 1)
+
+    await _send(ctx, snapshot, Grant(("call",)))
+
+    operation = await the_operation(ledger)
+    assert operation.state is State.REFUSED
+    (line,) = [line for line in await ledger.overview.history("r-1") if line["event"] == "operation_refused"]
+    assert "lease" in str(line)

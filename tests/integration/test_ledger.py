@@ -8,11 +8,13 @@ from redis.asyncio import Redis
 
 from tasks.contract.request import ScaleOutRequest
 from tasks.intake.accept import Accepted, Ended, Intake
-from tasks.ledger.change_entries import ForgetPool, PollJob
+from tasks.ledger.change_entries import ForgetPool, OwnJob, PollJob
 from tasks.ledger.change_set import ChangeSet, CommitResult, DueRule
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.events import Event
-from tasks.ledger.ledger import Ledger, Lookup
+from tasks.ledger.identity import OtherAccount
+from tasks.ledger.keys import Keys
+from tasks.ledger.ledger import Ledger, Lookup, ServerChange
 from tasks.ledger.records import Cluster, Request
 from tasks.runtime.clock import HandClock
 from tasks.state_machine.request_outcome import end_request
@@ -489,3 +491,93 @@ async def test_no_step_is_missed_by_a_worker_that_was_away_for_very_many(
 
     assert await away.commit(ChangeSet(sends=True)) is CommitResult.OK
     assert server.zcard("scaleout:steps") == 2
+
+
+async def test_a_commit_sent_again_after_nine_minutes_is_applied_once(
+    ledger: Ledger, server: redis.Redis, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ChangeSet()
+    changes.write(Cluster(cluster_id="ehpc-a"))
+    with monkeypatch.context() as patched:
+        patched.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-call"})())
+        await ledger.commit(changes)
+    clock.advance(540)
+    await ledger.commit(ChangeSet())
+    monkeypatch.setattr("uuid.uuid4", lambda: type("U", (), {"hex": "the-same-call"})())
+
+    assert await ledger.commit(changes) is CommitResult.OK
+    assert server.hget("scaleout:cluster:ehpc-a", "version") == "1"
+
+
+async def test_a_job_belongs_to_one_operation_of_all_clusters(ledger: Ledger) -> None:
+    def owned(cluster_id: str, operation_id: str) -> ChangeSet:
+        return with_entries(OwnJob(cluster_id, "j-1", operation_id, 5, 0))
+
+    assert await ledger.commit(owned("ehpc-a", "op-1")) is CommitResult.OK
+    assert await ledger.commit(owned("ehpc-b", "op-2")) is CommitResult.CONFLICT
+    assert await ledger.commit(owned("ehpc-a", "op-1")) is CommitResult.OK
+    assert await ledger.job_owners("ehpc-b", ["j-1"]) == {"j-1": "op-1"}
+
+
+async def test_nothing_is_sent_to_a_server_that_has_just_been_replaced(
+    ledger: Ledger, server: redis.Redis, clock: HandClock
+) -> None:
+    ledger.settle_ms = 60_000
+    await ledger.request_sweep(1.0, "one")
+    last_tick = clock.now_ms()
+    assert await ledger.commit(submission("op-1")) is CommitResult.OK
+    server.hset("scaleout:epoch", "server", "another")
+    clock.advance(300)
+
+    assert await ledger.commit(submission("op-2")) is CommitResult.SERVER_CHANGED
+    assert await ledger.commit(ChangeSet()) is CommitResult.OK
+    await ledger.request_sweep(1.0, "one")
+    assert ledger.server_change == ServerChange(clock.now_ms(), last_tick)
+    clock.advance(59)
+    assert await ledger.commit(submission("op-2")) is CommitResult.SERVER_CHANGED
+    clock.advance(1)
+    assert await ledger.commit(submission("op-2")) is CommitResult.OK
+
+
+async def test_of_two_changes_of_the_server_the_first_ones_last_tick_counts(
+    ledger: Ledger, server: redis.Redis, clock: HandClock
+) -> None:
+    await ledger.request_sweep(1.0, "one")
+    first = clock.now_ms()
+    for name in ("second", "third"):
+        server.hset("scaleout:epoch", "server", name)
+        clock.advance(10)
+        await ledger.request_sweep(1.0, "one")
+
+    assert ledger.server_change == ServerChange(clock.now_ms(), first)
+
+
+async def test_an_ended_request_is_known_for_a_week_however_short_outcomes_are_kept(
+    async_redis: Redis, clock: HandClock, server: redis.Redis
+) -> None:
+    ledger = Ledger(async_redis, Keys("scaleout"), clock, outcome_ttl_s=60, stream_maxlen=100)
+    intake = Intake(ledger, coalesce_s=1.0, deadline_s=7200.0)
+    await intake.accept(spec(), "task-1")
+    request = await ledger.request("r-1")
+    assert request is not None
+    changes = ChangeSet()
+    end_request(changes, request, "failed", clock.now_ms())
+    await ledger.commit(changes)
+
+    assert server.ttl("scaleout:outcome:r-1") <= 60
+    assert server.ttl("scaleout:request:r-1") > 7 * 86_400 - 60
+    server.delete("scaleout:outcome:r-1")
+    again = await intake.accept(spec(), "task-2")
+    assert isinstance(again, Ended)
+    assert again.outcome["status"] == "failed"
+
+
+async def test_a_ledger_belongs_to_one_account_until_another_is_acknowledged(ledger: Ledger) -> None:
+    await ledger.claim_for_account("key-1")
+    await ledger.claim_for_account("key-1")
+    with pytest.raises(OtherAccount, match="acknowledge-account"):
+        await ledger.claim_for_account("key-2")
+
+    await ledger.acknowledge_account("key-2")
+
+    await ledger.claim_for_account("key-2")

@@ -17,7 +17,8 @@ from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
 from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
-from tasks.ledger.ledger import Ledger, OtherAccount
+from tasks.ledger.identity import OtherAccount
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
 from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Denied

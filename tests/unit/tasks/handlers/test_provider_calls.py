@@ -1,11 +1,14 @@
 """A call is made only while its grant holds."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from tasks.handlers.provider_calls import Deferred, call_with_grant
+from tasks.ehpc.models import JobRow
+from tasks.handlers.provider_calls import Deferred, _may_concern, call_with_grant
+from tasks.handlers.submit_operation import _check_clock
 from tasks.quota.rate_limiter import Grant
 from tasks.runtime.clock import HandClock
 
@@ -27,3 +30,25 @@ async def test_a_call_is_not_made_once_its_grant_has_expired() -> None:
         await call_with_grant(ctx, grant, "3:a", call())
     assert made == []
     assert given_back == ["3:a"], "what is not made does not count"
+
+
+@pytest.mark.parametrize(
+    ("resources", "concerns"),
+    [([], True), (["cln-1"], True), (["ehpc-a", "cln-1"], True), (["ehpc-b"], False), (["hpc-a"], False)],
+)
+def test_a_row_that_names_no_cluster_may_concern_each(resources: list[str], concerns: bool) -> None:
+    row = JobRow.model_validate({"job_id": "j-1", "resource_ids": resources})
+
+    assert _may_concern("ehpc-a", row) is concerns
+
+
+SKEWS = [(None, True), (5.0, True), (-5.0, True), (6.0, False), (-6.0, False)]
+
+
+@pytest.mark.parametrize(("skew_s", "sent"), SKEWS)
+def test_nothing_is_sent_while_clocks_differ_in_either_direction(skew_s: float | None, sent: bool) -> None:
+    ctx = cast("Any", SimpleNamespace(clock=HandClock(), api=SimpleNamespace(skew_s=skew_s)))
+    operation = cast("Any", SimpleNamespace(operation_id="op-1"))
+
+    with nullcontext() if sent else pytest.raises(Deferred):
+        _check_clock(ctx, operation)

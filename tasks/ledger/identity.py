@@ -1,0 +1,66 @@
+"""Which ledger this is, whose, and whether it has lost data."""
+
+import hashlib
+import uuid
+from typing import Any, cast
+
+from tasks.ledger.reads import LedgerReads
+
+DAY_MS = 86_400_000
+
+
+class OtherAccount(RuntimeError):  # noqa: N818 - named by what was found
+    """The ledger belongs to another account at the provider; the text names the remedy."""
+
+
+def account_hash(access_key_id: str) -> str:
+    """Return what is stored of an access key's id: enough to tell two apart."""
+    return hashlib.sha256(access_key_id.encode()).hexdigest()[:16]
+
+
+class LedgerIdentity(LedgerReads):
+    """What the ledger's epoch says beside the count of steps."""
+
+    async def acknowledge_data_loss(self) -> None:
+        """Accept the ledger as it is, though data that a worker has seen is missing from it."""
+        name = uuid.uuid4().hex
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
+            pipe.hdel(self.keys.epoch, "lost", "changed", "since")
+            pipe.delete(self.keys.steps)
+            await pipe.execute()
+
+    async def claim_for_account(self, access_key_id: str) -> None:
+        """Note whose nodes this ledger buys, once.
+
+        Raises:
+            OtherAccount: it buys those of another access key.
+        """
+        account = account_hash(access_key_id)
+        await cast("Any", self.redis.hsetnx(self.keys.epoch, "account", account))
+        noted = await cast("Any", self.redis.hget(self.keys.epoch, "account"))
+        if noted != account:
+            raise OtherAccount(
+                f"the ledger with SCALEOUT_KEY_PREFIX={self.keys.prefix} belongs to another access key: give "
+                "this installation a prefix of its own, or run `scaleout doctor --acknowledge-account` if "
+                "the key is a new one of the same account"
+            )
+
+    async def acknowledge_account(self, access_key_id: str) -> None:
+        """Note this access key as the ledger's, in place of another one of the same account."""
+        await cast("Any", self.redis.hset(self.keys.epoch, "account", account_hash(access_key_id)))
+
+    async def mark_data_lost(self) -> None:
+        """Mark the ledger, of which somebody has proof that data is missing: nothing is sent any more."""
+        await cast("Any", self.redis.hsetnx(self.keys.epoch, "lost", self.clock.now_ms()))
+
+    async def lost_since(self) -> int | None:
+        """Return since when (ms) data is known to be missing, or None."""
+        since = await cast("Any", self.redis.hget(self.keys.epoch, "lost"))
+        return None if since is None else int(since)
+
+    async def server_changed_since(self) -> int | None:
+        """Return after when (ms) the server was restarted or replaced, if that was in the last day."""
+        changed, since = await cast("Any", self.redis.hmget(self.keys.epoch, ["changed", "since"]))
+        recent = changed is not None and self.clock.now_ms() - int(changed) < DAY_MS
+        return int(since) if recent else None

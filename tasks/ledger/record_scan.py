@@ -1,0 +1,57 @@
+"""Reads of the slow check that goes through all records."""
+
+from typing import Any, cast
+
+from tasks.ledger.indexes import IndexEntry
+from tasks.ledger.reads import REPORT_KEPT_S, LedgerReads
+
+REPORTED_ONCE_IN_S = 7 * 86_400
+
+
+class RecordScan:
+    """All records of one ledger, a part of them at a time."""
+
+    def __init__(self, ledger: LedgerReads) -> None:
+        self._redis = ledger.redis
+        self._keys = ledger.keys
+        self._clock = ledger.clock
+
+    async def exists(self, key: str) -> bool:
+        return bool(await self._redis.exists(key))
+
+    async def is_member(self, entry: IndexEntry) -> bool:
+        """Return whether the entry is in one of its places."""
+        if entry.unsorted:
+            return any([await cast("Any", self._redis.sismember(key, entry.member)) for key in entry.places])
+        for place in entry.places:
+            if await self._redis.zscore(place, entry.member) is not None:
+                return True
+        return False
+
+    async def first_report(self, key: str) -> bool:
+        """Return whether nobody has reported in the last week that this key is missing."""
+        reported = self._keys.reported_missing(key)
+        return bool(await self._redis.set(reported, "1", nx=True, ex=REPORTED_ONCE_IN_S))
+
+    async def next_ids(self, interval_ms: int, count: int) -> tuple[list[str], list[str]] | None:
+        """Return the ids of the next requests and operations, a few of all keys at a time, round and round.
+
+        Args:
+            interval_ms: None is returned if another worker has scanned in this time.
+            count: about how many keys are looked at.
+        """
+        now = self._clock.now_ms()
+        if int(await self._redis.get(self._keys.scrub_next) or 0) > now:
+            return None
+        # Two workers that arrive at once check the same part, which does no harm.
+        await self._redis.set(self._keys.scrub_next, now + interval_ms, ex=REPORT_KEPT_S)
+        start = int(await self._redis.get(self._keys.scrub_cursor) or 0)
+        cursor, found = await cast(
+            "Any", self._redis.scan(start, match=f"{self._keys.prefix}:*", count=count)
+        )
+        await self._redis.set(self._keys.scrub_cursor, int(cursor), ex=REPORT_KEPT_S)
+        starts = (self._keys.request(""), self._keys.operation(""))
+        requests, operations = (
+            [str(key).removeprefix(start) for key in found if str(key).startswith(start)] for start in starts
+        )
+        return requests, operations
