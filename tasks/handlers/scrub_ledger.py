@@ -5,10 +5,11 @@ A key may be deleted by hand, or be missing from a copy. Nothing else notices: a
 
 import structlog
 
+from config.timestamps import utc_second
 from tasks.handlers.context import Context
 from tasks.ledger.change_entries import Index, Listed
 from tasks.ledger.change_set import ChangeSet, DueRule
-from tasks.ledger.due import Due, DueKind
+from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.events import Event
 from tasks.ledger.indexes import IndexEntry, of_operation, of_request
 from tasks.ledger.record import Record
@@ -21,6 +22,14 @@ log = structlog.get_logger(__name__)
 
 INTERVAL_MS = 5_000
 KEYS_AT_ONCE = 500
+# Further ahead than anything of the kind is scheduled: the quota's window, and a limit per day.
+MAX_AHEAD_MS = {
+    DueKind.ZONE: 2 * 3_600_000,
+    DueKind.OPERATION: 2 * 3_600_000,
+    DueKind.OUTBOX: 2 * 3_600_000,
+    DueKind.SUBMISSION: 25 * 3_600_000,
+    DueKind.CLUSTER: 25 * 3_600_000,
+}
 
 
 class Scrub:
@@ -41,6 +50,7 @@ class Scrub:
         if names is None:
             return
         request_ids, operation_ids = names
+        await self._check_due()
         requests = await self._ctx.ledger.requests(request_ids, readable_only=True)
         for request in requests.values():
             await self._check_request(request)
@@ -48,6 +58,43 @@ class Scrub:
         for operation in operations.values():
             if not operation.ended:
                 await self._check_operation(operation)
+
+    async def _check_due(self) -> None:
+        """Restore due entries of no request or operation, and pull in those that are too far ahead.
+
+        Entries are far ahead if workers wrote them by a server's clock that was set back later.
+        """
+        ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
+        for due in [*await self._schedules(), *await self._pauses()]:
+            entry = IndexEntry((ledger.keys.due(due.lane),), str(due), due)
+            if not await self._scan.is_member(entry):
+                changes = ChangeSet()
+                changes.schedule(due, now, DueRule.IF_ABSENT)
+                await self._commit(changes, entry.places[0])
+        if not await self._scan.is_member(IndexEntry((ledger.keys.due(OUTBOX.lane),), str(OUTBOX), OUTBOX)):
+            await ledger.schedule_outbox(now)
+        for kind, ahead_ms in MAX_AHEAD_MS.items():
+            for due in await self._scan.due_after(kind, now + ahead_ms):
+                changes = ChangeSet()
+                changes.schedule(due, now, DueRule.NO_LATER)
+                await self._commit(changes, f"{ledger.keys.due(due.lane)} {due}")
+
+    async def _schedules(self) -> list[Due]:
+        """Return the entries of the schedules that have another occurrence."""
+        found = []
+        for name in sorted(await self._ctx.ledger.schedule_names()):
+            record = await self._ctx.ledger.schedule(name)
+            if record is not None and not record.gone:
+                handled = utc_second(record.last_handled)
+                if next(record.schedule.occurrences(handled), None) is not None:
+                    found.append(Due(DueKind.SCHEDULE, name))
+        return found
+
+    async def _pauses(self) -> list[Due]:
+        """Return the entries of the pauses that lift by themselves."""
+        ledger = self._ctx.ledger
+        records = [await ledger.pause(scope) for scope in await ledger.overview.paused_scopes()]
+        return [record.due for record in records if record.paused and record.until is not None]
 
     async def _check_request(self, request: Request) -> None:
         await self._restore(request, list(of_request(request, self._ctx.ledger.keys)))

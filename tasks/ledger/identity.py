@@ -64,3 +64,9 @@ class LedgerIdentity(LedgerReads):
         changed, since = await cast("Any", self.redis.hmget(self.keys.epoch, ["changed", "since"]))
         recent = changed is not None and self.clock.now_ms() - int(changed) < DAY_MS
         return int(since) if recent else None
+
+    async def clock_stepped_ms(self) -> int:
+        """Return how far the server's clock was from the workers' time at the last tick."""
+        known = await self.redis.get(self.keys.clock)
+        worker_ms, server_ms = map(int, str(known).split()) if known else (0, 0)
+        return server_ms - worker_ms

@@ -2,10 +2,12 @@
 
 from typing import Any, cast
 
+from tasks.ledger.due import Due, DueKind
 from tasks.ledger.indexes import IndexEntry
 from tasks.ledger.reads import REPORT_KEPT_S, LedgerReads
 
 REPORTED_ONCE_IN_S = 7 * 86_400
+MAX_FAR_AHEAD = 100
 
 
 class RecordScan:
@@ -55,3 +57,10 @@ class RecordScan:
             [str(key).removeprefix(start) for key in found if str(key).startswith(start)] for start in starts
         )
         return requests, operations
+
+    async def due_after(self, kind: DueKind, after_ms: int) -> list[Due]:
+        """Return entries of a kind that are due later than that, a hundred at most."""
+        key = self._keys.due(Due(kind, "").lane)
+        found = await self._redis.zrange(key, after_ms, "+inf", byscore=True, offset=0, num=MAX_FAR_AHEAD)
+        start = f"{kind}:"
+        return [Due.parse(str(entry)) for entry in found if str(entry).startswith(start)]

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import redis
+
 from tests.chaos.environment import SUBMIT_LEASE_S, Environment
 from tests.chaos.tcp_proxy import Broken, TcpProxy
 
@@ -16,6 +18,9 @@ OnNetwork = Callable[[TcpProxy, random.Random], Course]
 
 TRAP_S = 10.0
 ADD_NODES = b"addNodes"
+INDEXES = ("scaleout:open", "scaleout:due:submissions", "scaleout:due:all-else", "scaleout:running:jn1a")
+
+Change = Callable[[redis.Redis], object]
 
 
 def worker_killed(harness: Environment, rng: random.Random) -> Course:
@@ -44,6 +49,24 @@ def server_killed(harness: Environment, rng: random.Random) -> Course:
     harness.server.kill()
     yield rng.uniform(0.1, 2.0)
     harness.server.start()
+
+
+def refuses(begin: Change, end: Change) -> Start:
+    """The server answers, and refuses."""
+
+    def course(harness: Environment, rng: random.Random) -> Course:
+        with harness.server.client() as client:
+            begin(client)
+            yield rng.uniform(0.3, 3.0)
+            end(client)
+
+    return course
+
+
+def index_deleted(harness: Environment, rng: random.Random) -> Course:
+    with harness.server.client() as client:
+        client.delete(rng.choice(INDEXES))
+    yield 0.0
 
 
 def cut(proxy: TcpProxy, rng: random.Random) -> Course:
@@ -112,6 +135,19 @@ OF_A_SENDING: dict[str, OnNetwork] = {
     "reply to addNodes cut off": broken("replies cut off", ADD_NODES),
 }
 
+REFUSALS: dict[str, Start] = {
+    "out of memory": refuses(
+        lambda client: client.config_set("maxmemory", 1), lambda client: client.config_set("maxmemory", 0)
+    ),
+    "read-only": refuses(
+        lambda client: client.replicaof("127.0.0.1", "1"), lambda client: client.replicaof("NO", "ONE")
+    ),
+    "too few replicas": refuses(
+        lambda client: client.config_set("min-replicas-to-write", 1),
+        lambda client: client.config_set("min-replicas-to-write", 0),
+    ),
+}
+
 # Kinds twice in the list come twice as often.
 KINDS: list[tuple[str, Start]] = [
     *[("worker killed", worker_killed)] * 3,
@@ -120,6 +156,8 @@ KINDS: list[tuple[str, Start]] = [
     *[("Redis server killed", server_killed)] * 2,
     *[(f"Redis: {name}", _to_redis(what)) for name, what in NETWORK.items()],
     ("Redis: connections frozen", _to_redis(frozen)),
+    *[(f"Redis: {name}", start) for name, start in REFUSALS.items()],
+    ("Redis: an index deleted", index_deleted),
     *[(f"provider: {name}", _to_provider(what)) for name, what in NETWORK.items()],
     *[(f"provider: {name}", _to_provider(what)) for name, what in OF_A_SENDING.items()],
 ]

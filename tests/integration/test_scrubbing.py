@@ -8,6 +8,7 @@ import redis
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from config.policy.model import Schedule
 from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
 from tasks.ehpc.connections import Connections, open_connections
@@ -15,10 +16,13 @@ from tasks.engine.wiring import open_api, open_rate_limiter
 from tasks.handlers.context import Context
 from tasks.handlers.scrub_ledger import Scrub
 from tasks.intake.accept import Intake
+from tasks.ledger.change_entries import Index, Listed, ScheduleInForce
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.pauses import Pause
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
+from tasks.ledger.schedules import ScheduleRecord
 from tasks.runtime.clock import HandClock
 from tasks.state_machine.planning import PlanRules, plan_cluster
 
@@ -192,3 +196,52 @@ async def test_one_worker_at_a_time_checks_a_part(ctx: Context, server: redis.Re
     await Scrub(ctx).step()
 
     assert server.exists("scaleout:open") == 0
+
+
+def scores(found: Any) -> dict[str, float]:
+    return dict(found)
+
+
+async def test_an_outbox_that_nothing_brings_up_is_published(ctx: Context, server: redis.Redis) -> None:
+    server.zadd("scaleout:outbox", {"task-1 r-1": 1})
+
+    await scrub(ctx, server)
+
+    assert server.zscore("scaleout:due:all-else", "outbox:all") == ctx.clock.now_ms()
+
+
+@pytest.mark.parametrize("last_handled", [0, 4_000_000_000_000])
+async def test_schedules_and_pauses_with_something_to_come_are_due_again(
+    ctx: Context, server: redis.Redis, clock: HandClock, last_handled: int
+) -> None:
+    fields = {"name": "s", "cron": "0 19 1 1 *", "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
+    schedule = Schedule.model_validate({**fields, "timezone": "UTC", "not_after": "2040-01-01"})
+    changes = ChangeSet()
+    changes.write(ScheduleRecord(name="s", schedule=schedule, epoch="e", last_handled=last_handled))
+    changes.add(ScheduleInForce("s", True), Listed(Index.PAUSED, "everything", 1))
+    until = clock.now_ms() + 1 if last_handled == 0 else None
+    changes.write(Pause(scope="everything", paused=True, until=until))
+    await ctx.ledger.commit(changes)
+
+    await scrub(ctx, server)
+
+    due = set(map(str, server.zrange("scaleout:due:all-else", 0, -1)))
+    assert due == ({"schedule:s", "pause:everything"} if last_handled == 0 else set())
+
+
+async def test_entries_further_ahead_than_anything_may_be_are_pulled_in(
+    ctx: Context, server: redis.Redis, clock: HandClock
+) -> None:
+    """The server's clock was 25 hours ahead, and was set back after all workers had ended."""
+    now, day = clock.now_ms(), 86_400_000
+    entries = {"zone:jn1a": now + 25 * 3_600_000, "operation:op-1": now + day, "zone:near": now + 60_000}
+    server.zadd("scaleout:due:all-else", {**entries, "schedule:yearly": now + 300 * day})
+    server.zadd("scaleout:due:submissions", {"cluster:a": now + 2 * day, "cluster:b": now + day})
+
+    await scrub(ctx, server)
+
+    found = scores(server.zrange("scaleout:due:all-else", 0, -1, withscores=True))
+    assert found["zone:jn1a"] == found["operation:op-1"] == now
+    assert (found["zone:near"], found["schedule:yearly"]) == (now + 60_000, now + 300 * day)
+    found = scores(server.zrange("scaleout:due:submissions", 0, -1, withscores=True))
+    assert found == {"cluster:a": now, "cluster:b": now + day}

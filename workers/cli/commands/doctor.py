@@ -22,6 +22,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
 from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Denied
+from tasks.runtime.clock import MAX_STEP_MS
 from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
@@ -192,6 +193,10 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
         for key, detail in (await ledger.overview.unreadable()).items()
     ]
     held = await ledger.operations(await ledger.overview.held_operations(), readable_only=True)
+    stepped_ms = await ledger.clock_stepped_ms()
+    if abs(stepped_ms) > MAX_STEP_MS:
+        detail = f"the server's clock has stepped by {stepped_ms / 1000:+.0f} s, which workers do not follow"
+        findings.append(Finding("server clock", "error", detail))
     since = await ledger.server_changed_since()
     if since is not None:
         detail = (
