@@ -3,7 +3,7 @@
 A key may be deleted by hand, or be missing from a copy. Nothing else notices: a cluster would stay locked.
 """
 
-import structlog
+from collections.abc import Sequence
 
 from config.timestamps import utc_second
 from tasks.handlers.context import Context
@@ -18,10 +18,9 @@ from tasks.ledger.records import Operation, Request
 from tasks.state_machine.cluster_lock import lock_cluster
 from tasks.state_machine.rebuilding import held_without_record
 
-log = structlog.get_logger(__name__)
-
 INTERVAL_MS = 5_000
 KEYS_AT_ONCE = 500
+MAX_MISSING = 10_000
 # Further ahead than anything of the kind is scheduled: the quota's window, and a limit per day.
 MAX_AHEAD_MS = {
     DueKind.ZONE: 2 * 3_600_000,
@@ -39,6 +38,7 @@ class Scrub:
         self._ctx = ctx
         self._scan = RecordScan(ctx.ledger)
         self._next_ms = 0
+        self._missing: dict[str, tuple[list[int], int]] = {}
 
     async def step(self) -> None:
         """Check some records if none of the workers has just done so."""
@@ -46,6 +46,8 @@ class Scrub:
         if now < self._next_ms:
             return
         self._next_ms = now + INTERVAL_MS
+        if len(self._missing) > MAX_MISSING:
+            self._missing.clear()
         names = await self._scan.next_ids(INTERVAL_MS, KEYS_AT_ONCE)
         if names is None:
             return
@@ -67,7 +69,7 @@ class Scrub:
         ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
         for due in [*await self._schedules(), *await self._pauses()]:
             entry = IndexEntry((ledger.keys.due(due.lane),), str(due), due)
-            if not await self._scan.is_member(entry):
+            if not await self._scan.is_member(entry) and self._is_missing_again(entry, []):
                 changes = ChangeSet()
                 changes.schedule(due, now, DueRule.IF_ABSENT)
                 await self._commit(changes, entry.places[0])
@@ -117,20 +119,41 @@ class Scrub:
 
     async def _restore(self, record: Record, expected: list[IndexEntry]) -> None:
         """Write the entries that are missing, unless the record has moved on."""
-        missing = [entry for entry in expected if not await self._scan.is_member(entry)]
-        for entry in missing:
+        for entry in expected:
+            if await self._scan.is_member(entry):
+                continue
             changes = ChangeSet(expected=[record])
             if isinstance(entry.restore, Due) and entry.restore.kind is DueKind.CLUSTER:
                 cluster = await self._ctx.ledger.cluster(entry.restore.name)
-                # The step that releases the lock makes it due, and may just have done so.
-                if cluster.locked_by is not None or await self._scan.is_member(entry):
+                if cluster.locked_by is not None:
+                    # The step that releases the lock makes it due.
                     continue
                 changes.expected.append(cluster)
+            if not self._is_missing_again(entry, changes.expected):
+                continue
             if isinstance(entry.restore, Due):
                 changes.schedule(entry.restore, self._ctx.clock.now_ms(), DueRule.IF_ABSENT)
             else:
                 changes.add(entry.restore)
             await self._commit(changes, entry.places[0])
+
+    def _is_missing_again(self, entry: IndexEntry, records: Sequence[Record]) -> bool:
+        """Return whether the entry was missing in an earlier check, and the records have not moved on since.
+
+        One that is missing once may belong to a step that was being written just then.
+        """
+        name, versions = f"{entry.places[0]} {entry.member}", [record.version for record in records]
+        before = self._missing.get(name)
+        if (
+            before is not None
+            and before[0] == versions
+            and self._ctx.clock.now_ms() - before[1] >= INTERVAL_MS
+        ):
+            del self._missing[name]
+            return True
+        if before is None or before[0] != versions:
+            self._missing[name] = (versions, self._ctx.clock.now_ms())
+        return False
 
     async def _commit(self, changes: ChangeSet, key: str) -> None:
         changes.record(Event("index_restored", "warning", fields={"key": key}, in_journal=True))

@@ -177,8 +177,8 @@ MUTANTS = (
     Mutant(
         "scrub: nothing is restored that has moved on",
         "tasks/handlers/scrub_ledger.py",
-        "if cluster.locked_by is not None or await self._scan.is_member(entry):",
-        "if cluster.locked_by is not None:",
+        "if not self._is_missing_again(entry, changes.expected):",
+        "if False:",
         (HISTORIES,),
     ),
     Mutant(

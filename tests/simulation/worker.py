@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SWEEP_REQUEST_S = 10.0
+SCRUB_EVERY = 10  # ticks
 TASKS_AT_ONCE = 8  # of a worker, as its pool has threads
 
 
@@ -75,6 +76,7 @@ class Worker(Process):
         )
         self.dispatcher = Dispatcher(self.ctx, self._deliver)
         self.scrub = Scrub(self.ctx)
+        self.ticks = 0
 
     async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
         for task_id, outcome in outcomes:
@@ -101,6 +103,8 @@ class Worker(Process):
             if await self.ledger.request_sweep(SWEEP_REQUEST_S) and not self.world.chance("message lost"):
                 await self.ledger.sweep_started()
                 await self.dispatcher.sweep()
-            await self.scrub.step()
+            self.ticks += 1
+            if self.ticks % SCRUB_EVERY == 0:
+                await self.scrub.step()
             await self.schedule_sync.sync()
             self.has_kept = True
