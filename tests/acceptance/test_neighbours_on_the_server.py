@@ -172,3 +172,15 @@ def test_invalid_requests_block_no_worker_while_the_result_store_is_away(
             assert {outcome["status"] for outcome in told} == {"rejected"}
             assert len(running.events("results_unreachable")) == 1
             assert len(running.events("results_reachable")) == 1
+
+
+def test_autoscale_which_threads_cannot_do_is_refused_at_start(
+    server: DurableServer, provider: Simulator, tmp_path: Path
+) -> None:
+    arguments = ["-m", "celery", "-A", "workers", "worker", "--autoscale", "4,1"]
+    env = environment(server.url, provider.api_url)
+
+    with process(arguments, env, tmp_path / "w.log") as started:
+        assert started.popen.wait(30) == 1
+    assert "--autoscale is not supported" in started.text()
+    assert "Traceback" not in started.text()
