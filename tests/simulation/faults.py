@@ -32,6 +32,7 @@ class Chances:
     pause: float = 0.0
     resume: float = 0.0
     foreign: float = 0.0
+    clock_steps: float = 0.0
     call_outcomes: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -52,6 +53,7 @@ WILD = Chances(
     pause=0.003,
     resume=0.01,
     foreign=0.002,
+    clock_steps=0.001,
     call_outcomes={
         "lost on the way": 0.08,
         "reply lost": 0.12,
@@ -71,6 +73,12 @@ def random_faults(world: World) -> None:
     """Let chance decide what goes wrong before the next event."""
     if world.calm or world.faults_over:
         return
+    if world.skew_s and world.clock.now_ms() >= world.skewed_until:
+        world.skew_s = 0.0
+    elif not world.skew_s and world.chance("clock steps"):
+        world.skew_s = world.rng.choice([-120.0, -30.0, -7.0, 7.0, 30.0, 120.0, 3_600.0])
+        world.skewed_until = world.clock.now_ms() + world.rng.randrange(5_000, 90_000)
+        world.say(f"the provider's clock steps by {world.skew_s:+.0f} s")
     alive = [worker for worker in world.workers if worker.alive]
     if alive and world.chance("stop"):
         worker = world.rng.choice(alive)

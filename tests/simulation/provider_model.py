@@ -56,7 +56,7 @@ class Provider:
             seed=world.seed,
         )
         self.options = options
-        self.cloud = Cloud(options, lambda: world.clock.now_ms() / 1000)
+        self.cloud = Cloud(options, self.now)
         self.quota = CallQuota(quota_calls, quota_period_s)
         self.sendings: list[Sending] = []
         self.quirks = Quirks()
@@ -69,6 +69,10 @@ class Provider:
         self.log_away_in: frozenset[str] = frozenset()
         self.single_lookups = 0
         self.cluster_listings: list[tuple[int, datetime]] = []
+
+    def now(self) -> float:
+        """The provider's own time in seconds, whose clock may step."""
+        return self.world.clock.now_ms() / 1000 + self.world.skew_s
 
     def call(self) -> None:
         """A call has arrived. Raises what the provider says when the account's calls are used up."""
@@ -112,7 +116,7 @@ class Provider:
             sending.reply = InDoubt("the reply could not be read")
 
     def _carry_out(self, sending: Sending) -> JobAccepted | EhpcError:
-        now = self.world.clock.now_ms() / 1000
+        now = self.now()
         if now - sending.sent_at.timestamp() > self.world.settings.signature_ttl_s:
             return reason(1300, "RequestHasExpired")
         if sending.call_outcome.startswith("refused "):
@@ -201,13 +205,9 @@ class SimulatedApi:
         self._process = process
         self._provider = provider
 
-    @property
-    def skew_s(self) -> float | None:
-        return self._provider.world.skew_s
-
-    @property
-    def skew_at_ms(self) -> int:
-        return self._provider.world.clock.now_ms()
+        # What the client learns from each reply.
+        self.skew_s: float | None = None
+        self.skew_at_ms = 0
 
     async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
         await self._process.turn("addNodes")
@@ -263,7 +263,7 @@ class SimulatedApi:
         await self._read("list nodes")
         if self._provider.nodes_refused:
             raise reason(2100, "ResourceNotFound")
-        quirks, now = self._provider.quirks, self._provider.world.clock.now_ms() / 1000
+        quirks, now = self._provider.quirks, self._provider.now()
         nodes = [
             node
             for node in self._provider.cloud.nodes(zone, cluster_id)
@@ -285,7 +285,9 @@ class SimulatedApi:
 
     def _whole(self, content: dict[str, Any]) -> Reply:
         """As it comes over the wire: the rows are read by the client's own code."""
-        return Reply(200, json.dumps({"ret_code": 0, **content}).encode(), skew_s=self.skew_s)
+        world = self._provider.world
+        self.skew_s, self.skew_at_ms = world.skew_s, world.clock.now_ms()
+        return Reply(200, json.dumps({"ret_code": 0, **content}).encode(), skew_s=world.skew_s)
 
     async def _read(self, label: str) -> None:
         await self._process.turn(label)

@@ -98,6 +98,7 @@ class World:
         self.when_idle: list[Callable[[], None]] = []
         self.events = 0
         self.skew_s = 0.0
+        self.skewed_until = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.clock = WorldClock(self)
         self.settings = Settings(
@@ -212,6 +213,7 @@ class World:
         await self.continue_until_idle()
         self.faults_over = True
         self.server_away_until = 0
+        self.skew_s = 0.0
         for worker in self.workers:
             worker.stopped_until = 0
         for scope in people.paused_scopes(self):
