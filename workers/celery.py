@@ -66,7 +66,7 @@ def _configure_logging(settings: LedgerSettings) -> None:
 
 @worker_init.connect(weak=False)
 def _refuse_autoscale(sender: Any, **_: Any) -> None:
-    if sender.autoscale:
+    if sender.options.get("autoscale"):
         # Celery would ask the pool to grow at every message, which a pool of threads cannot.
         sys.exit("scaleout: --autoscale is not supported, as the pool has threads: use --concurrency instead")
 

@@ -5,6 +5,7 @@ A fault is a generator: it does something, yields for how many seconds that last
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import redis
@@ -55,7 +56,8 @@ def refuses(begin: Change, end: Change) -> Start:
     """The server answers, and refuses."""
 
     def course(harness: Environment, rng: random.Random) -> Course:
-        with harness.server.client() as client:
+        # Killed meanwhile, it comes back and refuses nothing.
+        with harness.server.client() as client, suppress(redis.RedisError):
             begin(client)
             yield rng.uniform(0.3, 3.0)
             end(client)
@@ -64,7 +66,7 @@ def refuses(begin: Change, end: Change) -> Start:
 
 
 def index_deleted(harness: Environment, rng: random.Random) -> Course:
-    with harness.server.client() as client:
+    with harness.server.client() as client, suppress(redis.RedisError):
         client.delete(rng.choice(INDEXES))
     yield 0.0
 

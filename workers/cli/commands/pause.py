@@ -58,7 +58,7 @@ def resume_submissions(cluster_id: str | None, by: str | None, *, as_json: bool)
 
 async def _echo_what_continues(ledger: Ledger, cluster_id: str) -> None:
     cluster = await ledger.cluster(cluster_id)
-    if not cluster.version:
+    if not cluster.version and not (await ledger.arrivals(cluster_id)).version:
         echo(f"scaleout: no request has named cluster {cluster_id} so far: is its id correct?")
     operation = await ledger.operation(cluster.locked_by) if cluster.locked_by else None
     if operation is not None and operation.sent_at is not None:
