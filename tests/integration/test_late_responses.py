@@ -9,15 +9,17 @@ from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raise
 from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
 from tasks.ehpc.errors import Busy, InDoubt
-from tasks.ehpc.models import JobAccepted
+from tasks.ehpc.listing import Listing
+from tasks.ehpc.models import JobAccepted, JobRow, Page
 from tasks.handlers.context import Context
+from tasks.handlers.reconcile_operation import Seen, _decided
 from tasks.handlers.record_response import record_response
 from tasks.handlers.submit_operation import _send
 from tasks.ledger.change_entries import OwnJob
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import Allocation, Assignment, State
-from tasks.ledger.records import Cluster, Operation, Request
+from tasks.ledger.records import Cluster, Operation, Request, Zone
 from tasks.quota.rate_limiter import Grant
 from tasks.runtime.clock import HandClock
 
@@ -192,3 +194,25 @@ async def test_a_worker_that_resumes_after_its_lease_sends_nothing(
     assert operation.state is State.REFUSED
     (line,) = [line for line in await ledger.overview.history("r-1") if line["event"] == "operation_refused"]
     assert "lease" in str(line)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+async def test_a_listing_shows_what_was_there_when_it_began(
+    ctx: Context, ledger: Ledger, clock: HandClock, slow: bool
+) -> None:
+    """Its reply takes an hour here, and a call may have been executed meanwhile."""
+    await given(ledger, State.IN_DOUBT)
+    began = clock.now_ms() + 1_000
+    operation = await the_operation(ledger)
+    changes = ChangeSet()
+    seen_absent = {"absent_since": began, "listed_since": began, "baseline": ()}
+    changes.write(operation.model_copy(update=seen_absent), Zone(zone="jn1a", action_seen=True))
+    await ledger.commit(changes)
+    clock.advance(3_600)
+    listing = Listing[JobRow]()
+    listing.add(Page((), total=0))
+
+    seen = Seen(listed_at=began if slow else clock.now_ms(), listing=listing)
+    await ledger.transact(lambda: _decided(ctx, "op-1", seen))
+
+    assert (await the_operation(ledger)).state is (State.IN_DOUBT if slow else State.NOT_EXECUTED)

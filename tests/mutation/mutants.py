@@ -81,7 +81,7 @@ MUTANTS = (
         "tasks/handlers/reconcile_operation.py",
         "listed_at=seen.listed_at + round(",
         "listed_at=now + round(",
-        (HISTORIES, UNUSUAL),
+        (LATE_RESPONSES,),
     ),
     Mutant(
         "listing: rows that name no cluster may concern each",
