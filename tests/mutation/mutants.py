@@ -356,6 +356,7 @@ MUTANTS = (
         "tasks/handlers/provider_calls.py",
         "while not listing.complete:",
         "while not listing.offset:",
+        ("tests/simulation/test_odd_listings.py",),
     ),
     Mutant(
         "the number of nodes has to fit",
