@@ -10,7 +10,7 @@ from tests.chaos import failovers, versions
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(not versions.has_earlier_commit(), reason="this checkout lacks the earlier commit")
 def test_an_earlier_version_and_this_one_share_a_ledger(tmp_path: Path) -> None:
-    verdict = versions.run(tmp_path, seconds=15, seed=7)
+    verdict = versions.run(tmp_path, seconds=4.5, seed=7)
 
     assert verdict.broken == []
 

@@ -15,7 +15,7 @@ from tests.simulation.quirks import Quirks
 from tests.simulation.tally import Tally
 from tests.simulation.world import World
 
-SEEDS = os.environ.get("SEEDS", "1-150")
+SEEDS = os.environ.get("SEEDS", "1-100")
 
 
 def seeds() -> range:
