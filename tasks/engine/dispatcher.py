@@ -21,7 +21,6 @@ from tasks.handlers.reconcile_operation import expire_lease, reconcile
 from tasks.handlers.submit_operation import submit_operation
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.due import Due, DueKind, Lane
-from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
 from tasks.schedules.fire import fire_schedule
@@ -127,15 +126,11 @@ class Dispatcher:
     async def _guarded(self, work: Coroutine[Any, Any, None], due: Due) -> None:
         try:
             with bound_contextvars(due=str(due)):
-                await work
+                # The lease brings it up again, perhaps for a version that can read the record.
+                await self._ctx.ledger.unless_unreadable(work)
         except (RedisError, OSError) as error:
             # An outage, which the client has logged. The lease brings the work up again.
             log.debug("step_postponed", due=str(due), kind=type(error).__name__, detail=str(error))
-            return
-        except UnreadableRecord as error:
-            # Its lease brings it up again, perhaps for a version that can read it.
-            with suppress(RedisError, OSError):
-                await self._ctx.ledger.report_unreadable(error)
             return
         except Exception:
             # Its lease brings it up again; a failure of one entry must not stop the others.

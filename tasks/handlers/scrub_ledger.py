@@ -11,7 +11,7 @@ from tasks.ledger.change_entries import Index, Listed
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.events import Event
-from tasks.ledger.indexes import IndexEntry, of_operation, of_request
+from tasks.ledger.indexes import IndexEntry, of_due, of_operation, of_request
 from tasks.ledger.record import Record
 from tasks.ledger.record_scan import RecordScan
 from tasks.ledger.records import Operation, Request
@@ -53,13 +53,8 @@ class Scrub:
             return
         request_ids, operation_ids = names
         await self._check_due()
-        requests = await self._ctx.ledger.requests(request_ids, readable_only=True)
-        for request in requests.values():
-            await self._check_request(request)
-        operations = await self._ctx.ledger.operations(operation_ids, readable_only=True)
-        for operation in operations.values():
-            if not operation.ended:
-                await self._check_operation(operation)
+        await self._check_requests(request_ids)
+        await self._check_operations(operation_ids)
 
     async def _check_due(self) -> None:
         """Restore due entries of no request or operation, and pull in those that are too far ahead.
@@ -67,13 +62,9 @@ class Scrub:
         Entries are far ahead if workers wrote them by a server's clock that was set back later.
         """
         ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
-        for due in [*await self._schedules(), *await self._pauses()]:
-            entry = IndexEntry((ledger.keys.due(due.lane),), str(due), due)
-            if not await self._scan.is_member(entry) and self._is_missing_again(entry, []):
-                changes = ChangeSet()
-                changes.schedule(due, now, DueRule.IF_ABSENT)
-                await self._commit(changes, entry.places[0])
-        if not await self._scan.is_member(IndexEntry((ledger.keys.due(OUTBOX.lane),), str(OUTBOX), OUTBOX)):
+        wanted = [*await self._schedules(), *await self._pauses()]
+        await self._restore([(None, of_due(due, ledger.keys)) for due in wanted])
+        if await self._scan.missing([of_due(OUTBOX, ledger.keys)]) == [True]:
             await ledger.schedule_outbox(now)
         for kind, ahead_ms in MAX_AHEAD_MS.items():
             for due in await self._scan.due_after(kind, now + ahead_ms):
@@ -83,9 +74,9 @@ class Scrub:
 
     async def _schedules(self) -> list[Due]:
         """Return the entries of the schedules that have another occurrence."""
-        found = []
-        for name in sorted(await self._ctx.ledger.schedule_names()):
-            record = await self._ctx.ledger.schedule(name)
+        ledger, found = self._ctx.ledger, []
+        for name in sorted(await ledger.schedule_names()):
+            record = await ledger.unless_unreadable(ledger.schedule(name))
             if record is not None and not record.gone:
                 handled = utc_second(record.last_handled)
                 if next(record.schedule.occurrences(handled), None) is not None:
@@ -94,47 +85,63 @@ class Scrub:
 
     async def _pauses(self) -> list[Due]:
         """Return the entries of the pauses that lift by themselves."""
+        ledger, found = self._ctx.ledger, []
+        for scope in await ledger.overview.paused_scopes():
+            record = await ledger.unless_unreadable(ledger.pause(scope))
+            if record is not None and record.paused and record.until is not None:
+                found.append(record.due)
+        return found
+
+    async def _check_requests(self, request_ids: Sequence[str]) -> None:
         ledger = self._ctx.ledger
-        records = [await ledger.pause(scope) for scope in await ledger.overview.paused_scopes()]
-        return [record.due for record in records if record.paused and record.until is not None]
+        requests = (await ledger.requests(request_ids, readable_only=True)).values()
+        await self._restore(
+            [(request, entry) for request in requests for entry in of_request(request, ledger.keys)]
+        )
+        served_by = {part.operation_id: request for request in requests for part in request.live_assignments}
+        gone = await self._scan.absent([ledger.keys.operation(name) for name in served_by])
+        for operation_id, request in served_by.items():
+            if ledger.keys.operation(operation_id) in gone:
+                await ledger.unless_unreadable(self._rebuild(operation_id, request))
 
-    async def _check_request(self, request: Request) -> None:
-        await self._restore(request, list(of_request(request, self._ctx.ledger.keys)))
-        for part in request.live_assignments:
-            if not await self._scan.exists(self._ctx.ledger.keys.operation(part.operation_id)):
-                await self._rebuild(part.operation_id, request)
-
-    async def _check_operation(self, operation: Operation) -> None:
+    async def _check_operations(self, operation_ids: Sequence[str]) -> None:
         ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
-        await self._restore(operation, list(of_operation(operation, ledger.keys, now)))
-        cluster = await ledger.cluster(operation.cluster_id)
-        if cluster.locked_by is None:
-            changes = ChangeSet(expected=[operation])
-            changes.write(lock_cluster(cluster, operation))
-            await self._commit(changes, ledger.keys.cluster(operation.cluster_id))
-        for request_id in operation.request_ids:
-            key = ledger.keys.request(request_id)
-            if not await self._scan.exists(key) and await self._scan.first_report(key):
-                await self._report_loss(operation, key)
+        known = await ledger.operations(operation_ids, readable_only=True)
+        running = [name for name, operation in known.items() if not operation.ended]
+        live = await ledger.operation_snapshots(running)
+        await self._restore(
+            [
+                (snapshot.operation, entry)
+                for snapshot in live.values()
+                for entry in of_operation(snapshot.operation, ledger.keys, now)
+            ]
+        )
+        for snapshot in live.values():
+            operation = snapshot.operation
+            if snapshot.cluster.locked_by is None and not operation.ended:
+                changes = ChangeSet(expected=[operation])
+                changes.write(lock_cluster(snapshot.cluster, operation))
+                await self._commit(changes, ledger.keys.cluster(operation.cluster_id))
+            for request_id in set(operation.request_ids) - snapshot.requests.keys():
+                await self._report_loss(operation, ledger.keys.request(request_id))
 
-    async def _restore(self, record: Record, expected: list[IndexEntry]) -> None:
-        """Write the entries that are missing, unless the record has moved on."""
-        for entry in expected:
-            if await self._scan.is_member(entry):
-                continue
-            changes = ChangeSet(expected=[record])
-            if isinstance(entry.restore, Due) and entry.restore.kind is DueKind.CLUSTER:
-                cluster = await self._ctx.ledger.cluster(entry.restore.name)
-                if cluster.locked_by is not None:
-                    # The step that releases the lock makes it due.
-                    continue
-                changes.expected.append(cluster)
-            if not self._is_missing_again(entry, changes.expected):
-                continue
-            if isinstance(entry.restore, Due):
-                changes.schedule(entry.restore, self._ctx.clock.now_ms(), DueRule.IF_ABSENT)
-            else:
-                changes.add(entry.restore)
+    async def _restore(self, expected: Sequence[tuple[Record | None, IndexEntry]]) -> None:
+        """Write the entries that are missing, each unless its record has moved on."""
+        missing = await self._scan.missing([entry for _, entry in expected])
+        for (record, entry), is_missing in zip(expected, missing, strict=True):
+            if is_missing:
+                await self._ctx.ledger.unless_unreadable(self._restore_one(record, entry))
+
+    async def _restore_one(self, record: Record | None, entry: IndexEntry) -> None:
+        changes = ChangeSet(expected=[] if record is None else [record])
+        if isinstance(entry.restore, Due) and entry.restore.kind is DueKind.CLUSTER:
+            cluster = await self._ctx.ledger.cluster(entry.restore.name)
+            if cluster.locked_by is not None:
+                # The step that releases the lock makes it due.
+                return
+            changes.expected.append(cluster)
+        if self._is_missing_again(entry, changes.expected):
+            entry.stage(changes, self._ctx.clock.now_ms())
             await self._commit(changes, entry.places[0])
 
     def _is_missing_again(self, entry: IndexEntry, records: Sequence[Record]) -> bool:
@@ -143,17 +150,14 @@ class Scrub:
         One that is missing once may belong to a step that was being written just then.
         """
         name, versions = f"{entry.places[0]} {entry.member}", [record.version for record in records]
-        before = self._missing.get(name)
-        if (
-            before is not None
-            and before[0] == versions
-            and self._ctx.clock.now_ms() - before[1] >= INTERVAL_MS
-        ):
-            del self._missing[name]
-            return True
+        now, before = self._ctx.clock.now_ms(), self._missing.get(name)
         if before is None or before[0] != versions:
-            self._missing[name] = (versions, self._ctx.clock.now_ms())
-        return False
+            self._missing[name] = (versions, now)
+            return False
+        if now - before[1] < INTERVAL_MS:
+            return False
+        del self._missing[name]
+        return True
 
     async def _commit(self, changes: ChangeSet, key: str) -> None:
         changes.record(Event("index_restored", "warning", fields={"key": key}, in_journal=True))
@@ -162,27 +166,30 @@ class Scrub:
 
     async def _rebuild(self, operation_id: str, request: Request) -> None:
         """Hold an operation whose record is gone: what is left of it is in the requests that it serves."""
-        ledger = self._ctx.ledger
-        served = [
-            one
+        ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
+        served = {
+            one.request_id: one
             async for one in ledger.overview.open_records()
             if any(part.operation_id == operation_id for part in one.live_assignments)
-        ]
-        current = await ledger.request(request.request_id)
-        if current is None or current.version != request.version or not served:
-            return
+        }
+        # It may have ended at its deadline, and is not open then.
+        served.setdefault(request.request_id, request)
         cluster = await ledger.cluster(request.valid_spec.cluster_id)
-        now = self._ctx.clock.now_ms()
-        operation, changes = held_without_record(operation_id, served, now)
+        operation, changes = held_without_record(operation_id, list(served.values()), now)
         if cluster.locked_by in (None, operation_id):
             changes.write(lock_cluster(cluster, operation))
         changes.add(Listed(Index.HELD, operation_id, now))
         await ledger.mark_data_lost()
+        # A conflict: a request has moved on, or another worker was first; the next check sees that.
         await ledger.commit(changes)
 
     async def _report_loss(self, operation: Operation, key: str) -> None:
+        if await self._scan.was_reported(key):
+            return
         await self._ctx.ledger.mark_data_lost()
         changes = ChangeSet()
         fields = {"key": key, "operation_id": operation.operation_id}
         changes.record(Event("record_missing", "error", fields=fields, in_journal=True))
         await self._ctx.ledger.commit(changes)
+        # Last: a worker that dies before has reported nothing, or reports it twice.
+        await self._scan.note_report(key)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.ledger.change_entries import Enqueue, Entry, Index, Listed, PollJob
+from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.keys import Key, Keys
 from tasks.ledger.pauses import EVERYTHING
@@ -25,6 +26,13 @@ class IndexEntry:
     restore: Entry | Due
     unsorted: bool = False
 
+    def stage(self, changes: ChangeSet, now: int) -> None:
+        """Have `changes` write it."""
+        if isinstance(self.restore, Due):
+            changes.schedule(self.restore, now, DueRule.IF_ABSENT)
+        else:
+            changes.add(self.restore)
+
 
 def of_request(request: Request, keys: Keys) -> Iterator[IndexEntry]:
     """Yield the entries of a request that has not ended."""
@@ -33,13 +41,13 @@ def of_request(request: Request, keys: Keys) -> Iterator[IndexEntry]:
         return
     open_requests = keys.index(Index.OPEN.value)
     yield IndexEntry((open_requests,), name, Listed(Index.OPEN, name, request.accepted_at))
-    yield _due(Due(DueKind.REQUEST, name), keys)
+    yield of_due(Due(DueKind.REQUEST, name), keys)
     if request.unassigned_nodes > 0:
         waits = Enqueue(spec.cluster_id, request.pool, name, request.accepted_at)
         yield IndexEntry((keys.demand(spec.cluster_id, request.pool),), name, waits)
         yield IndexEntry((keys.pools(spec.cluster_id),), request.pool, waits, unsorted=True)
         if not request.live_assignments:
-            yield _due(Due(DueKind.CLUSTER, spec.cluster_id), keys, spec.cluster_id)
+            yield of_due(Due(DueKind.CLUSTER, spec.cluster_id), keys, spec.cluster_id)
 
 
 def of_operation(operation: Operation, keys: Keys, since: int) -> Iterator[IndexEntry]:
@@ -47,19 +55,19 @@ def of_operation(operation: Operation, keys: Keys, since: int) -> Iterator[Index
     name = operation.operation_id
     match operation.state:
         case State.PLANNED | State.SUBMITTING | State.IN_DOUBT:
-            yield _due(operation.due, keys, operation.cluster_id)
+            yield of_due(operation.due, keys, operation.cluster_id)
         case State.RUNNING if operation.job_result is not None:
-            yield _due(operation.due, keys)
+            yield of_due(operation.due, keys)
         case State.RUNNING if operation.job_id is not None:
             sent_at = operation.sent_at or operation.planned_at
             polled = PollJob(operation.zone, operation.job_id, name, sent_at)
             yield IndexEntry((keys.running(operation.zone),), f"{operation.job_id} {name}", polled)
-            yield _due(Due(DueKind.ZONE, operation.zone), keys)
+            yield of_due(Due(DueKind.ZONE, operation.zone), keys)
         case State.HELD:
             yield IndexEntry((keys.index(Index.HELD.value),), name, Listed(Index.HELD, name, since))
 
 
-def _due(due: Due, keys: Keys, cluster_id: str | None = None) -> IndexEntry:
+def of_due(due: Due, keys: Keys, cluster_id: str | None = None) -> IndexEntry:
     """Return a due entry; while its cluster is paused it is parked."""
     parked = () if cluster_id is None else (keys.parked(EVERYTHING), keys.parked(cluster_id))
     return IndexEntry((keys.due(due.lane), *parked), str(due), due)

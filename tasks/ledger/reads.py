@@ -1,7 +1,7 @@
 """Read what the ledger holds, as typed records."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -28,6 +28,7 @@ REPORT_KEPT_S = 90 * 86_400
 log = structlog.get_logger(__name__)
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 class LedgerReads:
@@ -280,6 +281,14 @@ class LedgerReads:
             except UnreadableRecord as error:
                 await self.report_unreadable(error)
         return found
+
+    async def unless_unreadable(self, step: Awaitable[T]) -> T | None:
+        """Await `step`. If it meets a record that cannot be read, report the record and return None."""
+        try:
+            return await step
+        except UnreadableRecord as error:
+            await self.report_unreadable(error)
+            return None
 
     async def report_unreadable(self, error: UnreadableRecord) -> None:
         """Log the record, once a process, and note it for `scaleout doctor`."""

@@ -1,5 +1,6 @@
 """Reads of the slow check that goes through all records."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from tasks.ledger.due import Due, DueKind
@@ -18,22 +19,33 @@ class RecordScan:
         self._keys = ledger.keys
         self._clock = ledger.clock
 
-    async def exists(self, key: str) -> bool:
-        return bool(await self._redis.exists(key))
+    async def absent(self, keys: Sequence[str]) -> set[str]:
+        """Return those of the keys that do not exist, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.exists(key)
+            found = await pipe.execute()
+        return {key for key, exists in zip(keys, found, strict=True) if not exists}
 
-    async def is_member(self, entry: IndexEntry) -> bool:
-        """Return whether the entry is in one of its places."""
-        if entry.unsorted:
-            return any([await cast("Any", self._redis.sismember(key, entry.member)) for key in entry.places])
-        for place in entry.places:
-            if await self._redis.zscore(place, entry.member) is not None:
-                return True
-        return False
+    async def missing(self, entries: Sequence[IndexEntry]) -> list[bool]:
+        """Return of each entry whether it is in none of its places, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                for place in entry.places:
+                    (pipe.sismember if entry.unsorted else pipe.zscore)(place, entry.member)
+            answers = iter(await pipe.execute())
+        found = [[next(answers) for _ in entry.places] for entry in entries]
+        return [
+            all(_is_absent(entry, answer) for answer in of_entry)
+            for entry, of_entry in zip(entries, found, strict=True)
+        ]
 
-    async def first_report(self, key: str) -> bool:
-        """Return whether nobody has reported in the last week that this key is missing."""
-        reported = self._keys.reported_missing(key)
-        return bool(await self._redis.set(reported, "1", nx=True, ex=REPORTED_ONCE_IN_S))
+    async def was_reported(self, key: str) -> bool:
+        """Return whether somebody has reported in the last week that this key is missing."""
+        return bool(await self._redis.exists(self._keys.reported_missing(key)))
+
+    async def note_report(self, key: str) -> None:
+        await self._redis.set(self._keys.reported_missing(key), "1", ex=REPORTED_ONCE_IN_S)
 
     async def next_ids(self, interval_ms: int, count: int) -> tuple[list[str], list[str]] | None:
         """Return the ids of the next requests and operations, a few of all keys at a time, round and round.
@@ -64,3 +76,8 @@ class RecordScan:
         found = await self._redis.zrange(key, after_ms, "+inf", byscore=True, offset=0, num=MAX_FAR_AHEAD)
         start = f"{kind}:"
         return [Due.parse(str(entry)) for entry in found if str(entry).startswith(start)]
+
+
+def _is_absent(entry: IndexEntry, found: float | None) -> bool:
+    """Read an answer: 0 is no member of a set, and may be the score of one of a sorted set."""
+    return not found if entry.unsorted else found is None

@@ -1,8 +1,5 @@
 """Write the schedules of the policy file to the ledger, and remove those that the file no longer has."""
 
-from collections.abc import Coroutine
-from typing import Any
-
 from config.policy.file import PolicyFile
 from config.policy.model import Schedule
 from tasks.handlers.context import Context
@@ -10,7 +7,6 @@ from tasks.ledger.change_entries import ScheduleInForce
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.events import Event
-from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.schedules.timetable import last_handled_after
 
@@ -44,17 +40,9 @@ async def sync_schedules(ctx: Context, schedules: tuple[Schedule, ...], epoch: s
     names = {schedule.name for schedule in schedules}
     gone = sorted(await ctx.ledger.schedule_names() - names)
     for schedule in schedules:
-        await _alone(ctx, _put(ctx, schedule, epoch))
+        await ctx.ledger.unless_unreadable(_put(ctx, schedule, epoch))
     for name in gone:
-        await _alone(ctx, _remove(ctx, name))
-
-
-async def _alone(ctx: Context, step: Coroutine[Any, Any, None]) -> None:
-    """Run the step of one schedule. A record that this version cannot read is left to the others."""
-    try:
-        await step
-    except UnreadableRecord as error:
-        await ctx.ledger.report_unreadable(error)
+        await ctx.ledger.unless_unreadable(_remove(ctx, name))
 
 
 async def _put(ctx: Context, schedule: Schedule, epoch: str) -> None:

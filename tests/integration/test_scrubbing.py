@@ -25,6 +25,7 @@ from tasks.ledger.records import Operation
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.runtime.clock import HandClock
 from tasks.state_machine.planning import PlanRules, plan_cluster
+from tasks.state_machine.request_outcome import end_request
 
 pytestmark = pytest.mark.permanent_keys("scaleout:*")
 
@@ -172,6 +173,56 @@ async def test_an_operation_whose_record_is_gone_is_held(
     assert await ctx.ledger.lost_since() is not None
     requests = await ctx.ledger.requests(["r-1", "r-2"])
     assert all(one.live_assignments[0].state is State.HELD for one in requests.values())
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_so_is_one_whose_requests_have_ended_at_their_deadline(
+    ctx: Context, server: redis.Redis, clock: HandClock
+) -> None:
+    await operate(ctx.ledger, clock, State.RUNNING, job_id="j-1")
+    changes = ChangeSet()
+    for request in (await ctx.ledger.requests(["r-1", "r-2"])).values():
+        end_request(changes, request, "timed_out", clock.now_ms())
+    await ctx.ledger.commit(changes)
+    server.delete("scaleout:operation:op-1")
+
+    await scrub(ctx, server)
+
+    assert await ctx.ledger.overview.held_operations() == ["op-1"]
+
+
+@pytest.mark.parametrize("key", ["schedule:s", "cluster:ehpc-a", "pause:everything"])
+@pytest.mark.usefixtures("waiting")
+async def test_a_record_that_cannot_be_read_keeps_no_other_from_being_checked(
+    ctx: Context, server: redis.Redis, key: str
+) -> None:
+    server.hset(f"scaleout:{key}", mapping={"version": 1, "content": "[]"})
+    server.sadd("scaleout:schedules", "s")
+    server.zadd("scaleout:paused", {"everything": 1})
+    server.delete("scaleout:open", "scaleout:due:submissions")
+
+    assert "scaleout:open" in await scrub(ctx, server)
+
+    assert server.zcard("scaleout:open") == 2
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_a_report_that_was_not_written_is_made_again(
+    ctx: Context, server: redis.Redis, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await operate(ctx.ledger, clock, State.HELD)
+    server.delete("scaleout:request:r-2")
+
+    async def dies() -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ctx.ledger, "mark_data_lost", dies)
+        with pytest.raises(ConnectionError):
+            await scrub(ctx, server)
+    await scrub(ctx, server)
+
+    assert await ctx.ledger.lost_since() is not None
 
 
 @pytest.mark.usefixtures("waiting")

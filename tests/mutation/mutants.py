@@ -170,15 +170,15 @@ MUTANTS = (
     Mutant(
         "scrub: an operation whose record is gone is held",
         "tasks/handlers/scrub_ledger.py",
-        "                await self._rebuild(part.operation_id, request)\n",
+        "                await ledger.unless_unreadable(self._rebuild(operation_id, request))\n",
         "                pass\n",
         (SCRUBBING,),
     ),
     Mutant(
         "scrub: nothing is restored that has moved on",
         "tasks/handlers/scrub_ledger.py",
-        "if not self._is_missing_again(entry, changes.expected):",
-        "if False:",
+        "if self._is_missing_again(entry, changes.expected):",
+        "if True:",
         (HISTORIES,),
     ),
     Mutant(
