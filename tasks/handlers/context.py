@@ -23,7 +23,12 @@ SKEW_RETRY_MS = 30_000
 
 @dataclass(slots=True)
 class Context:
-    """`policy`: returns the policy in force."""
+    """What a handler works with.
+
+    Fields:
+        policy: returns the policy in force.
+        checked_clusters: for which change of the server (ms) each cluster was found to have lost no call.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -32,6 +37,7 @@ class Context:
     clock: Clock
     rng: random.Random = field(default_factory=random.SystemRandom)
     policy: Callable[[], Policy] = Policy
+    checked_clusters: dict[str, int] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)
 
     @property

@@ -4,8 +4,7 @@ A replica that becomes the master may lack the last steps, and the workers that 
 The operation log still has the jobs.
 """
 
-from collections.abc import Sequence
-
+from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobRow
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.context import Context
@@ -32,23 +31,29 @@ CHECKED_MS = 7 * 86_400_000
 MARGIN_MS = round(MAX_SKEW_S * 1000) + 1_000
 
 
-def settling_of(ctx: Context) -> Deferred | None:
-    """Return until when nothing is sent because the server has changed, or None."""
-    change = ctx.ledger.server_change
-    if change is None or ctx.clock.now_ms() >= change.at + ctx.ledger.settle_ms:
-        return None
-    return Deferred(change.at + ctx.ledger.settle_ms, SETTLING)
+def blocked_by_ledger(ctx: Context) -> Deferred | None:
+    """Return until when nothing is sent because the ledger lost data or its server has changed, or None."""
+    ledger, now = ctx.ledger, ctx.clock.now_ms()
+    if ledger.epoch.lost:
+        return Deferred(now + DATA_LOST_RETRY_MS, DATA_LOST)
+    change = ledger.server_change
+    if change is not None and now < change.at + ledger.settle_ms:
+        return Deferred(change.at + ledger.settle_ms, SETTLING)
+    return None
 
 
-def lost_calls_since(ctx: Context) -> int | None:
-    """Return from when on (ms) the log may have a job that the ledger has lost; None if it cannot."""
+def lost_calls_since(ctx: Context, cluster_id: str) -> int | None:
+    """Return from when on (ms) the log may have a job of the cluster that the ledger has lost, or None.
+
+    Once this process has seen that there is none, there is none: nothing was sent while that was unknown.
+    """
     change = ctx.ledger.server_change
     if change is None or ctx.clock.now_ms() - change.at > CHECKED_MS:
         return None
-    return change.since - MARGIN_MS
+    return None if ctx.checked_clusters.get(cluster_id) == change.at else change.since - MARGIN_MS
 
 
-async def check_for_lost_calls(ctx: Context, operation: Operation, rows: Sequence[JobRow]) -> None:
+async def check_for_lost_calls(ctx: Context, operation: Operation, listing: Listing[JobRow]) -> None:
     """Mark the ledger as lost if the cluster has a job of our action that no operation owns.
 
     Only one from the time around the change counts: before, the ledger has all; after it, nothing was sent.
@@ -56,20 +61,24 @@ async def check_for_lost_calls(ctx: Context, operation: Operation, rows: Sequenc
     Raises:
         Deferred: the ledger is marked now.
     """
-    since, change = lost_calls_since(ctx), ctx.ledger.server_change
+    cluster_id = operation.cluster_id
+    since, change = lost_calls_since(ctx, cluster_id), ctx.ledger.server_change
     if since is None or change is None:
         return
     until = change.at + ctx.ledger.settle_ms
-    found = [row.job_id for row in rows if _may_be_ours(ctx, row, since, until)]
-    owners = await ctx.ledger.job_owners(operation.cluster_id, found)
+    found = [row.job_id for row in listing.rows if _may_be_ours(ctx, row, since, until)]
+    owners = await ctx.ledger.job_owners(cluster_id, found)
     unknown = [job_id for job_id in found if job_id not in owners]
     if not unknown:
+        if not listing.flaws:
+            ctx.checked_clusters[cluster_id] = change.at
         return
-    await ctx.ledger.mark_data_lost()
-    fields = {"cluster_id": operation.cluster_id, "job_ids": unknown}
     changes = ChangeSet()
+    fields = {"cluster_id": cluster_id, "job_ids": unknown}
     changes.record(Event("jobs_without_operation", "error", fields=fields, in_journal=True))
     await ctx.ledger.commit(changes)
+    # After its reason: a worker that dies between the two finds the jobs again.
+    await ctx.ledger.mark_data_lost()
     raise Deferred(ctx.clock.now_ms() + DATA_LOST_RETRY_MS, DATA_LOST)
 
 

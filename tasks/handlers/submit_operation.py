@@ -15,13 +15,11 @@ from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.apply_pause import park_while_paused
 from tasks.handlers.context import SKEW_RETRY_MS, Context
 from tasks.handlers.lost_calls import (
-    DATA_LOST,
-    DATA_LOST_RETRY_MS,
     SETTLING,
     SETTLING_RETRY_MS,
+    blocked_by_ledger,
     check_for_lost_calls,
     lost_calls_since,
-    settling_of,
 )
 from tasks.handlers.provider_calls import (
     Deferred,
@@ -58,8 +56,8 @@ async def submit_operation(ctx: Context, snapshot: OperationSnapshot) -> None:
         return
     if await park_while_paused(ctx, snapshot):
         return
-    if (settling := settling_of(ctx)) is not None:
-        await _retry_later(ctx, operation, settling)
+    if (blocked := blocked_by_ledger(ctx)) is not None:
+        await _retry_later(ctx, operation, blocked)
         return
     try:
         # The call follows the listing, at the latest when its lease is over.
@@ -102,13 +100,13 @@ async def _prepare(ctx: Context, snapshot: OperationSnapshot, listing: Grant) ->
     """List the baseline and write the operation as `submitting`; None if it is not to be sent now."""
     operation = snapshot.operation
     since = submission.baseline_since(snapshot.cluster, ctx.clock.now_ms(), _margin_ms(ctx))
-    since = min(since, lost_calls_since(ctx) or since)
+    since = min(since, lost_calls_since(ctx, operation.cluster_id) or since)
     try:
         found = await list_cluster_jobs(
             ctx, operation.zone, operation.cluster_id, since, CallPriority.SUBMIT, listing
         )
         baseline = Baseline.of(found, since)
-        await check_for_lost_calls(ctx, operation, found.rows)
+        await check_for_lost_calls(ctx, operation, found)
     except EhpcError as error:
         if error.ret_code != NO_SUCH_RESOURCE:
             log.warning(
@@ -188,10 +186,10 @@ async def _write_submitting(
 
     try:
         changes = await ctx.ledger.transact(build)
-    except DataLost as error:
-        raise Deferred(ctx.clock.now_ms() + DATA_LOST_RETRY_MS, DATA_LOST) from error
-    except ServerChanged as error:
-        raise settling_of(ctx) or Deferred(ctx.clock.now_ms() + SETTLING_RETRY_MS, SETTLING) from error
+    except (DataLost, ServerChanged) as error:
+        # Unless this process has not noticed the change yet: its next tick will.
+        noticed = blocked_by_ledger(ctx)
+        raise noticed or Deferred(ctx.clock.now_ms() + SETTLING_RETRY_MS, SETTLING) from error
     return None if changes is None else snapshot.after(changes)
 
 

@@ -399,6 +399,12 @@ async def test_a_ledger_that_lost_data_refuses_submissions_until_that_is_acknowl
     assert not ledger.epoch.lost
 
 
+async def test_an_emptied_ledger_that_was_marked_lets_no_first_step_send(ledger: Ledger) -> None:
+    await ledger.mark_data_lost()
+
+    assert await ledger.commit(submission("op-1")) is CommitResult.DATA_LOST
+
+
 async def test_an_idle_worker_notices_by_its_tick_that_data_is_missing(
     ledger: Ledger, server: redis.Redis
 ) -> None:

@@ -32,6 +32,7 @@ PAUSES = "tests/simulation/test_pauses.py"
 BREAKERS = "tests/simulation/test_breakers.py"
 LISTING = "tests/unit/tasks/ehpc/test_listing.py"
 PROVIDER_CALLS = "tests/unit/tasks/handlers/test_provider_calls.py"
+LOST_CALLS = "tests/integration/test_lost_calls.py"
 SCRUBBING = "tests/integration/test_scrubbing.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
@@ -158,7 +159,7 @@ MUTANTS = (
         "tasks/handlers/lost_calls.py",
         "unknown = [job_id for job_id in found if job_id not in owners]",
         "unknown: list[str] = []",
-        ("tests/acceptance/test_a_ledger_that_lost_data.py",),
+        (LOST_CALLS,),
     ),
     Mutant(
         "no call is sent before enough replicas know of it",
@@ -166,6 +167,34 @@ MUTANTS = (
         "if replicas < wanted:",
         "if False:",
         ("tests/acceptance/test_replicas.py",),
+    ),
+    Mutant(
+        "a ledger that lost data costs no calls",
+        "tasks/handlers/lost_calls.py",
+        "    if ledger.epoch.lost:\n",
+        "    if False:\n",
+        (LOST_CALLS,),
+    ),
+    Mutant(
+        "a flawed listing is no check for lost calls",
+        "tasks/handlers/lost_calls.py",
+        "        if not listing.flaws:\n",
+        "        if True:\n",
+        (LOST_CALLS,),
+    ),
+    Mutant(
+        "a marked ledger without an id lets no first step send",
+        "tasks/ledger/lua/commit.lua",
+        "lost = lost or (ARGV[5]",
+        "lost = (ARGV[5]",
+        (LEDGER,),
+    ),
+    Mutant(
+        "scrub: an unreadable record stops no other check",
+        "tasks/handlers/scrub_ledger.py",
+        "await ledger.unless_unreadable(ledger.schedule(name))",
+        "await ledger.schedule(name)",
+        (SCRUBBING,),
     ),
     Mutant(
         "scrub: an operation whose record is gone is held",
@@ -302,8 +331,8 @@ MUTANTS = (
     Mutant(
         "an operation is written as submitting before it is sent",
         "tasks/handlers/submit_operation.py",
-        "        changes = await ctx.ledger.transact(build)\n    except DataLost as error:\n        raise",
-        "        changes = await build()\n    except DataLost as error:\n        raise",
+        "changes = await ctx.ledger.transact(build)\n    except (DataLost, ServerChanged) as error:",
+        "changes = await build()\n    except (DataLost, ServerChanged) as error:",
     ),
     Mutant(
         "what is signed is the recorded time",

@@ -52,7 +52,7 @@ count = tonumber(count or 0)
 if not id then
   id = ARGV[7]
   redis.call('HSET', KEYS[3], 'id', id)
-  lost = ARGV[5] ~= '' and now
+  lost = lost or (ARGV[5] ~= '' and now)
 elseif not lost and ARGV[5] ~= '' then
   local other = ARGV[5] ~= id and accepted ~= id
   local older = ARGV[5] == id and count < tonumber(ARGV[6])
