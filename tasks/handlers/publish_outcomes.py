@@ -7,7 +7,6 @@ import structlog
 from redis.exceptions import RedisError
 
 from tasks.handlers.context import Context
-from tasks.ledger.outcome_entries import ANSWER
 
 log = structlog.get_logger(__name__)
 
@@ -24,16 +23,14 @@ async def publish_outbox(ctx: Context, publish: Publish) -> None:
     A process that dies between the two publishes again: a producer gets the same result twice, never none.
     """
     while pairs := await ctx.ledger.outbox(BATCH):
-        outcomes = await ctx.ledger.outcomes([name for _, name in pairs if name != ANSWER])
-        answers = await ctx.ledger.answers([task_id for task_id, name in pairs if name == ANSWER])
-        of_request, of_task = iter(outcomes), iter(answers)
-        found = [(*pair, next(of_task if pair[1] == ANSWER else of_request)) for pair in pairs]
+        outcomes = await ctx.ledger.outcomes_for(pairs)
+        told = zip(pairs, outcomes, strict=True)
         try:
-            await publish([(task_id, outcome) for task_id, _, outcome in found if outcome is not None])
+            await publish([(task_id, outcome) for (task_id, _), outcome in told if outcome is not None])
         except (RedisError, OSError):
             await ctx.ledger.schedule_outbox(ctx.clock.now_ms() + RETRY_MS)
             raise
-        for task_id, name, outcome in found:
+        for (task_id, name), outcome in zip(pairs, outcomes, strict=True):
             if outcome is None:
                 # It waited in the outbox for longer than the ledger keeps requests.
                 log.error("outcome_not_published", task_id=task_id, request_id=name)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from tasks.ledger.due import Lane
 from tasks.ledger.keys import Keys
 from tasks.ledger.migrations import UnreadableRecord, load
+from tasks.ledger.outcome_entries import ANSWER
 from tasks.ledger.outcomes import outcome_of
 from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.record import Record
@@ -226,6 +227,14 @@ class LedgerReads:
             if request.ended:
                 found[name] = outcome_of(request).model_dump(mode="json")
         return [found.get(name) for name in request_ids]
+
+    async def outcomes_for(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any] | None]:
+        """Return what each pair of the outbox tells its task: an outcome, or an answer of its own."""
+        requests = [name for _, name in pairs if name != ANSWER]
+        tasks = [task_id for task_id, name in pairs if name == ANSWER]
+        outcomes = dict(zip(requests, await self.outcomes(requests), strict=True))
+        answers = dict(zip(tasks, await self.answers(tasks), strict=True))
+        return [answers[task_id] if name == ANSWER else outcomes[name] for task_id, name in pairs]
 
     async def answers(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Return what each of the tasks is to be answered that has no request of its own."""

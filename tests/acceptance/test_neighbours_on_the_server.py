@@ -23,12 +23,6 @@ def server(tmp_path: Path) -> Iterator[DurableServer]:
 
 
 @pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as started:
-        yield started
-
-
-@pytest.fixture
 def client(server: DurableServer) -> Iterator[Celery]:
     with Celery(broker=server.url, backend=server.url, set_as_current=False) as client:
         yield client

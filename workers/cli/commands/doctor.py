@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -192,7 +193,6 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
         Finding(f"unreadable {key}", "error", detail)
         for key, detail in (await ledger.overview.unreadable()).items()
     ]
-    held = await ledger.operations(await ledger.overview.held_operations(), readable_only=True)
     stepped_ms = await ledger.clock_stepped_ms()
     if abs(stepped_ms) > MAX_STEP_MS:
         detail = f"the server's clock has stepped by {stepped_ms / 1000:+.0f} s, which workers do not follow"
@@ -204,18 +204,15 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
             "log is compared with the ledger"
         )
         findings.append(Finding("server", "warning", detail))
+    held = await ledger.operations(await ledger.overview.held_operations(), readable_only=True)
     for operation in held.values():
         detail = f"cluster {operation.cluster_id}: {operation.held_reason}"
         findings.append(Finding(f"held {operation.operation_id}", "error", detail))
     findings += [_blocker(blocker) for blocker in await read_blockers(ledger)]
-    counts = {name: await ledger.overview.counter(name) for name in COUNTED}
-    if any(counts.values()):
-        detail = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        findings.append(Finding("blockers so far", "ok", detail))
-    odd = {name: await ledger.overview.counter(name) for name in ODD_ANSWERS}
-    if any(odd.values()):
-        seen = ", ".join(f"{name} {count}" for name, count in odd.items() if count)
-        detail = f"odd answers so far: {seen}; `scaleout history --events` has the last ones"
+    if blockers := await _counted(ledger, COUNTED):
+        findings.append(Finding("blockers so far", "ok", blockers))
+    if odd := await _counted(ledger, ODD_ANSWERS):
+        detail = f"odd answers so far: {odd}; `scaleout history --events` has the last ones"
         findings.append(Finding("provider", "warning", detail))
     dead = int(await ledger.overview.counter("messages_dead_lettered"))
     if dead:
@@ -228,6 +225,12 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
     if all(finding.status == "ok" for finding in findings):
         findings.append(Finding("ledger", "ok", "nothing is held, nothing is overdue"))
     return findings
+
+
+async def _counted(ledger: Ledger, names: Sequence[str]) -> str:
+    """Return those of the events that have happened, each with its count."""
+    counts = [(name, await ledger.overview.counter(name)) for name in names]
+    return ", ".join(f"{name} {count}" for name, count in counts if count)
 
 
 def _blocker(blocker: Blocker) -> Finding:

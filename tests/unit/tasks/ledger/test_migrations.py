@@ -6,23 +6,13 @@ from typing import Any
 import pytest
 
 from tasks.ledger.migrations import NAMES_OF_SCHEMA_1, UnreadableRecord, load
-from tasks.ledger.pauses import Pause
-from tasks.ledger.record import SCHEMA, Record
+from tasks.ledger.overview import RECORDS
+from tasks.ledger.record import SCHEMA
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Account, Cluster, Operation, Request, Zone
-from tasks.ledger.schedules import ScheduleRecord
 from tests.support.processes import ROOT
 from tests.support.records import operation, request
 
-KINDS: dict[str, type[Record]] = {
-    "request": Request,
-    "operation": Operation,
-    "cluster": Cluster,
-    "zone": Zone,
-    "account": Account,
-    "pause": Pause,
-    "schedule": ScheduleRecord,
-}
 # Written by a worker of the last commit before records had a schema number.
 WRITTEN: dict[str, dict[str, Any]] = json.loads(
     (ROOT / "tests/data/schema-1.json").read_text(encoding="utf-8")
@@ -31,7 +21,7 @@ WRITTEN: dict[str, dict[str, Any]] = json.loads(
 
 def read(key: str) -> Any:
     found = WRITTEN[key]
-    return load(KINDS[key.split(":")[1]], key, found["version"], json.dumps(found["content"]))
+    return load(RECORDS[key.split(":")[1]], key, found["version"], json.dumps(found["content"]))
 
 
 @pytest.mark.parametrize("key", WRITTEN)
@@ -45,7 +35,7 @@ def test_a_record_of_the_version_before_is_read_whole(key: str) -> None:
 
 
 def test_the_written_records_cover_every_kind() -> None:
-    assert {key.split(":")[1] for key in WRITTEN} == set(KINDS)
+    assert {key.split(":")[1] for key in WRITTEN} == set(RECORDS)
     states = {read(key).state for key in WRITTEN if ":operation:" in key}
     assert states >= {State.RUNNING, State.IN_DOUBT, State.REFUSED, State.SUCCEEDED, State.FAILED}
 
