@@ -15,7 +15,6 @@ from tasks.engine import worker_process
 from tasks.engine.wiring import Engine
 from tasks.intake.accept import Accepted, Ended
 from tasks.ledger.due import OUTBOX, Lane
-from tasks.ledger.identity import OtherAccount
 from tasks.ledger.ledger import WriteConflict
 
 OUTCOME_LATER = "the outcome is stored when the request ends"
@@ -44,9 +43,11 @@ def add_nodes(self: Task, *arguments: Any, **fields: Any) -> str:
         except (RedisError, OSError, WriteConflict) as error:
             log.warning("ledger_unreachable", detail=str(error))
             raise Reject(reason="the ledger cannot be reached", requeue=True) from error
-        except OtherAccount as error:
-            # The ticker stops this worker; another one may do it.
-            raise Reject(reason="the ledger is another account's", requeue=True) from error
+        except Exception as error:
+            # An invalid request ends as rejected. All else is no fault of the message's, which a
+            # failed task would lose: another worker, or this one later, can do it.
+            log.exception("message_not_handled", task=ADD_NODES)
+            raise Reject(reason=f"{type(error).__name__}: {error}", requeue=True) from error
     self.request.ignore_result = True
     return OUTCOME_LATER
 

