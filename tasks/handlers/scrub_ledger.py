@@ -93,10 +93,10 @@ class Scrub:
         return found
 
     async def _check_requests(self, request_ids: Sequence[str]) -> None:
-        ledger = self._ctx.ledger
+        ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
         requests = (await ledger.requests(request_ids, readable_only=True)).values()
         await self._restore(
-            [(request, entry) for request in requests for entry in of_request(request, ledger.keys)]
+            [(request, entry) for request in requests for entry in of_request(request, ledger.keys, now)]
         )
         served_by = {part.operation_id: request for request in requests for part in request.live_assignments}
         gone = await self._scan.absent([ledger.keys.operation(name) for name in served_by])

@@ -34,8 +34,8 @@ class IndexEntry:
             changes.add(self.restore)
 
 
-def of_request(request: Request, keys: Keys) -> Iterator[IndexEntry]:
-    """Yield the entries of a request that has not ended."""
+def of_request(request: Request, keys: Keys, now: int) -> Iterator[IndexEntry]:
+    """Yield the entries of a request that has not ended. Past its deadline it is not planned any more."""
     spec, name = request.spec, request.request_id
     if request.ended or spec is None:
         return
@@ -46,7 +46,7 @@ def of_request(request: Request, keys: Keys) -> Iterator[IndexEntry]:
         waits = Enqueue(spec.cluster_id, request.pool, name, request.accepted_at)
         yield IndexEntry((keys.demand(spec.cluster_id, request.pool),), name, waits)
         yield IndexEntry((keys.pools(spec.cluster_id),), request.pool, waits, unsorted=True)
-        if not request.live_assignments:
+        if not request.live_assignments and request.deadline_at > now:
             yield of_due(Due(DueKind.CLUSTER, spec.cluster_id), keys, spec.cluster_id)
 
 

@@ -69,7 +69,7 @@ def check_out(folder: Path) -> Path:
 
 
 def run(folder: Path, *, seconds: float, seed: int) -> Verdict:
-    """Send requests for so long while both versions work, then wait for the end of all."""
+    """Send requests for so long, and until both versions have done some, then wait for the end of all."""
     rng = random.Random(seed)
     earlier = check_out(folder / "earlier")
     with (
@@ -89,7 +89,7 @@ def run(folder: Path, *, seconds: float, seed: int) -> Verdict:
         for where in workers:
             start(where)
         number, until, kill_at = 0, time.monotonic() + seconds, time.monotonic() + 5
-        while time.monotonic() < until:
+        while time.monotonic() < until or not all(map(_sent, workers.values())):
             fields = {"request_id": f"r-{number}", "cluster_id": f"ehpc-{number % CLUSTERS}", "zone": "jn1a"}
             for _ in range(rng.choice((1, 1, 1, 2))):
                 client.send_task(
@@ -117,9 +117,13 @@ def _judge(
         sum('"status":"succeeded"' in text for text in outcomes),
         provider.nodes(),
         int(database.zcard("scaleout:held")),
-        sum(len(each.events("operation_submitted")) for each in earlier),
-        sum(len(each.events("operation_submitted")) for each in this),
+        _sent(earlier),
+        _sent(this),
     )
+
+
+def _sent(workers: list[Process]) -> int:
+    return sum(len(each.events("operation_submitted")) for each in workers)
 
 
 def main() -> None:

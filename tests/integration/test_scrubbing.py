@@ -104,6 +104,16 @@ async def test_an_index_of_waiting_requests_is_restored(
 
 
 @pytest.mark.usefixtures("waiting")
+async def test_requests_past_their_deadline_need_no_plan(
+    ctx: Context, server: redis.Redis, clock: HandClock
+) -> None:
+    clock.advance(7_300)
+    server.delete("scaleout:due:submissions")
+
+    assert await scrub(ctx, server) == []
+
+
+@pytest.mark.usefixtures("waiting")
 async def test_a_whole_ledger_is_left_as_it_is(ctx: Context, server: redis.Redis, clock: HandClock) -> None:
     await operate(ctx.ledger, clock, State.HELD)
     await scrub(ctx, server)

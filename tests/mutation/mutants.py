@@ -288,6 +288,27 @@ MUTANTS = (
         ("tests/unit/workers/broker/test_compression.py",),
     ),
     Mutant(
+        "a server is left without harm to what is under way",
+        "tasks/runtime/auto_pipeline.py",
+        "            connection.leave()\n",
+        "            await connection.disconnect()\n",
+        ("tests/integration/test_auto_pipeline.py",),
+    ),
+    Mutant(
+        "an error of the program gives the message back",
+        "tasks/add_nodes.py",
+        "        except Exception as error:",
+        "        except NotImplementedError as error:",
+        ("tests/acceptance/test_messages_given_back.py",),
+    ),
+    Mutant(
+        "scrub: a request past its deadline needs no plan",
+        "tasks/ledger/indexes.py",
+        "and request.deadline_at > now:",
+        "and True:",
+        (SCRUBBING,),
+    ),
+    Mutant(
         "a server that refuses ends no worker",
         "tasks/runtime/redis_refusals.py",
         "return None if code is None else ServerRefuses(",
@@ -460,8 +481,9 @@ MUTANTS = (
     Mutant(
         "outcomes leave the outbox after they are published",
         "tasks/handlers/publish_outcomes.py",
-        "        outcomes = await ctx.ledger.outcomes(",
-        "        await ctx.ledger.remove_from_outbox(pairs)\n        outcomes = await ctx.ledger.outcomes(",
+        "        outcomes = await ctx.ledger.outcomes_for(pairs)",
+        "        await ctx.ledger.remove_from_outbox(pairs)\n"
+        "        outcomes = await ctx.ledger.outcomes_for(pairs)",
     ),
     Mutant(
         "a waiting task subscribes in the script that knows whether the request has ended",
