@@ -38,7 +38,7 @@ class Scrub:
         self._ctx = ctx
         self._scan = RecordScan(ctx.ledger)
         self._next_ms = 0
-        self._missing: dict[str, tuple[list[int], int]] = {}
+        self._missing: dict[tuple[object, ...], tuple[list[tuple[str, str, int]], int]] = {}
 
     async def step(self) -> None:
         """Check some records if none of the workers has just done so."""
@@ -127,34 +127,43 @@ class Scrub:
 
     async def _restore(self, expected: Sequence[tuple[Record | None, IndexEntry]]) -> None:
         """Write the entries that are missing, each unless its record has moved on."""
+        read_at = self._ctx.clock.now_ms()
         missing = await self._scan.missing([entry for _, entry in expected])
+        restored: set[tuple[str, str]] = set()
         for (record, entry), is_missing in zip(expected, missing, strict=True):
-            if is_missing:
-                await self._ctx.ledger.unless_unreadable(self._restore_one(record, entry))
+            place = (entry.places[0], entry.member)
+            if is_missing and place not in restored:
+                done = self._restore_one(record, entry, read_at)
+                if await self._ctx.ledger.unless_unreadable(done):
+                    restored.add(place)
 
-    async def _restore_one(self, record: Record | None, entry: IndexEntry) -> None:
+    async def _restore_one(self, record: Record | None, entry: IndexEntry, read_at: int) -> bool:
         changes = ChangeSet(expected=[] if record is None else [record])
         if isinstance(entry.restore, Due) and entry.restore.kind is DueKind.CLUSTER:
             cluster = await self._ctx.ledger.cluster(entry.restore.name)
             if cluster.locked_by is not None:
                 # The step that releases the lock makes it due.
-                return
+                return False
             changes.expected.append(cluster)
-        if self._is_missing_again(entry, changes.expected):
-            entry.stage(changes, self._ctx.clock.now_ms())
-            await self._commit(changes, entry.places[0])
+        if not self._is_missing_again(entry, changes.expected, read_at):
+            return False
+        entry.stage(changes, self._ctx.clock.now_ms())
+        await self._commit(changes, entry.places[0])
+        return True
 
-    def _is_missing_again(self, entry: IndexEntry, records: Sequence[Record]) -> bool:
+    def _is_missing_again(self, entry: IndexEntry, records: Sequence[Record], read_at: int) -> bool:
         """Return whether the entry was missing in an earlier check, and the records have not moved on since.
 
-        One that is missing once may belong to a step that was being written just then.
+        One that is missing once may belong to a step that was being written just then: its place is read
+        before the last of its records. So this reading must be later than the records of the earlier check.
         """
-        name, versions = f"{entry.places[0]} {entry.member}", [record.version for record in records]
-        now, before = self._ctx.clock.now_ms(), self._missing.get(name)
+        versions = [(type(record).__name__, record.identity, record.version) for record in records]
+        name, now = (entry.places[0], entry.member, *(of[:2] for of in versions)), self._ctx.clock.now_ms()
+        before = self._missing.get(name)
         if before is None or before[0] != versions:
             self._missing[name] = (versions, now)
             return False
-        if now - before[1] < INTERVAL_MS:
+        if read_at - before[1] < INTERVAL_MS:
             return False
         del self._missing[name]
         return True

@@ -19,11 +19,14 @@ from kombu.exceptions import OperationalError
 from tests.chaos.tcp_proxy import TcpProxy, tcp_proxy
 from tests.support.processes import Process, Simulator, environment, eventually, simulator, worker
 from tests.support.replicated_server import ReplicatedServer, replicated_server
+from tests.support.sentinels import SentinelServers, sentinel_servers
 
 REQUESTS = 50
 SEND_AGAIN_S = 3.0
 END_WITHIN_S = 150.0
 UNCHANGED_S = 5.0
+
+Servers = ReplicatedServer | SentinelServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +51,27 @@ class Verdict:
         return found
 
 
-def run(folder: Path, *, failovers: int, seed: int, behind: bool, restarts: bool = False) -> Verdict:
+def run(
+    folder: Path,
+    *,
+    failovers: int,
+    seed: int,
+    behind: bool,
+    restarts: bool = False,
+    sentinels: bool = False,
+) -> Verdict:
     """Send fifty requests, fail over in the midst of them, and judge.
 
     Args:
         behind: the replica lacks the last half second at the first failover.
         restarts: a supervisor replaces all workers at each failover, so that no process knows what was lost.
+        sentinels: three sentinels choose the master; otherwise the test does.
     """
     rng = random.Random(seed)
     planned = rng.random() < 0.5
     options: dict[str, Any] = {"signature_ttl_s": 3, "job_duration_s": "1-3"}
     with (
-        replicated_server(folder / "redis") as server,
+        (sentinel_servers if sentinels else replicated_server)(folder / "redis") as server,
         tcp_proxy(server.master.port) as proxy,
         simulator(folder / "simulator.log", **options) as provider,
     ):
@@ -85,7 +97,8 @@ def run(folder: Path, *, failovers: int, seed: int, behind: bool, restarts: bool
                     workers = _workers(stack, env, folder, number + 1)
                 planned = rng.random() < 0.5
                 _send_all(proxy)
-            kind = f"{failovers} failovers, seed {seed}{', new workers' if restarts else ''}"
+            kind = f"{failovers} failovers, seed {seed}{', sentinels' if sentinels else ''}"
+            kind += ", new workers" if restarts else ""
             return _judge(server, provider, proxy, workers, kind)
 
 
@@ -94,7 +107,7 @@ def _workers(stack: ExitStack, env: dict[str, str], folder: Path, generation: in
     return [stack.enter_context(worker(env, log)) for log in logs]
 
 
-def _fail_over(server: ReplicatedServer, proxy: TcpProxy, *, planned: bool) -> None:
+def _fail_over(server: Servers, proxy: TcpProxy, *, planned: bool) -> None:
     """The proxy chooses the master for new connections; those that are there stay where they are."""
     old = server.fail_over(planned=planned)
     proxy.pass_on_to(server.master.port)
@@ -123,7 +136,7 @@ def _send_all(proxy: TcpProxy) -> None:
 
 
 def _judge(
-    server: ReplicatedServer, provider: Simulator, proxy: TcpProxy, workers: list[Process], kind: str
+    server: Servers, provider: Simulator, proxy: TcpProxy, workers: list[Process], kind: str
 ) -> Verdict:
     with server.master.client() as client:
 
@@ -166,6 +179,7 @@ def main() -> None:
                 seed=seed,
                 behind=seed % 2 == 0,
                 restarts=seed % 4 >= 2,
+                sentinels=seed % 5 != 0,
             )
         broken += bool(verdict.broken)
         said = "; ".join(verdict.broken) or "nothing"

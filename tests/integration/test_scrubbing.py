@@ -21,7 +21,7 @@ from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import Pause
 from tasks.ledger.record_values import State
-from tasks.ledger.records import Operation
+from tasks.ledger.records import Cluster, Operation
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.runtime.clock import HandClock
 from tasks.state_machine.planning import PlanRules, plan_cluster
@@ -100,6 +100,32 @@ async def test_an_index_of_waiting_requests_is_restored(
     assert set(await scrub(ctx, server)) == set(before)
 
     assert members(server, pattern) == before
+    assert await scrub(ctx, server) == []
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_an_entry_that_several_requests_need_is_restored(ctx: Context, server: redis.Redis) -> None:
+    server.hincrby("scaleout:request:r-2", "version", 1)
+    server.delete("scaleout:due:submissions")
+
+    assert await scrub(ctx, server) == ["scaleout:due:submissions"]
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_a_slow_check_restores_nothing_that_was_not_lost(
+    ctx: Context, server: redis.Redis, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.zrem("scaleout:due:submissions", "cluster:ehpc-a")
+
+    async def slow_cluster(ledger: Ledger, cluster_id: str) -> Cluster:
+        """Arrives long after the entry was looked for, which has come meanwhile."""
+        clock.advance(6)
+        server.zadd("scaleout:due:submissions", {"cluster:ehpc-a": clock.now_ms()})
+        return await read_cluster(ledger, cluster_id)
+
+    read_cluster = Ledger.cluster
+    monkeypatch.setattr(Ledger, "cluster", slow_cluster)
+
     assert await scrub(ctx, server) == []
 
 
