@@ -206,7 +206,7 @@ MUTANTS = (
     Mutant(
         "scrub: nothing is restored that has moved on",
         "tasks/handlers/scrub_ledger.py",
-        "if self._is_missing_again(entry, changes.expected):",
+        "if not self._is_missing_again(entry, changes.expected, read_at):",
         "if True:",
         (HISTORIES,),
     ),

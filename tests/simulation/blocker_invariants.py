@@ -56,10 +56,10 @@ class BlockerInvariants:
                 self._count(operation)
 
     def _paused(self) -> set[str]:
-        server, now = self._world.server, self._world.clock.now_ms()
+        direct, now = self._world.direct, self._world.clock.now_ms()
         found = set()
-        for key in server.keys("scaleout:pause:*"):
-            record = Pause.model_validate_json(server.hget(key, "content") or "")
+        for key in direct.run("KEYS", "scaleout:pause:*"):
+            record = Pause.model_validate_json(direct.run("HGET", key, "content"))
             if record.in_force(now):
                 found.add(record.scope)
         return found

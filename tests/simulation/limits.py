@@ -51,12 +51,12 @@ def broken(
 
 def miscounted(world: World) -> Iterator[str]:
     """Meters whose sum is not what they are made of."""
-    for key in map(str, world.server.keys("scaleout:meter:*:nodes")):
-        nodes = {str(name): int(count) for name, count in world.server.hgetall(key).items()}
+    for key in map(str, world.direct.run("KEYS", "scaleout:meter:*:nodes")):
+        nodes = {str(name): int(count) for name, count in world.direct.run("HGETALL", key).items()}
         said = nodes.pop("=", 0)
         if said != sum(nodes.values()) or min(nodes.values(), default=1) < 1:
             yield f"{key} says {said} and is made of {nodes}"
-        times = set(world.server.zrange(f"{key.removesuffix(':nodes')}:times", 0, -1))
+        times = set(world.direct.run("ZRANGE", f"{key.removesuffix(':nodes')}:times", 0, -1))
         if times != set(nodes):
             yield f"{key} has {sorted(nodes)}, and times of {sorted(map(str, times))}"
 

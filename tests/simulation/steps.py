@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -101,32 +101,59 @@ class Process:
         return result
 
 
+class Direct:
+    """One blocking connection to the real server: a search sends millions of commands."""
+
+    def __init__(self, server: redis.Redis) -> None:
+        self._callbacks = server.response_callbacks
+        self._connection = cast("Any", server.connection_pool).make_connection()
+
+    def run(self, *args: Any, **options: Any) -> Any:
+        """Return the reply to one command."""
+        self._connection.send_command(*args)
+        return self._reply(args, options)
+
+    def run_all(self, commands: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
+        """Return the replies to commands that are sent together."""
+        self._connection.send_packed_command(self._connection.pack_commands(args for args, _ in commands))
+        replies, errors = [], []
+        for args, options in commands:
+            try:
+                replies.append(self._reply(args, options))
+            except redis.ResponseError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return replies
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def _reply(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        reply = self._connection.read_response()
+        callback = self._callbacks.get(args[0])
+        options.pop("keys", None)
+        return reply if callback is None else callback(reply, **options)
+
+
 class SteppedRedis(Redis):
     """An async client whose commands go, one at a time, through a blocking connection to the real server."""
 
-    def __init__(self, process: Process, blocking: redis.Redis) -> None:
+    def __init__(self, process: Process, direct: Direct) -> None:
         super().__init__(decode_responses=True)
         self._process = process
-        self._blocking = blocking
+        self._direct = direct
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         script = args[0] == "EVALSHA"
         label = "script" if script else str(args[0])
-        return await self._process.io(
-            label, lambda: cast("Any", self._blocking).execute_command(*args, **options), again=script
-        )
+        return await self._process.io(label, lambda: self._direct.run(*args, **options), again=script)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: ARG002
         return SteppedPipeline(self, transaction)
 
-    def run_pipeline(self, commands: list[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
-        with self._blocking.pipeline(transaction=False) as pipe:
-            for args, options in commands:
-                cast("Any", pipe).execute_command(*args, **options)
-            return pipe.execute()
-
     async def run_stepped(self, commands: list[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
-        return await self._process.io("read", lambda: self.run_pipeline(commands))
+        return await self._process.io("read", lambda: self._direct.run_all(commands))
 
 
 class SteppedPipeline(Pipeline):

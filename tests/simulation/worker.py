@@ -47,7 +47,7 @@ class Worker(Process):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
-        client = SteppedRedis(self, world.server)
+        client = SteppedRedis(self, world.direct)
         settings = world.settings
         self.ledger = Ledger(
             client, Keys("scaleout"), world.clock, outcome_ttl_s=604_800, stream_maxlen=1_000

@@ -23,7 +23,7 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending
 from tests.simulation.quirks import Quirks
-from tests.simulation.steps import Parked
+from tests.simulation.steps import Direct, Parked
 from tests.simulation.worker import TASKS_AT_ONCE, Message, Worker
 
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class World:
         quirks: Quirks | None = None,
     ) -> None:
         self.server = server
+        self.direct = Direct(server)
         self.checked_every = checked_every
         self.policy = policy
         self.policy_file = policy_file
@@ -208,6 +209,8 @@ class World:
                 for worker in self.workers:
                     worker.crash()
                 raise
+            finally:
+                self.direct.close()
 
     async def _run(self) -> None:
         await self.continue_until_idle()
