@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -52,7 +53,8 @@ class ServerClock:
     is late by at most one network way and never ahead: a signature made from it is never from the future.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic_ms: Callable[[], float] | None = None) -> None:
+        self._monotonic_ms = monotonic_ms or _monotonic_ms
         self._offset_ms: float | None = None
         self._set_at_ms = self._observed_at_ms = 0.0
         self._step_ms = 0
@@ -64,14 +66,14 @@ class ServerClock:
     def now_ms(self) -> int:
         if self._offset_ms is None:
             raise RuntimeError("the server's time is unknown before its first reply")
-        return int(_monotonic_ms() + self._offset_ms)
+        return int(self._monotonic_ms() + self._offset_ms)
 
     def steady_ms(self) -> int:
-        return int(_monotonic_ms() - self._set_at_ms)
+        return int(self._monotonic_ms() - self._set_at_ms)
 
     def observe(self, server_ms: int) -> None:
         """Follow the drift of the server's clock, but no step of it."""
-        mono = _monotonic_ms()
+        mono = self._monotonic_ms()
         offset = server_ms - mono
         if self._offset_ms is None:
             self._set(offset)
@@ -96,7 +98,7 @@ class ServerClock:
 
     def _set(self, offset_ms: float) -> None:
         self._offset_ms = offset_ms
-        self._set_at_ms = self._observed_at_ms = _monotonic_ms()
+        self._set_at_ms = self._observed_at_ms = self._monotonic_ms()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -33,6 +33,7 @@ class Chances:
     resume: float = 0.0
     foreign: float = 0.0
     clock_steps: float = 0.0
+    server_clock_steps: float = 0.0
     call_outcomes: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -54,6 +55,7 @@ WILD = Chances(
     resume=0.01,
     foreign=0.002,
     clock_steps=0.001,
+    server_clock_steps=0.002,
     call_outcomes={
         "lost on the way": 0.08,
         "reply lost": 0.12,
@@ -73,12 +75,7 @@ def random_faults(world: World) -> None:
     """Let chance decide what goes wrong before the next event."""
     if world.calm or world.faults_over:
         return
-    if world.skew_s and world.clock.now_ms() >= world.skewed_until:
-        world.skew_s = 0.0
-    elif not world.skew_s and world.chance("clock steps"):
-        world.skew_s = world.rng.choice([-120.0, -30.0, -7.0, 7.0, 30.0, 120.0, 3_600.0])
-        world.skewed_until = world.clock.now_ms() + world.rng.randrange(5_000, 90_000)
-        world.say(f"the provider's clock steps by {world.skew_s:+.0f} s")
+    _step_clocks(world)
     alive = [worker for worker in world.workers if worker.alive]
     if alive and world.chance("stop"):
         worker = world.rng.choice(alive)
@@ -97,14 +94,31 @@ def random_faults(world: World) -> None:
         people.resume_by_chance(world, world.rng.choice([EVERYTHING, *sorted(world.provider.cloud.clusters)]))
 
 
+def _step_clocks(world: World) -> None:
+    """The clocks of the provider and of the Redis server step by themselves, and come back."""
+    if world.skew_s and world.clock.now_ms() >= world.skewed_until:
+        world.skew_s = 0.0
+    elif not world.skew_s and world.chance("clock steps"):
+        world.skew_s = world.rng.choice([-120.0, -30.0, -7.0, 7.0, 30.0, 120.0, 3_600.0])
+        world.skewed_until = world.clock.now_ms() + world.rng.randrange(5_000, 90_000)
+        world.say(f"the provider's clock steps by {world.skew_s:+.0f} s")
+    server = world.server_time
+    if server.step_ms and world.clock.now_ms() >= server.until:
+        server.step_ms = 0
+    elif not server.step_ms and world.chance("server clock steps"):
+        server.step_ms = 1000 * world.rng.choice([-3_600, -120, -7, 7, 30, 120, 3_600, 90_000])
+        server.until = world.clock.now_ms() + world.rng.randrange(5_000, 90_000)
+        world.say(f"the Redis server's clock steps by {server.step_ms / 1000:+.0f} s")
+
+
 def foreign_job(world: World) -> None:
     """Somebody else changes a cluster: another action, or another number of nodes."""
     clusters = sorted(world.provider.cloud.clusters)
     if not clusters:
         return
-    cluster_id = world.rng.choice(clusters)
-    if world.provider.cloud._changing(world.provider.cloud.clusters[cluster_id]):
+    cluster = world.provider.cloud.clusters[world.rng.choice(clusters)]
+    if world.provider.cloud._changing(cluster):
         return
     action = world.rng.choice(["HpcClusterAddClusterNodes", "HpcClusterDeleteClusterNodes"])
-    job = world.provider.cloud.foreign_job(cluster_id, "jn1a", 98, action)
-    world.say(f"a foreign {action} on {cluster_id}: {job.job_id}")
+    job = world.provider.cloud.foreign_job(cluster.cluster_id, cluster.zone, 98, action)
+    world.say(f"a foreign {action} on {cluster.cluster_id}: {job.job_id}")

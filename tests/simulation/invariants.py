@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.ledger.record_values import FINAL, State
 from tasks.ledger.records import Operation, Request
+from tasks.runtime.clock import Clock
 from tests.simulation import limits
 from tests.simulation.blocker_invariants import BlockerInvariants
 
@@ -95,8 +96,11 @@ class Invariants:
             else:
                 self.requests[record.request_id] = record
 
-    def operation_being_sent(self, zone: str, body: bytes, sent_at: datetime) -> str:
-        """The operation whose sending is leaving a worker just now: it has to be written already."""
+    def operation_being_sent(self, zone: str, body: bytes, sent_at: datetime, clock: Clock) -> str:
+        """The operation whose sending is leaving a worker just now: it has to be written already.
+
+        `clock`: the worker's, by which `sent_at` is.
+        """
         self.read()
         cluster_id = json.loads(body)["cluster_id"]
         sent_ms = round(sent_at.timestamp() * 1000)
@@ -115,8 +119,9 @@ class Invariants:
         # Another one, of the same second and the same content, may have been refused a connection.
         operation = min(unsent, key=lambda candidate: candidate.ended)
         cancelled = self._world.cancelled_at
+        truly_ms = sent_ms + self._world.clock.now_ms() - clock.now_ms()
         self.demand(
-            any(cancelled.get(name, sent_ms) + 1000 > sent_ms for name in operation.request_ids),
+            any(cancelled.get(name, truly_ms) + 1000 > truly_ms for name in operation.request_ids),
             f"operation {operation.operation_id} is sent, though all its requests had been cancelled",
         )
         return operation.operation_id

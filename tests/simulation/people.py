@@ -36,10 +36,12 @@ def at_once(worker: Worker) -> Ledger:
 
 
 async def _pause(ledger: Ledger, scope: str, lasting_s: float | None) -> None:
+    await ledger.learn_time()
     await admin.pause(ledger, _cluster_of(scope), by="somebody", reason="by chance", lasting_s=lasting_s)
 
 
 async def _resume(ledger: Ledger, scope: str) -> None:
+    await ledger.learn_time()
     await admin.resume(ledger, _cluster_of(scope), by="somebody")
 
 
@@ -51,6 +53,7 @@ def cancel(world: World, request_id: str) -> None:
     async def by_somebody() -> None:
         worker = Worker(world, "somebody")
         with suppress(RedisError):
+            await worker.begin()
             if await admin.cancel(worker.ledger, request_id, by="somebody") is CancelResult.CANCELLED:
                 world.say(f"{request_id} is cancelled")
                 world.cancelled_at[request_id] = world.clock.now_ms()
@@ -98,6 +101,7 @@ async def decide(world: World, operation_id: str) -> None:
 
     async def by_person() -> None:
         ledger = Worker(world, "person").ledger
+        await ledger.learn_time()
         jobs = world.provider.jobs_of(operation_id)
         adopted = jobs[0] if jobs else None
         await admin.resolve(ledger, operation_id, adopt_job=adopted, by="person", reason=None)

@@ -18,7 +18,7 @@ from workers.simulator.quota import CallQuota
 from workers.simulator.signature_check import Refused
 
 if TYPE_CHECKING:
-    from tests.simulation.steps import Process
+    from tests.simulation.worker import Worker
     from tests.simulation.world import World
 
 JOBS_OF_A_PAGE = 3  # unless the world says otherwise: fewer than are asked for, so that listings have pages
@@ -29,7 +29,7 @@ NODES_OF_A_PAGE = 100
 class Sending:
     """One addNodes call under way. `call_outcome`: what the world will do to it."""
 
-    process: Process
+    process: Worker
     operation_id: str
     zone: str
     body: bytes
@@ -79,11 +79,11 @@ class Provider:
         if not self.quota.count(self.world.clock.now_ms() / 1000):
             raise reason(2500, "QuotaExceeded, API call quota of this hour is used up")
 
-    def leave(self, process: Process, zone: str, body: bytes, sent_at: datetime) -> Sending:
+    def leave(self, process: Worker, zone: str, body: bytes, sent_at: datetime) -> Sending:
         world = self.world
         sending = Sending(
             process=process,
-            operation_id=world.invariants.operation_being_sent(zone, body, sent_at),
+            operation_id=world.invariants.operation_being_sent(zone, body, sent_at, process.clock),
             zone=zone,
             body=body,
             sent_at=sent_at,
@@ -201,7 +201,7 @@ class Provider:
 class SimulatedApi:
     """Stands where the client stands; each call is a step of its process."""
 
-    def __init__(self, process: Process, provider: Provider) -> None:
+    def __init__(self, process: Worker, provider: Provider) -> None:
         self._process = process
         self._provider = provider
 
@@ -285,9 +285,9 @@ class SimulatedApi:
 
     def _whole(self, content: dict[str, Any]) -> Reply:
         """As it comes over the wire: the rows are read by the client's own code."""
-        world = self._provider.world
-        self.skew_s, self.skew_at_ms = world.skew_s, world.clock.now_ms()
-        return Reply(200, json.dumps({"ret_code": 0, **content}).encode(), skew_s=world.skew_s)
+        ours = self._process.clock.now_ms()
+        self.skew_s, self.skew_at_ms = self._provider.now() - ours / 1000, ours
+        return Reply(200, json.dumps({"ret_code": 0, **content}).encode(), skew_s=self.skew_s)
 
     async def _read(self, label: str) -> None:
         await self._process.turn(label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 from redis.asyncio import Redis
@@ -105,8 +105,9 @@ class Direct:
     """One blocking connection to the real server: a search sends millions of commands."""
 
     def __init__(self, server: redis.Redis) -> None:
-        self._callbacks = server.response_callbacks
-        self._connection = cast("Any", server.connection_pool).make_connection()
+        self._callbacks: Any = server.response_callbacks
+        pool: Any = server.connection_pool
+        self._connection = pool.connection_class(**pool.connection_kwargs)
 
     def run(self, *args: Any, **options: Any) -> Any:
         """Return the reply to one command."""
@@ -147,7 +148,11 @@ class SteppedRedis(Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         script = args[0] == "EVALSHA"
         label = "script" if script else str(args[0])
-        return await self._process.io(label, lambda: self._direct.run(*args, **options), again=script)
+
+        def run() -> Any:
+            return self._process.world.server_time.in_reply(args, self._direct.run(*args, **options))
+
+        return await self._process.io(label, run, again=script)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: ARG002
         return SteppedPipeline(self, transaction)

@@ -15,6 +15,8 @@ from tests.simulation.quirks import Quirks
 from tests.simulation.tally import Tally
 from tests.simulation.world import World
 
+ZONES = ("jn1a", "pek3a", "jn1a")  # of each cluster; a few requests name another
+
 SEEDS = os.environ.get("SEEDS", "1-100")
 
 
@@ -37,9 +39,11 @@ async def live(server: redis.Redis, seed: int, tally: Tally) -> None:
     if rng.random() < 0.7:
         world.send("first", cluster_id="ehpc-0", node_count=1)
     for number in range(rng.randint(1, 6)):
+        cluster = rng.randint(0, 2)
         world.send(
             f"r-{number}",
-            cluster_id=f"ehpc-{rng.randint(0, 2)}",
+            cluster_id=f"ehpc-{cluster}",
+            zone=ZONES[cluster] if rng.random() < 0.95 else rng.choice(ZONES),
             node_count=rng.choice([1, 2, 7, 40, 99, 130]),
             on_shortage=rng.choice(["wait", "partial", "fail"]),
             deadline_s=rng.choice([60, 600, 7200]),

@@ -22,6 +22,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.quota.rate_limiter import RateLimiter
 from tasks.schedules.sync import ScheduleSync
 from tests.simulation.provider_model import SimulatedApi
+from tests.simulation.server_time import ProcessClock
 from tests.simulation.steps import Crashed, Process, SteppedRedis
 
 if TYPE_CHECKING:
@@ -49,13 +50,12 @@ class Worker(Process):
         super().__init__(world, name)
         client = SteppedRedis(self, world.direct)
         settings = world.settings
-        self.ledger = Ledger(
-            client, Keys("scaleout"), world.clock, outcome_ttl_s=604_800, stream_maxlen=1_000
-        )
+        self.clock = ProcessClock(world)
+        self.ledger = Ledger(client, Keys("scaleout"), self.clock, outcome_ttl_s=604_800, stream_maxlen=1_000)
         rate_limiter = RateLimiter(
             client,
             "scaleout",
-            world.clock,
+            self.clock,
             limit=settings.quota_calls,
             window_s=settings.quota_period_s,
             lasting_s=settings.http_timeout_s,
@@ -64,7 +64,7 @@ class Worker(Process):
         policy = PolicyFile(world.policy_file, request_problems, lambda: world.clock.now_ms() / 1000)
         in_force: Callable[[], Policy] = policy if world.policy_file else lambda: world.policy
         self.ctx = Context(
-            settings, self.ledger, api, rate_limiter, world.clock, random.Random(world.seed), in_force
+            settings, self.ledger, api, rate_limiter, self.clock, random.Random(world.seed), in_force
         )
         self.schedule_sync = ScheduleSync(self.ctx, policy)
         self.has_kept = world.policy_file is None
@@ -77,6 +77,13 @@ class Worker(Process):
         self.dispatcher = Dispatcher(self.ctx, self._deliver)
         self.scrub = Scrub(self.ctx)
         self.ticks = 0
+        self._knows_time = False
+
+    async def begin(self) -> None:
+        """As each process does before its first use of the ledger."""
+        if not self._knows_time:
+            await self.ledger.learn_time()
+            self._knows_time = True
 
     async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
         for task_id, outcome in outcomes:
@@ -87,6 +94,7 @@ class Worker(Process):
     async def take(self, message: Message) -> None:
         """As the Celery task does: acknowledged late, requeued when the ledger cannot be reached."""
         try:
+            await self.begin()
             taken = await self.intake.accept_message(message.task_id, (), message.fields)
         except (RedisError, OSError):
             message.under_way = False
@@ -100,7 +108,9 @@ class Worker(Process):
 
     async def tick(self) -> None:
         with suppress(RedisError, OSError):
-            if await self.ledger.request_sweep(SWEEP_REQUEST_S) and not self.world.chance("message lost"):
+            await self.begin()
+            requested = await self.ledger.request_sweep(SWEEP_REQUEST_S, self.name)
+            if requested and not self.world.chance("message lost"):
                 await self.ledger.sweep_started()
                 await self.dispatcher.sweep()
             self.ticks += 1

@@ -23,6 +23,8 @@ from tests.simulation.invariants import Invariants
 from tests.simulation.names import drawn_from
 from tests.simulation.provider_model import Provider, Sending
 from tests.simulation.quirks import Quirks
+from tests.simulation.server_time import ServerTime
+from tests.simulation.status_check import StatusCheck
 from tests.simulation.steps import Direct, Parked
 from tests.simulation.worker import TASKS_AT_ONCE, Message, Worker
 
@@ -70,6 +72,7 @@ class World:
     ) -> None:
         self.server = server
         self.direct = Direct(server)
+        self.server_time = ServerTime(self)
         self.checked_every = checked_every
         self.policy = policy
         self.policy_file = policy_file
@@ -106,6 +109,7 @@ class World:
             access_key_id=SecretStr("key"), secret_access_key=SecretStr("secret"), quota_calls=quota_calls
         )
         self.invariants = Invariants(self)
+        self.status_check = StatusCheck(self)
         self.provider = Provider(self, quota_calls=quota_calls, quota_period_s=self.settings.quota_period_s)
         self.provider.quirks = quirks or self.provider.quirks
         self._scripts: dict[str, str] = {}
@@ -217,6 +221,7 @@ class World:
         self.faults_over = True
         self.server_away_until = 0
         self.skew_s = 0.0
+        self.server_time.step_ms = 0
         for worker in self.workers:
             worker.stopped_until = 0
         for scope in people.paused_scopes(self):
@@ -263,6 +268,7 @@ class World:
         self.dirty = False
         if self.events % self.checked_every == 0:
             self.invariants.check()
+            await self.status_check.look()
         else:
             self.invariants.look_at_due()
 
