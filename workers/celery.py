@@ -65,6 +65,12 @@ def _configure_logging(settings: LedgerSettings) -> None:
 
 
 @worker_init.connect(weak=False)
+def _log_from_the_start(**_: Any) -> None:
+    # Celery sets up logging later, after what is checked below.
+    _configure_logging(_loaded)
+
+
+@worker_init.connect(weak=False)
 def _refuse_autoscale(sender: Any, **_: Any) -> None:
     if sender.options.get("autoscale"):
         # Celery would ask the pool to grow at every message, which a pool of threads cannot.

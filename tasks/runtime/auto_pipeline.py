@@ -58,7 +58,7 @@ class AutoPipelineRedis(Redis):
         self._free: deque[PipelinedConnection] = deque()
         self._pipelines: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._refusals = RefusalLog()
+        self._refusals = RefusalLog(_address(self.connection_pool.connection_kwargs))
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Raise what redis-py raises; a broken connection fails all commands of the pipeline."""
@@ -244,3 +244,8 @@ class PipelinedConnection:
         else:
             self._refusals.succeeded(command.arguments)
         left.popleft()
+
+
+def _address(options: Mapping[str, Any]) -> str:
+    """Return which server, database and user a connection is for."""
+    return " ".join(str(options.get(name)) for name in ("host", "port", "path", "db", "username"))

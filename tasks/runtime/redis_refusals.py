@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -61,16 +63,29 @@ def refusal_of(error: Exception) -> ServerRefuses | None:
     return None if code is None else ServerRefuses(code, text.removeprefix(f"{code} "))
 
 
+@dataclass(slots=True)
+class _Outage:
+    """`command`: what was refused last; None if nothing is refused. `since`: by the monotonic clock."""
+
+    command: tuple[Any, ...] | None = None
+    since: float = 0.0
+
+
+_outages: dict[str, _Outage] = defaultdict(_Outage)
+
+
 class RefusalLog:
-    """Logs an outage once, and once that it is over, whatever number of commands meets it.
+    """Logs an outage once, and once that it is over, whatever number of commands and clients meets it.
 
     It is over when the command that was refused last succeeds: a server without memory, or a replica, goes on
     executing those that only read.
+
+    Args:
+        server: its address. A process that cannot begin makes one client after the other for it.
     """
 
-    def __init__(self) -> None:
-        self._command: tuple[Any, ...] | None = None
-        self._since = 0.0
+    def __init__(self, server: str) -> None:
+        self._outage = _outages[server]
         self._other_server = False
 
     def noted(self, arguments: Sequence[Any], error: Exception) -> Exception:
@@ -78,17 +93,17 @@ class RefusalLog:
         refusal = refusal_of(error)
         if refusal is None:
             return error
-        if self._command is None:
-            self._since = time.monotonic()
+        if self._outage.command is None:
+            self._outage.since = time.monotonic()
             log.warning("redis_refuses", code=refusal.code, detail=str(refusal))
-        self._command = tuple(arguments[:2])
+        self._outage.command = tuple(arguments[:2])
         self._other_server = self._other_server or refusal.code in OTHER_SERVER
         return refusal
 
     def succeeded(self, arguments: Sequence[Any]) -> None:
-        if self._command is not None and tuple(arguments[:2]) == self._command:
-            self._command = None
-            log.info("redis_accepts", refused_s=round(time.monotonic() - self._since, 1))
+        if self._outage.command is not None and tuple(arguments[:2]) == self._outage.command:
+            self._outage.command = None
+            log.info("redis_accepts", refused_s=round(time.monotonic() - self._outage.since, 1))
 
     def take_other_server(self) -> bool:
         """Return once whether another server has to be reached."""

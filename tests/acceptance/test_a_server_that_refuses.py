@@ -11,10 +11,11 @@ from celery import Celery
 
 from tests.support.durable_server import DurableServer, durable_server
 from tests.support.ports import free_port
-from tests.support.processes import Process, Simulator, environment, eventually, simulator, worker
+from tests.support.processes import Process, Simulator, environment, eventually, process, simulator, worker
 
 REFUSES_S = 6.0
 MAX_LINES = 300
+WORKER = ["-m", "celery", "-A", "workers", "worker"]
 
 Refusal = Callable[[redis.Redis, bool], None]
 
@@ -71,8 +72,8 @@ def provider(tmp_path: Path) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def running(server: DurableServer, provider: Simulator, tmp_path: Path) -> Iterator[Process]:
-    env = environment(
+def env(server: DurableServer, provider: Simulator) -> dict[str, str]:
+    return environment(
         f"redis://worker:secret@127.0.0.1:{server.port}/0",
         provider.api_url,
         SIGNATURE_TTL_S=3,
@@ -80,6 +81,10 @@ def running(server: DurableServer, provider: Simulator, tmp_path: Path) -> Itera
         SUBMIT_LEASE_S=3,
         LOG_LEVEL="INFO",
     )
+
+
+@pytest.fixture
+def running(env: dict[str, str], tmp_path: Path) -> Iterator[Process]:
     with worker(env, tmp_path / "worker.log") as started:
         yield started
 
@@ -121,6 +126,26 @@ def test_a_worker_outlives_a_server_that_refuses(
     refused = [*running.events("redis_refuses"), *running.events("broker_refuses")]
     assert 1 <= len(refused) <= 6
     assert "critical" not in {line["level"] for line in refused}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.__name__)
+def test_a_worker_starts_while_the_server_refuses(
+    env: dict[str, str], server: DurableServer, provider: Simulator, tmp_path: Path, refusal: Refusal
+) -> None:
+    send(server, "r1")
+    with server.client() as client:
+        refusal(client, True)
+        with process(WORKER, env, tmp_path / "worker.log") as starting:
+            time.sleep(REFUSES_S)
+            assert starting.alive(), starting.text()
+            assert "Traceback" not in starting.text()
+            assert 1 <= len(starting.events("redis_refuses") + starting.events("broker_refuses")) <= 3
+            refusal(client, False)
+
+            eventually(lambda: len(outcomes(server)) == 1, "it works once the server does")
+            assert starting.alive()
+    assert provider.nodes() == 1
 
 
 @pytest.mark.timeout(120)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.neighbour import Neighbour, neighbour
 from tests.chaos.tcp_proxy import TcpProxy, tcp_proxy
 from tests.chaos.workers import Fleet, fleet
 from tests.support.durable_server import DurableServer, durable_server
@@ -51,6 +52,7 @@ class Environment:
     provider: Simulator
     env: dict[str, str]
     fleet: Fleet
+    neighbour: Neighbour
     history: History = field(default_factory=History)
 
     @property
@@ -85,5 +87,10 @@ def started_harness(directory: Path, workers: int) -> Iterator[Environment]:
         env = environment(
             f"redis://127.0.0.1:{redis_proxy.port}/0", f"http://127.0.0.1:{http_proxy.port}/api", **SETTINGS
         )
-        with fleet(workers, env, directory) as running:
-            yield Environment(server, redis_proxy, http_proxy, provider, env, running)
+        quick = {"signature_ttl_s": SIGNATURE_TTL_S, "job_duration_s": "0.2-1.2"}
+        url = f"redis://127.0.0.1:{redis_proxy.port}/0"
+        with (
+            fleet(workers, env, directory) as running,
+            neighbour(url, env, directory, **quick) as beside,
+        ):
+            yield Environment(server, redis_proxy, http_proxy, provider, env, running, beside)

@@ -96,6 +96,8 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
         with harness.server.client() as server:
             truth = harness.provider.get("truth")
             verdict = judge(server, truth, requests)
+            for text in harness.neighbour.problems(server, extent.calm_within_s):
+                verdict.problem(text)
         if not ended:
             verdict.problem(f"not at its end {extent.calm_within_s:g} s after the last fault")
         for text in harness.fleet.fallen():

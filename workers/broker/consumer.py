@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -22,6 +23,7 @@ CONSUMER = f"{__name__}:Consumer"
 log = structlog.get_logger(__name__)
 
 FORGET_S = 120.0
+STOP_CHECK_S = 0.2
 
 _listeners: list[OnDeadLetter] = []
 
@@ -71,12 +73,26 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
         It would accept the new connection, and refuse again at once.
         """
         if isinstance(exc, ServerRefuses):
-            if monotonic() - self._refused_at > FORGET_S:
-                self._pause_s = FIRST_PAUSE_S
-                log.warning("broker_refuses", code=exc.code, detail=str(exc))
-            sleep(self._pause_s)
-            self._pause_s, self._refused_at = min(MAX_PAUSE_S, 2 * self._pause_s), monotonic()
+            self._pause(exc)
         super().on_connection_error_after_connected(exc)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Do the same for a server that refuses while the worker starts. Celery would log each attempt."""
+        if isinstance(exc, ServerRefuses):
+            self._pause(exc)
+        else:
+            super().on_connection_error_before_connected(exc)
+
+    def _pause(self, refusal: ServerRefuses) -> None:
+        """Wait, longer each time. Raises WorkerShutdown when the worker is told to stop."""
+        if monotonic() - self._refused_at > FORGET_S:
+            self._pause_s = FIRST_PAUSE_S
+            log.warning("broker_refuses", code=refusal.code, detail=str(refusal))
+        until = monotonic() + self._pause_s
+        while monotonic() < until:
+            maybe_shutdown()
+            sleep(STOP_CHECK_S)
+        self._pause_s, self._refused_at = min(MAX_PAUSE_S, 2 * self._pause_s), monotonic()
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         _keep(f"cannot be decoded: {exc}", message)

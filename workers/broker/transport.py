@@ -27,6 +27,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
@@ -81,10 +82,30 @@ class Pause:
         self._last_s = 0.0
 
 
+class _RefusablePipeline(Pipeline):
+    """A transaction. A server that refuses it is an outage, after which Celery connects again."""
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        try:
+            return super().execute(raise_on_error)
+        except ResponseError as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            # Those in use, such as the one that waits for messages, are closed by who uses them.
+            self.connection_pool.disconnect(inuse_connections=False)
+            raise refusal from error
+
+
 class _ReadsForItsChannel:
     """Mixed into kombu's Redis client: it passes on no item that is not a message."""
 
     channel: Channel
+    connection_pool: Any
+    response_callbacks: Any
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _RefusablePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
         # kombu calls it BRPOP, whatever command its channel has sent.
