@@ -69,11 +69,17 @@ def test_the_demo_brings_every_request_to_its_end_and_leaves_nothing_behind(tmp_
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_the_demo_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     said = tmp_path.with_suffix(".txt")
-    with said.open("wb") as output:
-        started = subprocess.Popen(DEMO, cwd=ROOT, env=demo_environment(tmp_path), stderr=output)
-        eventually(lambda: "running" in said.read_text(encoding="utf-8"), "a job runs")
-        started.send_signal(number)
-        assert started.wait(20) == 1
+    with (
+        said.open("wb") as output,
+        subprocess.Popen(DEMO, cwd=ROOT, env=demo_environment(tmp_path), stderr=output) as started,
+    ):
+        try:
+            eventually(lambda: "running" in said.read_text(encoding="utf-8"), "a job runs")
+        finally:
+            started.send_signal(number)
+            code = started.wait(20)
+            print(said.read_text(encoding="utf-8"))  # noqa: T201 - shown if the test fails
+    assert code == 1
     assert list(tmp_path.iterdir()) == []
     assert processes_of(tmp_path) == []
 
