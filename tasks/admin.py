@@ -1,5 +1,6 @@
 """What an operator may change: cancel, pause, resume, resolve. One transaction each, recorded with a name."""
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from tasks.ledger.change_set import ChangeSet
@@ -73,12 +74,19 @@ async def resume(ledger: Ledger, cluster_id: str | None, *, by: str) -> bool:
 
 
 async def resolve(
-    ledger: Ledger, operation_id: str, *, adopt_job: str | None, by: str, reason: str | None
+    ledger: Ledger,
+    operation_id: str,
+    *,
+    adopt_job: str | None,
+    by: str,
+    reason: str | None,
+    overruled: Sequence[str] = (),
 ) -> None:
     """Decide about an operation that was sent and has not ended; most often it is held.
 
     Args:
         adopt_job: the job that it became; None: the provider never executed it.
+        overruled: what the provider's log says against it, as sentences for the history.
 
     Raises:
         CannotResolve: the decision does not fit what is known.
@@ -90,10 +98,16 @@ async def resolve(
             raise CannotResolve(f"operation {operation_id} is gone")
         now = ledger.clock.now_ms()
         if adopt_job is None:
-            return resolution.not_executed(snapshot, by=by, reason=reason, now=now)
+            return resolution.not_executed(snapshot, by=by, reason=reason, now=now, overruled=overruled)
         owners = await ledger.job_owners(snapshot.operation.cluster_id, [adopt_job])
         return resolution.adopt(
-            snapshot, owners.get(adopt_job), job_id=adopt_job, by=by, reason=reason, now=now
+            snapshot,
+            owners.get(adopt_job),
+            job_id=adopt_job,
+            by=by,
+            reason=reason,
+            now=now,
+            overruled=overruled,
         )
 
     await ledger.transact(build)

@@ -10,6 +10,7 @@ from tasks.ehpc.job_status import JobStatus, status_of
 from tasks.ehpc.row_values import Id, Ids, Text, Time, Word, as_count
 
 NODE_PREFIX = "cln-"
+CLUSTER_PREFIXES = ("ehpc-", "hpc-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class JobRow(_Row):
     @property
     def status_is_known(self) -> bool:
         return status_of(self.status_text) is not None
+
+    @property
+    def cluster_ids(self) -> tuple[str, ...]:
+        return tuple(name for name in self.resource_ids if name.startswith(CLUSTER_PREFIXES))
 
     @property
     def node_ids(self) -> tuple[str, ...]:

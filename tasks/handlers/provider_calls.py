@@ -24,7 +24,6 @@ from tasks.state_machine.refusal import account_blocked, block_account, reason_o
 
 log = structlog.get_logger(__name__)
 
-CLUSTER_PREFIXES = ("ehpc-", "hpc-")
 MAX_QUOTA_WAIT_MS = 30_000
 
 T = TypeVar("T")
@@ -195,8 +194,7 @@ async def list_cluster_jobs(
 
 def _may_concern(cluster_id: str, row: JobRow) -> bool:
     """The provider filters by resource_ids; should it not, rows that name another cluster are dropped."""
-    clusters = [name for name in row.resource_ids if name.startswith(CLUSTER_PREFIXES)]
-    return not clusters or cluster_id in clusters
+    return not row.cluster_ids or cluster_id in row.cluster_ids
 
 
 async def list_cluster_nodes(

@@ -1,5 +1,6 @@
 """Reconciles operations in doubt: lists the cluster's jobs, decides, and writes the decision."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from config.timestamps import utc_second
@@ -95,7 +96,8 @@ async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | N
     owners = await ctx.ledger.job_owners(operation.cluster_id, listed)
     owned_by_others = [job_id for job_id, owner in owners.items() if owner != operation_id]
     candidates = candidates_of(operation, seen.listing.rows, owned_by_others)
-    rules, skew_s = await _rules(ctx, operation.zone, seen), seen.listing.skew_s
+    rows, skew_s = seen.listing.rows, seen.listing.skew_s
+    rules = await rules_of(ctx, operation.zone, rows, action_seen=bool(seen.action_seen))
     decision = decide(
         operation,
         candidates,
@@ -126,7 +128,7 @@ async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | N
         case NeedsNodeCount() | NeedsZoneListing():
             try:
                 if isinstance(decision, NeedsNodeCount):
-                    made = await _nodes_made(ctx, operation, decision.job, seen.listed_at)
+                    made = await count_nodes_made(ctx, operation, decision.job, seen.listed_at)
                     seen.nodes_made[decision.job.job_id] = made
                 else:
                     seen.action_seen = await _shows_our_action(ctx, operation.zone)
@@ -139,7 +141,7 @@ async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | N
             return stay_in_doubt(operation, at=at, candidates=operation.candidates, absent_since=absent_since)
 
 
-async def _nodes_made(ctx: Context, operation: Operation, job: JobRow, listed_at: int) -> int:
+async def count_nodes_made(ctx: Context, operation: Operation, job: JobRow, listed_at: int) -> int:
     """Return how many nodes of the operation's role were made while `job` ran."""
     listing = await list_cluster_nodes(ctx, operation.zone, operation.cluster_id, CallPriority.RECONCILE)
     if listing.flaws:
@@ -175,10 +177,11 @@ async def _listing_failed(ctx: Context, operation_id: str, error: EhpcError) -> 
     return retry_later(operation, at=deferred.until, reason=deferred.reason)
 
 
-async def _rules(ctx: Context, zone: str, seen: Seen) -> Rules:
+async def rules_of(ctx: Context, zone: str, rows: Sequence[JobRow], *, action_seen: bool = False) -> Rules:
+    """Return what decisions in a zone rest on. `rows`: of its log, read just now."""
     settings = ctx.settings
-    shown = any(row.job_action == settings.add_nodes_job_action for row in seen.listing.rows)
-    action_seen = shown or seen.action_seen or (await ctx.ledger.zone(zone)).action_seen
+    shown = any(row.job_action == settings.add_nodes_job_action for row in rows)
+    action_seen = shown or action_seen or (await ctx.ledger.zone(zone)).action_seen
     return Rules(
         signature_ttl_ms=round(settings.signature_ttl_s * 1000),
         http_timeout_ms=round(settings.http_timeout_s * 1000),

@@ -96,6 +96,20 @@ class OwnJob:
         yield "trim", keys.jobs(self.cluster_id), self.forget_before
 
 
+@dataclass(frozen=True, slots=True)
+class DisownJob:
+    """The job was given to the operation by a decision that is corrected: it may be another's."""
+
+    cluster_id: str
+    job_id: str
+    operation_id: str
+
+    def commands(self, keys: Keys) -> Iterator[Command]:
+        yield "owned", keys.job(self.job_id), self.operation_id
+        yield "del", keys.job(self.job_id)
+        yield "zrem", keys.jobs(self.cluster_id), f"{self.job_id} {self.operation_id}"
+
+
 class Index(Enum):
     """Lists that people and views read."""
 
@@ -183,6 +197,7 @@ Entry = (
     | ForgetPool
     | PollJob
     | OwnJob
+    | DisownJob
     | Listed
     | Subscribe
     | Park

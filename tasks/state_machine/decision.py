@@ -176,9 +176,9 @@ def _with_candidate(
     overdue: bool,
     nodes_counted: int | None,
 ) -> Decision:
-    contradiction = _contradiction(operation, row, sent_at, rules)
-    if contradiction is not None:
-        return Hold(f"job {row.job_id} can be its own, but {contradiction}")
+    against = contradiction(operation, row, sent_at, rules)
+    if against is not None:
+        return Hold(f"job {row.job_id} can be its own, but {against}")
     if row.status is JobStatus.PENDING:
         if overdue:
             return Hold(f"job {row.job_id} can be its own, but it does not end: {row.status_text!r}")
@@ -201,7 +201,8 @@ def _with_candidate(
     )
 
 
-def _contradiction(operation: Operation, row: JobRow, sent_at: int, rules: Rules) -> str | None:
+def contradiction(operation: Operation, row: JobRow, sent_at: int, rules: Rules) -> str | None:
+    """Return in what a job differs from what was sent; None if it can be the operation's."""
     if row.job_action != rules.job_action:
         return f"its action is {row.job_action!r} and not {rules.job_action!r}"
     if row.create_time is None:

@@ -1,8 +1,10 @@
 """PURE: an operator decides about an operation. Times in ms."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
+from tasks.ledger.change_entries import DisownJob
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
@@ -14,6 +16,7 @@ from tasks.state_machine.reconciliation import stop_polling
 from tasks.state_machine.refusal import refuse
 from tasks.state_machine.states import move
 
+DECIDABLE = frozenset({State.HELD, State.IN_DOUBT, State.RUNNING})
 NO_WAIT = BackoffPolicy(first_s=0.0, rng=random.Random(0))
 
 
@@ -22,7 +25,14 @@ class CannotResolve(ValueError):  # noqa: N818 - says what cannot be done
 
 
 def adopt(
-    snapshot: OperationSnapshot, owner: str | None, *, job_id: str, by: str, reason: str | None, now: int
+    snapshot: OperationSnapshot,
+    owner: str | None,
+    *,
+    job_id: str,
+    by: str,
+    reason: str | None,
+    now: int,
+    overruled: Sequence[str] = (),
 ) -> ChangeSet:
     """Assign the job to the operation; it is polled from now on.
 
@@ -30,6 +40,7 @@ def adopt(
 
     Args:
         owner: the operation that the job is known to belong to.
+        overruled: what spoke against it, as sentences for the history.
 
     Raises:
         CannotResolve: there is nothing to decide about the operation, or the job is another's.
@@ -40,15 +51,24 @@ def adopt(
             f"job {job_id} belongs to operation {owner}, and a job has one operation for good"
         )
     found = operation.model_copy(update={"job_id": job_id, "insisted": operation.job_id == job_id})
-    event = found.event("operation_adopted", by=by, reason=reason)
+    fields = _fields(by, reason, overruled)
+    if operation.job_id not in (None, job_id):
+        fields["instead_of"] = operation.job_id
+    event = found.event("operation_adopted", "info", **fields)
     changes = accept(found, snapshot.served, snapshot.cluster, job_id=job_id, poll_at=now, event=event)
     if operation.job_id != job_id:
         stop_polling(changes, operation)
+        _disown(changes, operation)
     return changes
 
 
-def not_executed(snapshot: OperationSnapshot, *, by: str, reason: str | None, now: int) -> ChangeSet:
+def not_executed(
+    snapshot: OperationSnapshot, *, by: str, reason: str | None, now: int, overruled: Sequence[str] = ()
+) -> ChangeSet:
     """Return the nodes of an operation to demand: the provider never executed it.
+
+    Args:
+        overruled: what spoke against it, as sentences for the history.
 
     Raises:
         CannotResolve: there is nothing to decide about the operation.
@@ -58,8 +78,22 @@ def not_executed(snapshot: OperationSnapshot, *, by: str, reason: str | None, no
     decided = ProvenNotExecuted(f"{by} has decided that it was not executed{why}")
     decidable = replace(snapshot, operation=operation)
     changes = refuse(decidable, decided, now=now, backoff=NO_WAIT, state=State.NOT_EXECUTED)
-    changes.record(operation.event("operation_resolved", by=by, reason=reason, decision="not_executed"))
+    fields = _fields(by, reason, overruled)
+    changes.record(operation.event("operation_resolved", "info", decision="not_executed", **fields))
+    _disown(changes, operation)
     return changes
+
+
+def _fields(by: str, reason: str | None, overruled: Sequence[str]) -> dict[str, object]:
+    """Return what the history says of a decision."""
+    fields: dict[str, object] = {"by": by, "reason": reason}
+    return {**fields, "overruled": list(overruled)} if overruled else fields
+
+
+def _disown(changes: ChangeSet, operation: Operation) -> None:
+    """Give up a job that the operation has by an earlier decision, which was wrong."""
+    if operation.job_id is not None and operation.doubt is not None:
+        changes.add(DisownJob(operation.cluster_id, operation.job_id, operation.operation_id))
 
 
 def _held(operation: Operation) -> Operation:

@@ -32,6 +32,7 @@ class Chances:
     pause: float = 0.0
     resume: float = 0.0
     foreign: float = 0.0
+    decides_by_guess: float = 0.0
     clock_steps: float = 0.0
     server_clock_steps: float = 0.0
     call_outcomes: Mapping[str, float] = field(default_factory=dict)
@@ -54,6 +55,7 @@ WILD = Chances(
     pause=0.003,
     resume=0.01,
     foreign=0.002,
+    decides_by_guess=0.004,
     clock_steps=0.001,
     server_clock_steps=0.002,
     call_outcomes={
@@ -88,6 +90,8 @@ def random_faults(world: World) -> None:
         people.cancel(world, world.rng.choice(sorted(set(world.accepted.values()))))
     if world.chance("foreign"):
         foreign_job(world)
+    if world.chance("decides by guess"):
+        people.decide_by_guess(world)
     if world.chance("pause"):
         people.pause_by_chance(world, world.rng.choice([EVERYTHING, *sorted(world.provider.cloud.clusters)]))
     elif world.chance("resume"):

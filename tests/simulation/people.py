@@ -12,8 +12,10 @@ from redis.exceptions import RedisError
 
 from tasks import admin
 from tasks.admin import CancelResult
+from tasks.handlers.check_decision import check_absence, check_adoption
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
+from tasks.state_machine.resolution import DECIDABLE, CannotResolve
 from tests.simulation.steps import WRITES
 from tests.simulation.worker import Worker
 
@@ -111,6 +113,33 @@ async def decide(world: World, operation_id: str) -> None:
     world.start(by_person())
     await world.continue_until_idle()
     assert done.is_set()
+
+
+def decide_by_guess(world: World) -> None:
+    """A person who does not know the truth. What the log contradicts is not done."""
+    open_ones = [name for name, of in sorted(world.invariants.operations.items()) if of.state in DECIDABLE]
+    if not open_ones:
+        return
+    operation_id = world.rng.choice(open_ones)
+    job_id = world.rng.choice([None, "j-nothere", *sorted(world.provider.cloud.jobs)])
+
+    async def by_guess() -> None:
+        worker = Worker(world, "guesser")
+        with suppress(RedisError, CannotResolve):
+            await worker.begin()
+            operation = await worker.ledger.operation(operation_id)
+            if operation is None or operation.state not in DECIDABLE:
+                return
+            if job_id is None:
+                objections = await check_absence(worker.ctx, operation)
+            else:
+                objections = await check_adoption(worker.ctx, operation, job_id)
+            said = "; ".join(one.text for one in objections) or "done"
+            world.say(f"a guess: {operation_id} is {job_id or 'not executed'}: {said}")
+            if not objections:
+                await admin.resolve(worker.ledger, operation_id, adopt_job=job_id, by="guess", reason=None)
+
+    world.start(by_guess())
 
 
 def paused_scopes(world: World) -> list[str]:

@@ -64,13 +64,16 @@ def resolve(
     ] = False,
     reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
     by: Annotated[str | None, typer.Option(help="Who decides; recorded in the history.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overrule what the provider's log cannot show; recorded.")
+    ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Show the evidence about a held operation, and decide it."""
+    """Show the evidence about a held operation, and decide it. The provider's log is asked first."""
     from workers.cli.commands.resolve import Choice, resolve_held
 
-    choice = Choice(adopt_job=adopt, not_executed=not_executed, reason=reason, by=by, confirmed=yes)
+    choice = Choice(adopt, not_executed, reason, by, confirmed=yes, force=force)
     raise typer.Exit(resolve_held(name, choice, as_json=json))
 
 

@@ -1,12 +1,15 @@
 """Runs a command's coroutine against the ledger that the environment names."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from config.logs.setup import configure_logging
-from config.settings import LedgerSettings, load
-from tasks.engine.wiring import open_ledger
+from config.settings import LedgerSettings, Settings, load
+from tasks.ehpc.connections import open_connections
+from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
+from tasks.handlers.context import Context
 from tasks.ledger.ledger import Ledger
 
 T = TypeVar("T")
@@ -31,3 +34,21 @@ def with_ledger(command: Callable[[Ledger, LedgerSettings], Awaitable[T]]) -> T:
             await ledger.redis.aclose()
 
     return asyncio.run(run())
+
+
+@asynccontextmanager
+async def provider_of(ledger: Ledger) -> AsyncIterator[Context]:
+    """Open the provider's API, whose calls count on the quota that the workers share.
+
+    Raises:
+        SettingsError: the environment lacks what a worker's has, such as the access key.
+    """
+    settings = load(Settings)
+    async with open_connections() as connections:
+        yield Context(
+            settings=settings,
+            ledger=ledger,
+            api=open_api(settings, connections, ledger.clock),
+            rate_limiter=open_rate_limiter(settings, ledger),
+            clock=ledger.clock,
+        )

@@ -20,7 +20,7 @@
 --          sadd   {i, member}                srem  {i, member}
 --          forget {i, queue i, member}       srem, if the queue is empty
 --          rpush  {i, text, most}            append; only the last `most` lines are kept
---          set    {i, text, ttl_s}
+--          set    {i, text, ttl_s}          del    {i}
 --          xadd   {i, maxlen, field, value, …}
 --          notify {waiters i, outbox i, due i, request id, score, due member}
 --                                            tasks that wait for the request are added to the outbox
@@ -142,6 +142,7 @@ for _, w in ipairs(step.rpush or {}) do
   redis.call('LTRIM', KEYS[w[1]], -w[3], -1)
 end
 for _, w in ipairs(step.set or {}) do redis.call('SET', KEYS[w[1]], w[2], 'EX', w[3]) end
+for _, w in ipairs(step.del or {}) do redis.call('DEL', KEYS[w[1]]) end
 for _, w in ipairs(step.xadd or {}) do
   redis.call('XADD', KEYS[w[1]], 'MAXLEN', '~', w[2], '*', unpack(w, 3))
 end

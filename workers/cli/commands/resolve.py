@@ -1,16 +1,19 @@
 """`scaleout resolve`: an operator decides what the operation log cannot."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tasks import admin
+from tasks.handlers.check_decision import check_absence, check_adoption
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import State
-from tasks.state_machine.resolution import CannotResolve
+from tasks.state_machine.decision_check import Objection
+from tasks.state_machine.resolution import DECIDABLE, CannotResolve
 from tasks.views.held_operations import evidence_of
 from workers.cli.exit_codes import Exit
-from workers.cli.session import with_ledger
-from workers.cli.terminal import confirm, echo, print_json, print_table, user_name
+from workers.cli.session import provider_of, with_ledger
+from workers.cli.terminal import confirm, echo, echo_problems, print_json, print_table, user_name
 
 CANDIDATE_COLUMNS = ("job_id", "job_action", "status", "created_at", "nodes")
 
@@ -24,6 +27,7 @@ class Choice:
     reason: str | None
     by: str | None
     confirmed: bool
+    force: bool = False
 
     @property
     def decides(self) -> bool:
@@ -53,14 +57,22 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
         ids = ", ".join(evidence["operation_id"] for evidence in found)
         echo(f"scaleout: {len(found)} operations are held, name one of them: {ids}")
         return Exit.USAGE
+    operation_id = found[0]["operation_id"]
+    objections = with_ledger(lambda ledger, _: _objections(ledger, operation_id, choice.adopt_job))
+    if refusals := _refusals(objections, force=choice.force):
+        echo_problems(refusals, as_json=as_json)
+        return Exit.USAGE
     if not choice.confirmed and not confirm(_question(found[0], choice.adopt_job)):
         return Exit.USAGE
-    operation_id = found[0]["operation_id"]
-    by, reason = choice.by or user_name(), choice.reason
     try:
         with_ledger(
             lambda ledger, _: admin.resolve(
-                ledger, operation_id, adopt_job=choice.adopt_job, by=by, reason=reason
+                ledger,
+                operation_id,
+                adopt_job=choice.adopt_job,
+                by=choice.by or user_name(),
+                reason=choice.reason,
+                overruled=[one.text for one in objections],
             )
         )
     except CannotResolve as error:
@@ -71,6 +83,25 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
         print_json(done[0])
     echo(f"operation {operation_id} is {done[0]['state']}")
     return Exit.SUCCEEDED
+
+
+async def _objections(ledger: Ledger, operation_id: str, adopt_job: str | None) -> list[Objection]:
+    """Compare the decision with the provider's log."""
+    operation = await ledger.operation(operation_id)
+    if operation is None or operation.state not in DECIDABLE:
+        return []
+    async with provider_of(ledger) as ctx:
+        if adopt_job is None:
+            return await check_absence(ctx, operation)
+        return await check_adoption(ctx, operation, adopt_job)
+
+
+def _refusals(objections: Sequence[Objection], *, force: bool) -> list[str]:
+    """Return why the decision is not taken, as sentences with a remedy."""
+    certain = [one.text for one in objections if one.certain]
+    if certain or force:
+        return certain
+    return [f"{one.text}: --force overrules that, for what the log cannot show" for one in objections]
 
 
 async def _held(ledger: Ledger, name: str) -> list[dict[str, Any]] | None:

@@ -3,13 +3,11 @@
 from typing import Any
 
 from config.policy.model import Schedule
-from config.settings import LedgerSettings, Settings, load
+from config.settings import LedgerSettings
 from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_NODES_PER_OPERATION
-from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import EhpcError
-from tasks.engine.wiring import open_api, open_intake, open_rate_limiter
-from tasks.handlers.context import Context
+from tasks.engine.wiring import open_intake
 from tasks.handlers.provider_calls import Deferred
 from tasks.intake.dry_run import sizes
 from tasks.ledger.change_set import ChangeSet
@@ -20,7 +18,7 @@ from tasks.schedules.node_count import SETTLING, NodeListing, list_nodes_of
 from tasks.schedules.request_ids import trigger_id
 from workers.cli.commands.schedules import find_schedule
 from workers.cli.exit_codes import Exit
-from workers.cli.session import with_ledger
+from workers.cli.session import provider_of, with_ledger
 from workers.cli.terminal import confirm, echo, print_json, print_table, user_name
 
 ATTEMPTS = 5
@@ -112,15 +110,7 @@ async def _build(ledger: Ledger, settings: LedgerSettings, schedule: Schedule) -
 
 async def _listing(ledger: Ledger, schedule: Schedule) -> NodeListing:
     """List the cluster's nodes at the provider, which needs a worker's settings."""
-    settings = load(Settings)
-    async with open_connections() as connections:
-        ctx = Context(
-            settings=settings,
-            ledger=ledger,
-            api=open_api(settings, connections, ledger.clock),
-            rate_limiter=open_rate_limiter(settings, ledger),
-            clock=ledger.clock,
-        )
+    async with provider_of(ledger) as ctx:
         try:
             try:
                 return await list_nodes_of(ctx, schedule.zone, schedule.cluster_id)
