@@ -213,9 +213,12 @@ class Invariants:
             )
         for what in limits.in_flight_for_good(world):
             self.demand(False, what)
-        restored = int(world.server.hget("scaleout:counters", "index_restored") or 0)
-        which = [line for line in world.server.lrange("scaleout:journal", 0, -1) if "index_restored" in line]
-        self.demand(not restored, f"index entries were restored, though none had been lost: {which}")
+        journal = [json.loads(line) for line in world.server.lrange("scaleout:journal", 0, -1)]
+        restored = [line["key"] for line in journal if line["event"] == "index_restored"]
+        if world.faults["server clock steps"]:
+            # Entries that were written by a clock far ahead are pulled in; their key has the entry too.
+            restored = [key for key in restored if " " not in key]
+        self.demand(not restored, f"index entries were restored, though none had been lost: {restored}")
         self._check_nodes()
 
     def _check_nodes(self) -> None:
