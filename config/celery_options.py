@@ -8,6 +8,7 @@ from config.settings import DEFAULT_PREFIX, LedgerSettings
 
 APP_NAME = "workers"
 ADD_NODES = "scaleout.add_nodes"
+CANCEL = "scaleout.cancel"
 SWEEP = "scaleout.sweep"
 
 SOCKET_TIMEOUT_S = 5

@@ -9,6 +9,11 @@ def timestamp(ms: int) -> str:
     return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
+def milliseconds(text: str) -> int:
+    """Return an ISO 8601 time with its distance from UTC as ms since 1970. Raises ValueError for others."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def utc_second(ms: int) -> datetime:
     """Return `ms` since 1970 as a UTC time of a whole second, as the provider's API takes it."""
     return datetime.fromtimestamp(ms // 1000, UTC)

@@ -1,6 +1,7 @@
 """`scaleout.add_nodes`: write the request to the ledger; the task's result is the outcome."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -11,9 +12,12 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from config.celery_options import ADD_NODES
+from config.timestamps import milliseconds
 from tasks.engine import worker_process
+from tasks.engine.callbacks import take_callbacks
 from tasks.engine.wiring import Engine
-from tasks.intake.accept import Accepted, Ended
+from tasks.intake.accept import Accepted, Ended, MessageTimes
+from tasks.ledger.callers import Callers
 from tasks.ledger.due import OUTBOX, Lane
 from tasks.ledger.ledger import WriteConflict
 
@@ -24,9 +28,17 @@ log = structlog.get_logger(__name__)
 
 
 class OutcomeLaterRequest(Request):  # type: ignore[misc]  # Celery has no types
-    """Send no success event when the body ends: the task succeeds with the outcome."""
+    """A message that is accepted at once, whatever it says of when: the ledger waits, and not a pool slot."""
+
+    eta = None  # so that Celery keeps no copy of it until then
+    expires = None
+
+    def revoked(self) -> bool:
+        """Return False: revoking cancels the request, and the outcome says so."""
+        return False
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name for it
+        """Send no success event when the body ends: the task succeeds with the outcome."""
         if type == "task-succeeded" and fields.get("result") == repr(OUTCOME_LATER):
             return
         super().send_event(type, **fields)
@@ -35,11 +47,14 @@ class OutcomeLaterRequest(Request):  # type: ignore[misc]  # Celery has no types
 @shared_task(name=ADD_NODES, bind=True, typing=False, Request=OutcomeLaterRequest)
 def add_nodes(self: Task, *arguments: Any, **fields: Any) -> str:
     """Accept a request. Any producer may send this task by name; `fields`: docs/request.schema.json."""
-    task_id = str(self.request.id)
+    request = self.request
+    task_id = str(request.id)
     with bound_contextvars(task_id=task_id):
+        # Celery would send them when this body returns.
+        callbacks = take_callbacks(request)
+        message = Message(task_id, arguments, fields, _times(request), callbacks, bool(request.ignore_result))
         try:
-            accepting = _accept(worker_process.engine(), task_id, arguments, fields)
-            worker_process.run(accepting, timeout_s=TIMEOUT_S)
+            worker_process.run(_accept(worker_process.engine(), message), timeout_s=TIMEOUT_S)
         except (RedisError, OSError, WriteConflict) as error:
             log.warning("ledger_unreachable", detail=str(error))
             raise Reject(reason="the ledger cannot be reached", requeue=True) from error
@@ -48,23 +63,48 @@ def add_nodes(self: Task, *arguments: Any, **fields: Any) -> str:
             # failed task would lose: another worker, or this one later, can do it.
             log.exception("message_not_handled", task=ADD_NODES)
             raise Reject(reason=f"{type(error).__name__}: {error}", requeue=True) from error
-    self.request.ignore_result = True
+    request.ignore_result = True
     return OUTCOME_LATER
 
 
-async def _accept(
-    engine: Engine, task_id: str, arguments: tuple[Any, ...], fields: Mapping[str, Any]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a Celery message says. `callbacks`: what its producer has linked to it."""
+
+    task_id: str
+    arguments: tuple[Any, ...]
+    fields: Mapping[str, Any]
+    times: MessageTimes
+    callbacks: Mapping[str, Any] | None
+    ignores_result: bool
+
+
+async def _accept(engine: Engine, message: Message) -> None:
     """Accept the request, and plan it at once if no coalescing window waits for others.
 
     What has ended already is told by the outbox, like all outcomes: a result store that is away would keep
     this slot for minutes.
     """
-    settings = engine.ctx.settings
+    settings, callers = engine.ctx.settings, Callers(engine.ctx.ledger)
+    if message.callbacks is not None or message.ignores_result:
+        # Before the request, so that no end can come without them.
+        await callers.note(message.task_id, message.callbacks, ignores_result=message.ignores_result)
     at_once = settings.coalesce_window_s == 0 and engine.dispatcher.has_room(Lane.SUBMISSIONS)
-    planner_s = settings.submit_lease_s if at_once else 0.0
-    answer = await engine.intake.accept_message(task_id, arguments, fields, planner_s=planner_s)
-    if at_once and isinstance(answer, Accepted) and answer.new:
+    answer = await engine.intake.accept_message(
+        message.task_id,
+        message.arguments,
+        message.fields,
+        planner_s=settings.submit_lease_s if at_once else 0.0,
+        times=message.times,
+        revoked=await callers.is_revoked(message.task_id),
+    )
+    if at_once and isinstance(answer, Accepted) and answer.new and not message.times.not_before:
         engine.dispatcher.plan_soon(answer.cluster_id)
     if isinstance(answer, Ended):
         engine.dispatcher.sweep_soon([OUTBOX.lane])
+
+
+def _times(request: Any) -> MessageTimes:
+    """Return what the message says of when. What is no time is no fault: Celery refuses it before."""
+    not_before = 0 if request.eta is None else milliseconds(str(request.eta))
+    return MessageTimes(not_before, None if request.expires is None else milliseconds(str(request.expires)))

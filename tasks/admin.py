@@ -18,7 +18,7 @@ class CancelResult(Enum):
     CANCELLED = auto()
 
 
-async def cancel(ledger: Ledger, request_id: str, *, by: str) -> CancelResult:
+async def cancel(ledger: Ledger, request_id: str, *, by: str, reason: str | None = None) -> CancelResult:
     """Cancel a request: it gets no further nodes. What was sent continues."""
     result = CancelResult.NOT_FOUND
 
@@ -33,7 +33,7 @@ async def cancel(ledger: Ledger, request_id: str, *, by: str) -> CancelResult:
             result = CancelResult.CANCELLED_BEFORE
         else:
             result, changes = CancelResult.CANCELLED, ChangeSet()
-            cancel_request(changes, request, ledger.clock.now_ms(), by=by)
+            cancel_request(changes, request, ledger.clock.now_ms(), by=by, reason=reason)
             return changes
         return None
 

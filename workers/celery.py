@@ -2,13 +2,26 @@
 
 import asyncio
 import gc
+import logging
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TextIO
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown
+from celery.apps import worker as celery_worker
+from celery.signals import (
+    celeryd_after_setup,
+    celeryd_init,
+    setup_logging,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+)
+from celery.utils.nodenames import node_format
 from kombu import Exchange, Queue
 
 from config.celery_options import APP_NAME, celery_options
@@ -19,6 +32,7 @@ from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.engine import worker_process
 from tasks.ledger.identity import OtherAccount
+from workers import remote_control, start_options
 from workers.broker import consumer, transport
 from workers.broker.compression import bound_decompression
 from workers.broker.dead_letters import DeadLetters
@@ -30,11 +44,11 @@ YOUNG_OBJECTS = 20_000  # between two collections; Python's own number is 700
 def make_app(settings: Settings) -> Celery:
     """Return the worker's app. A producer needs none of this: a plain Celery client suffices."""
     queues = (settings.sweep_queue, settings.queue)
-    app = Celery(APP_NAME, include=["tasks.add_nodes", "tasks.sweep"])
+    transport.install()
+    app = Celery(APP_NAME, include=["tasks.add_nodes", "tasks.cancel", "tasks.sweep"])
     # A result is stored when its request ends, and must still exist when the producer reads it.
     app.conf.update(celery_options(settings, result_expires_s=MAX_DEADLINE_S + settings.outcome_ttl_s))
     app.conf.update(
-        broker_transport=transport.TRANSPORT,
         worker_consumer=consumer.CONSUMER,
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in queues],
         scaleout_tick_s=settings.tick_s,
@@ -55,26 +69,55 @@ _loaded = _settings()
 app = make_app(_loaded)
 
 
+@celeryd_init.connect(weak=False)
+def _begin(sender: str, instance: Any, **_: Any) -> None:
+    """Before all that Celery itself does: what it says at start must be lines of the log too."""
+    given = start_options.given_options()
+    if (problem := start_options.problem_with(given, _loaded.queue)) is not None:
+        sys.exit(f"scaleout: {problem}")
+    _configure_logging(_loaded, given, node=sender)
+    if _loaded.log_format == "json":
+        instance.quiet = True  # no banner
+        celery_worker.safe_say = _say
+
+
+def _say(text: str, *_: Any) -> None:
+    """Log what Celery prints when it is told to stop."""
+    structlog.get_logger("celery.apps.worker").info(text.strip())
+
+
+@celeryd_after_setup.connect(weak=False)
+def _read_the_sweep_queue(instance: Any, **_: Any) -> None:
+    """Read it whatever --queues says: otherwise running jobs are polled by nobody."""
+    queues = instance.app.amqp.queues
+    if _loaded.sweep_queue not in queues.consume_from:
+        queues.select_add(_loaded.sweep_queue)
+
+
 @setup_logging.connect(weak=False)
 def _log(**_: Any) -> None:
-    _configure_logging(_loaded)
+    if not logging.getLogger().handlers:
+        _configure_logging(_loaded)
 
 
-def _configure_logging(settings: LedgerSettings) -> None:
-    configure_logging(log_format=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+def _configure_logging(
+    settings: LedgerSettings, given: Mapping[str, Any] = MappingProxyType({}), node: str = ""
+) -> None:
+    """Log as the settings say. --loglevel and --logfile of the command line count more."""
+    level, path = given.get("loglevel"), given.get("logfile")
+    configure_logging(
+        log_format=settings.log_format,
+        level=logging.getLevelName(level) if isinstance(level, int) else level or settings.log_level,
+        secrets=settings.secrets(),
+        stream=None if not path else _opened(Path(node_format(path, node))),
+    )
 
 
-@worker_init.connect(weak=False)
-def _log_from_the_start(**_: Any) -> None:
-    # Celery sets up logging later, after what is checked below.
-    _configure_logging(_loaded)
-
-
-@worker_init.connect(weak=False)
-def _refuse_autoscale(sender: Any, **_: Any) -> None:
-    if sender.options.get("autoscale"):
-        # Celery would ask the pool to grow at every message, which a pool of threads cannot.
-        sys.exit("scaleout: --autoscale is not supported, as the pool has threads: use --concurrency instead")
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"scaleout: --logfile {path} cannot be written: {error.strerror}")
 
 
 @worker_init.connect(weak=False)
@@ -115,6 +158,7 @@ def _drain(**_: Any) -> None:
     worker_process.close(drain_s=_loaded.http_timeout_s + 5)
 
 
+remote_control.install()
 bound_decompression()
 _dead_letters = DeadLetters(_loaded)
 transport.send_dead_letters_to(_dead_letters.keep)

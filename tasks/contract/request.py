@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from config.validation_messages import field_path, messages, text_of
-from tasks.contract.validators import check_addresses, check_plain_json
+from tasks.contract.validators import check_addresses, check_plain_json, check_time
 
 MAX_NODES_PER_REQUEST = 10_000
 MAX_NODES_PER_OPERATION = 99  # EHPC API, addNodes: node_count is "1" to "99"
@@ -73,6 +73,7 @@ class RequestContent(BaseModel):
     deadline_s: float | None = None
     on_shortage: str = "wait"
     requested_by: str | None = None
+    not_before: str | None = None
 
     @property
     def exclusive(self) -> bool:
@@ -116,6 +117,9 @@ class ScaleOutRequest(RequestContent):
         default="wait", description="What to do when the provider has too few nodes"
     )
     requested_by: Name | None = Field(default=None, description="Who requests the nodes")
+    not_before: str | None = Field(
+        default=None, description="Nothing is bought before this time: ISO 8601 with its distance from UTC"
+    )
     dry_run: bool = Field(
         default=False, description="Only report the expected result (dry-run.schema.json); nothing is stored"
     )
@@ -158,6 +162,11 @@ class ScaleOutRequest(RequestContent):
             return None
         check_plain_json(value)
         return value
+
+    @field_validator("not_before")
+    @classmethod
+    def _is_a_time(cls, value: str | None) -> str | None:
+        return None if value is None else check_time(value)
 
     @field_validator("deadline_s", mode="before")
     @classmethod
@@ -205,8 +214,10 @@ class ScaleOutRequest(RequestContent):
         always been counted.
         """
         given = self.model_dump(mode="json", exclude={"dry_run"})
-        left_out = type(self).model_fields.keys() - self.model_fields_set - ALWAYS_IN_FINGERPRINT
-        return content_fingerprint({name: value for name, value in given.items() if name not in left_out})
+        # A later field that is null says as little as one that is left out.
+        later = {name for name in self.model_fields_set if given.get(name) is not None}
+        counted = ALWAYS_IN_FINGERPRINT | later
+        return content_fingerprint({name: value for name, value in given.items() if name in counted})
 
 
 def content_fingerprint(content: Any) -> str:

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 MAX_RESOURCE_CONF_CHARS = 4_096
@@ -34,6 +35,17 @@ def check_addresses(texts: Sequence[str]) -> None:
         problems.append("names an address twice")
     if problems:
         raise ValueError(", and ".join(problems))
+
+
+def check_time(text: str) -> str:
+    """Require a time with its distance from UTC; return it in UTC, as one spelling."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError("must be a time such as 2026-12-01T20:00:00Z")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def check_plain_json(value: dict[str, Any]) -> None:

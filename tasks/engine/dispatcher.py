@@ -16,7 +16,7 @@ from tasks.handlers.count_nodes import count_nodes
 from tasks.handlers.expire_request import expire_request
 from tasks.handlers.plan_cluster import plan_and_submit
 from tasks.handlers.poll_zone import poll_zone
-from tasks.handlers.publish_outcomes import Publish, publish_outbox
+from tasks.handlers.publish_outcomes import Publisher, publish_outbox
 from tasks.handlers.reconcile_operation import expire_lease, reconcile
 from tasks.handlers.submit_operation import submit_operation
 from tasks.ledger.change_set import ChangeSet
@@ -36,12 +36,12 @@ class Dispatcher:
     process or another. Work that dies with its process comes up again when its lease expires.
 
     Args:
-        publish: publishes outcomes to the tasks that wait for them.
+        publisher: tells the tasks that wait.
     """
 
-    def __init__(self, ctx: Context, publish: Publish) -> None:
+    def __init__(self, ctx: Context, publisher: Publisher) -> None:
         self._ctx = ctx
-        self._publish_results = publish
+        self._publisher = publisher
         self._tasks: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
         self._max = {Lane.SUBMISSIONS: ctx.settings.submissions_at_once, Lane.ALL_ELSE: MAX_TASKS}
         self._sweeping = asyncio.Lock()
@@ -183,7 +183,7 @@ class Dispatcher:
         if self._publishing.locked():
             return
         async with self._publishing:
-            await publish_outbox(self._ctx, self._publish_results)
+            await publish_outbox(self._ctx, self._publisher)
 
     async def _submit(self, due: Due) -> None:
         snapshot = await self._ctx.ledger.operation_snapshot(due.name)

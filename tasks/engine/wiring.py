@@ -15,7 +15,7 @@ from tasks.ehpc.signature import MAX_SKEW_S, Credentials, SigningRules
 from tasks.engine.dispatcher import Dispatcher
 from tasks.engine.state_file import StateFile
 from tasks.handlers.context import Context
-from tasks.handlers.publish_outcomes import Publish
+from tasks.handlers.publish_outcomes import Publisher
 from tasks.handlers.scrub_ledger import Scrub
 from tasks.intake.accept import Intake
 from tasks.ledger.due import Lane
@@ -113,8 +113,8 @@ def open_rate_limiter(settings: QuotaSettings, ledger: Ledger) -> RateLimiter:
     )
 
 
-async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) -> Engine:
-    """Build everything that a worker needs; `publish` resolves the results that producers wait for."""
+async def open_engine(settings: Settings, publisher: Publisher, policy: PolicyFile) -> Engine:
+    """Build everything that a worker needs; `publisher` tells the producers that wait."""
     ledger = await open_ledger(settings)
     try:
         await ledger.claim_for_account(settings.access_key_id.get_secret_value())
@@ -136,7 +136,7 @@ async def open_engine(settings: Settings, publish: Publish, policy: PolicyFile) 
         policy=policy,
     )
     intake = open_intake(settings, ledger, policy, poll_interval_s=settings.poll_interval_s)
-    dispatcher = Dispatcher(ctx, publish)
+    dispatcher = Dispatcher(ctx, publisher)
     # This process sweeps in time for what it has itself scheduled: ticks are for what others have left.
     timer = Timer(ledger.clock, dispatcher.sweep_soon, ahead_s=TIMER_AHEAD_S)
     ledger.on_due = timer.schedule

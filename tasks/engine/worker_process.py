@@ -1,20 +1,24 @@
 """The engine of this worker process, opened by the first Celery task that needs it."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import structlog
 from celery import current_app
+from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from config.policy.file import PolicyFile
 from config.settings import Settings, load
 from tasks.contract.policy_file import open_policy
-from tasks.engine.celery_results import resolve
+from tasks.engine import celery_results
+from tasks.engine.callbacks import send_callbacks
 from tasks.engine.wiring import Engine, open_engine, open_ledger
-from tasks.handlers.publish_outcomes import TaskOutcome
+from tasks.handlers.publish_outcomes import TaskEnd
+from tasks.handlers.publish_progress import TaskStatus
 from tasks.runtime.event_loop_thread import Process
 
 log = structlog.get_logger(__name__)
@@ -35,7 +39,6 @@ class _Consumer(Protocol):
 
 _consumer: _Consumer | None = None
 _policy: PolicyFile | None = None
-_results_reachable = True
 
 
 def engine() -> Engine:
@@ -80,33 +83,68 @@ def close(drain_s: float) -> None:
     _process.close(lambda engine: engine.close(drain_s=drain_s), timeout_s=drain_s + DRAIN_MARGIN_S)
 
 
-async def publish_results(outcomes: Sequence[TaskOutcome]) -> None:
-    """Resolve the `AsyncResult`s that producers wait for; say once that the result store is away."""
-    global _results_reachable
-    try:
-        await asyncio.to_thread(_resolve, outcomes)
-    except (RedisError, OSError) as error:
-        if _results_reachable:
+class CeleryPublisher:
+    """Tells producers by Celery's result store and by messages; in threads, for Celery's code blocks."""
+
+    def __init__(self) -> None:
+        self._reachable = True
+
+    async def resolve(self, ends: Sequence[TaskEnd]) -> None:
+        """Resolve the `AsyncResult`s that producers wait for."""
+        if ends:
+            await self._try(lambda: _resolve(ends))
+
+    async def call_back(self, end: TaskEnd) -> None:
+        """Send the callbacks that a producer has linked to its task."""
+        await self._try(lambda: _call_back(end))
+
+    async def tell(self, told: Sequence[TaskStatus]) -> None:
+        """Store the state of requests that have not ended."""
+        await self._try(lambda: celery_results.tell(current_app.backend, told))
+
+    async def _try(self, work: Callable[[], None]) -> None:
+        """Do it in a thread; say once that the result store, or the broker, is away."""
+        try:
+            await asyncio.to_thread(work)
+        except OperationalError as error:
+            self._report(error)
+            raise RedisConnectionError(str(error)) from error
+        except (RedisError, OSError) as error:
+            self._report(error)
+            raise
+        if not self._reachable:
+            log.info("results_reachable")
+        self._reachable = True
+
+    def _report(self, error: Exception) -> None:
+        if self._reachable:
             log.warning("results_unreachable", kind=type(error).__name__, detail=str(error))
-        _results_reachable = False
-        raise
-    if not _results_reachable:
-        log.info("results_reachable")
-    _results_reachable = True
+        self._reachable = False
 
 
-def _resolve(outcomes: Sequence[TaskOutcome]) -> None:
-    resolve(current_app.backend, outcomes)
+def _resolve(ends: Sequence[TaskEnd]) -> None:
+    celery_results.resolve(current_app.backend, ends)
     dispatcher = _consumer.event_dispatcher if _consumer is not None else None
     if dispatcher is None or not dispatcher.enabled:
         return
-    for task_id, outcome in outcomes:
-        dispatcher.send(
-            "task-succeeded", uuid=task_id, result=repr(outcome["status"]), runtime=outcome["duration_s"]
-        )
+    for end in ends:
+        status, duration_s = end.outcome.get("status"), end.outcome.get("duration_s", 0.0)
+        dispatcher.send("task-succeeded", uuid=end.caller.task_id, result=repr(status), runtime=duration_s)
+
+
+def _call_back(end: TaskEnd) -> None:
+    if end.caller.callbacks is None:
+        return
+    try:
+        send_callbacks(current_app, end.caller.task_id, end.caller.callbacks, end.outcome)
+    except (OperationalError, RedisError, OSError):
+        raise
+    except Exception:
+        # What a producer has linked cannot be sent, now or later; the others of the outbox must go on.
+        log.exception("callback_not_sent", task_id=end.caller.task_id)
 
 
 async def _open() -> Engine:
     settings = load(Settings)
     # As it was read when the process started: a broken file is refused from then on, however early.
-    return await open_engine(settings, publish_results, _policy or open_policy(settings))
+    return await open_engine(settings, CeleryPublisher(), _policy or open_policy(settings))

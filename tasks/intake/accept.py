@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.policy.model import Policy
-from config.timestamps import timestamp
-from tasks.contract.outcome import Outcome, OutcomeError
+from config.timestamps import milliseconds, timestamp
+from tasks.contract.outcome import Outcome, OutcomeError, OutcomeStatus
 from tasks.contract.request import (
     REQUEST_ID,
     SCHEDULE_IDS,
     InvalidRequest,
+    RequestContent,
     ScaleOutRequest,
     content_fingerprint,
     parse_request,
 )
-from tasks.intake.dry_run import CONFLICT, dry_run, invalid
+from tasks.intake.dry_run import conflict_text, dry_run, invalid
 from tasks.intake.limit_check import IntakeLimits, stage_over_limit
+from tasks.ledger.callers import Callers
 from tasks.ledger.change_entries import Arrive, Index, Listed, Subscribe
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
@@ -32,6 +34,8 @@ from tasks.limits.violation import Violation
 from tasks.state_machine.request_outcome import end_request
 
 KEY_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
+DAY_MS = 86_400_000
+MAX_AHEAD_MS = 7 * DAY_MS
 NOT_LOGGED = {"request_id", "resource_conf", "dry_run"}
 
 
@@ -49,6 +53,17 @@ class Ended:
     """The request has ended, or was never accepted. `outcome`: its outcome, or the answer to a dry run."""
 
     outcome: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTimes:
+    """When a Celery message wants to be carried out (ms): its `eta` or `countdown`, and its `expires`."""
+
+    not_before: int = 0
+    expires_at: int | None = None
+
+
+ANY_TIME = MessageTimes()
 
 
 class Intake:
@@ -77,13 +92,22 @@ class Intake:
         self._deadline_s = deadline_s
 
     async def accept_message(
-        self, task_id: str, arguments: tuple[Any, ...], fields: Mapping[str, Any], *, planner_s: float = 0.0
+        self,
+        task_id: str,
+        arguments: tuple[Any, ...],
+        fields: Mapping[str, Any],
+        *,
+        planner_s: float = 0.0,
+        times: MessageTimes = ANY_TIME,
+        revoked: bool = False,
     ) -> Accepted | Ended:
         """Accept the content of a Celery message. Never raises for bad input.
 
         Args:
             task_id: gets the outcome, and is the request's id if `fields` have none.
             planner_s: seconds in which no other process plans the cluster.
+            times: what the message says of when.
+            revoked: its producer has revoked the task: it ends as cancelled, unless it was accepted before.
         """
         given = {"request_id": task_id, **fields} if fields.get("request_id") is None else dict(fields)
         problems = []
@@ -95,7 +119,7 @@ class Intake:
         except InvalidRequest as error:
             problems += error.problems
         if spec is not None and not problems:
-            return await self.accept(spec, task_id, planner_s=planner_s)
+            return await self.accept(spec, task_id, planner_s=planner_s, times=times, revoked=revoked)
         if given.get("dry_run") is True:
             return await self._answer(task_id, invalid(given, problems).model_dump(mode="json"))
         given_id = given.get("request_id")
@@ -111,7 +135,13 @@ class Intake:
         return await self._write(request_id, content_fingerprint(given), None, task_id, stage)
 
     async def accept(
-        self, spec: ScaleOutRequest, task_id: str | None, *, planner_s: float = 0.0
+        self,
+        spec: ScaleOutRequest,
+        task_id: str | None,
+        *,
+        planner_s: float = 0.0,
+        times: MessageTimes = ANY_TIME,
+        revoked: bool = False,
     ) -> Accepted | Ended:
         """Write a valid request, once. The same id with other content gets a `conflict` outcome.
 
@@ -124,7 +154,12 @@ class Intake:
             return await self._answer(task_id, answer.model_dump(mode="json"))
 
         async def stage(changes: ChangeSet) -> Accepted | None:
-            return self.stage(changes, spec, await self.violations(spec), planner_s=planner_s)
+            ends = _ends_at_once(spec, times, revoked, self._ledger.clock.now_ms())
+            if ends is not None:
+                self._stage_ended(changes, spec, *ends)
+                return None
+            violations = await self.violations(spec)
+            return self.stage(changes, spec, violations, planner_s=planner_s, begins_at=times.not_before)
 
         return await self._write(spec.request_id, spec.fingerprint(), spec, task_id, stage)
 
@@ -139,33 +174,53 @@ class Intake:
         violations: Sequence[Violation] = (),
         *,
         planner_s: float = 0.0,
+        begins_at: int = 0,
     ) -> Accepted | None:
         """Stage a valid request in `changes`, which may do more in that step.
+
+        Args:
+            begins_at: nothing is bought before (ms), nor before the request's own `not_before`.
 
         Returns None if the `violations` reject it.
         """
         now = self._ledger.clock.now_ms()
-        deadline_s = self._deadline_s if spec.deadline_s is None else spec.deadline_s
-        request = Request(
-            request_id=spec.request_id,
-            spec=spec.content,
-            fingerprint=spec.fingerprint(),
-            accepted_at=now,
-            deadline_at=now + round(deadline_s * 1000),
-            unassigned_nodes=spec.node_count,
-        )
+        request = self._new_request(spec, now, begins_at)
         if violations:
             stage_over_limit(changes, request, violations, now)
             return None
         changes.write(self._limits.reserve(changes, request))
         changes.add(Arrive(spec.cluster_id, pool_of(spec), spec.request_id, now))
         changes.add(Listed(Index.OPEN, spec.request_id, now))
-        plan_at = now + self._coalesce_ms + round(planner_s * 1000)
+        plan_at = max(now + self._coalesce_ms + round(planner_s * 1000), request.not_before)
         changes.schedule(Due(DueKind.CLUSTER, spec.cluster_id), plan_at, DueRule.NO_LATER)
         changes.schedule(Due(DueKind.REQUEST, spec.request_id), request.deadline_at)
         about = spec.model_dump(mode="json", exclude_none=True, exclude=NOT_LOGGED)
         changes.record(Event("request_accepted", requests=(spec.request_id,), fields=about))
         return Accepted(spec.request_id, spec.cluster_id, True)
+
+    def _new_request(self, spec: ScaleOutRequest, now: int, begins_at: int = 0) -> Request:
+        """Return the record of a request. Its deadline counts from when it may begin."""
+        begins_at = max(begins_at, begins_at_of(spec))
+        deadline_s = self._deadline_s if spec.deadline_s is None else spec.deadline_s
+        return Request(
+            request_id=spec.request_id,
+            spec=spec.content,
+            fingerprint=spec.fingerprint(),
+            accepted_at=now,
+            deadline_at=max(now, begins_at) + round(deadline_s * 1000),
+            unassigned_nodes=spec.node_count,
+            not_before=begins_at if begins_at > now else 0,
+        )
+
+    def _stage_ended(
+        self, changes: ChangeSet, spec: ScaleOutRequest, status: OutcomeStatus, reason: Reason
+    ) -> None:
+        """Stage a valid request in `changes` that ends as it arrives."""
+        now = self._ledger.clock.now_ms()
+        request = self._new_request(spec, now)
+        changes.record(Event("request_rejected", "warning", (spec.request_id,), {"kind": reason.kind}))
+        update = {"unassigned_nodes": 0, "last_reason": reason, "cancelled": status == "cancelled"}
+        end_request(changes, request.model_copy(update=update), status, now)
 
     def stage_rejected(
         self, changes: ChangeSet, request_id: str, given: Mapping[str, Any], error: InvalidRequest
@@ -222,7 +277,14 @@ class Intake:
             return Accepted(request_id, spec.cluster_id, False)
         if lookup is Lookup.ENDED and outcome is not None:
             return Ended(outcome)
-        return await self._conflict(request_id, spec, task_id) if lookup is Lookup.CONFLICT else None
+        if lookup is not Lookup.CONFLICT:
+            return None
+        before = await self._ledger.request(request_id)
+        if task_id is not None and await self._waits_for(task_id, request_id):
+            # The first message of this task id was accepted: an answer would go to its caller.
+            log_events([Event("request_rejected", "warning", (request_id,), {"kind": "conflict"})])
+            return Accepted(request_id, spec.cluster_id if spec else "", False)
+        return await self._conflict(request_id, spec, task_id, before)
 
     async def _answer(self, task_id: str | None, answer: dict[str, Any]) -> Ended:
         """Answer the caller alone, by the outbox if it is a Celery task."""
@@ -232,7 +294,13 @@ class Intake:
             await self._ledger.commit(changes)
         return Ended(answer)
 
-    async def _conflict(self, request_id: str, spec: ScaleOutRequest | None, task_id: str | None) -> Ended:
+    async def _waits_for(self, task_id: str, request_id: str) -> bool:
+        (caller,) = await Callers(self._ledger).read([task_id])
+        return caller.request_id == request_id
+
+    async def _conflict(
+        self, request_id: str, spec: ScaleOutRequest | None, task_id: str | None, before: Request | None
+    ) -> Ended:
         """Answer this caller alone: the first request, its key and the stream stay as they are."""
         log_events([Event("request_rejected", "warning", (request_id,), {"kind": "conflict"})])
         outcome = Outcome(
@@ -243,10 +311,32 @@ class Intake:
             status="rejected",
             nodes_requested=spec.node_count if spec else None,
             nodes_added=0,
-            error=OutcomeError(code=None, kind="conflict", message=CONFLICT.format(request_id)),
+            error=OutcomeError(code=None, kind="conflict", message=conflict_text(request_id, spec, before)),
             requested_by=spec.requested_by if spec else None,
             accepted_at=None,
             finished_at=timestamp(self._ledger.clock.now_ms()),
             duration_s=0.0,
         )
         return await self._answer(task_id, outcome.model_dump(mode="json"))
+
+
+def begins_at_of(spec: RequestContent) -> int:
+    """Return before when (ms) nothing is bought for a request; 0 if it does not say."""
+    return 0 if spec.not_before is None else milliseconds(spec.not_before)
+
+
+def _ends_at_once(
+    spec: ScaleOutRequest, times: MessageTimes, revoked: bool, now: int
+) -> tuple[OutcomeStatus, Reason] | None:
+    """Return how a request ends that must not be accepted any more; None for all others."""
+    begins_at = max(times.not_before, begins_at_of(spec))
+    if begins_at - now > MAX_AHEAD_MS:
+        message = f"not_before {timestamp(begins_at)} is more than {MAX_AHEAD_MS // DAY_MS} days ahead"
+        return "rejected", Reason(kind="invalid", message=message)
+    if revoked:
+        message = "its task was revoked before the request was accepted"
+        return "cancelled", Reason(kind="cancelled", message=message)
+    if times.expires_at is not None and now > times.expires_at:
+        message = f"its message expired at {timestamp(times.expires_at)}, before the request was accepted"
+        return "rejected", Reason(kind="expired", message=message)
+    return None

@@ -14,14 +14,14 @@ from tasks.intake.limit_usage import request_usage
 from tasks.ledger.durations import Duration, percentile
 from tasks.ledger.ledger import Ledger, Lookup
 from tasks.ledger.pools import pool_of
-from tasks.ledger.records import Cluster
+from tasks.ledger.records import Cluster, Request
 from tasks.limits.applicable import per_cluster
 from tasks.limits.checks import check, fatal
 from tasks.limits.fitting import max_nodes_per_operation
 from tasks.state_machine.plan_limits import reason_of
 
 CALLS_OF_A_SUBMISSION = 2  # the baseline, and addNodes
-CONFLICT = "request_id {} was used before with other content: choose another"
+CONFLICT = "request_id {} was used before with other content{}: choose another"
 
 
 async def dry_run(ledger: Ledger, policy: Policy, spec: ScaleOutRequest, *, poll_interval_s: float) -> DryRun:
@@ -31,9 +31,8 @@ async def dry_run(ledger: Ledger, policy: Policy, spec: ScaleOutRequest, *, poll
     """
     known, _ = await ledger.subscribe(spec.request_id, spec.fingerprint(), None)
     if known is Lookup.CONFLICT:
-        return answer(
-            spec, OutcomeError(code=None, kind="conflict", message=CONFLICT.format(spec.request_id))
-        )
+        message = conflict_text(spec.request_id, spec, await ledger.request(spec.request_id))
+        return answer(spec, OutcomeError(code=None, kind="conflict", message=message))
     if known is not Lookup.NOT_FOUND:
         return answer(spec, known=True)
     cluster = await ledger.cluster(spec.cluster_id)
@@ -121,3 +120,12 @@ async def _operations_before(ledger: Ledger, cluster: Cluster) -> int:
         waiting[request.pool] = waiting.get(request.pool, 0) + request.unassigned_nodes
     of_pools = (len(sizes(nodes, MAX_NODES_PER_OPERATION)) for nodes in waiting.values())
     return (cluster.locked_by is not None) + sum(of_pools)
+
+
+def conflict_text(request_id: str, spec: ScaleOutRequest | None, before: Request | None) -> str:
+    """Return why a request is not the one of the same id, with the fields that differ."""
+    if spec is None or before is None or before.spec is None:
+        return CONFLICT.format(request_id, "")
+    now, then = (one.model_dump(mode="json") for one in (spec.content, before.spec))
+    differ = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    return CONFLICT.format(request_id, f" ({', '.join(differ)})" if differ else "")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from tasks.ledger.due import Due, Lane
+from tasks.ledger.due import OUTBOX, Due, Lane
 from tasks.ledger.durations import KEPT, KEPT_S, Duration
 from tasks.ledger.keys import Command, Key, Keys
 from tasks.ledger.outcome_entries import Answer, Publish, PublishLateNodes
@@ -12,6 +12,8 @@ from tasks.ledger.pools import Pool
 from tasks.ledger.usage_entries import LimitCheck, UsageEntry
 
 JOB_KEPT_S = 90 * 86_400
+# Longer than any request waits, but for those that are held for weeks.
+CALLER_KEPT_S = 60 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,22 @@ class Subscribe:
     task_id: str
 
     def commands(self, keys: Keys) -> Iterator[Command]:
+        caller = keys.caller(self.task_id)
         yield "sadd", keys.waiters(self.request_id), self.task_id
+        yield "hset", caller, "request_id", self.request_id
+        yield "expire", caller, CALLER_KEPT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The tasks that wait for the request, if any, are told of its state from `at` on."""
+
+    request_id: str
+    at: int
+
+    def commands(self, keys: Keys) -> Iterator[Command]:
+        outbox = (keys.progress, keys.due(OUTBOX.lane))
+        yield "tell", keys.waiters(self.request_id), *outbox, self.request_id, self.at, str(OUTBOX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +217,7 @@ Entry = (
     | DisownJob
     | Listed
     | Subscribe
+    | Tell
     | Park
     | Unpark
     | KeepDuration

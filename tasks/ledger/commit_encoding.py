@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pydantic_core import to_json
 
 from config.timestamps import timestamp
+from tasks.ledger.change_entries import Tell
 from tasks.ledger.change_set import ChangeSet, DueRule, DueTime
 from tasks.ledger.due import Due
 from tasks.ledger.events import Event
@@ -17,6 +18,7 @@ from tasks.ledger.records import Account, Arrivals, Cluster, Operation, Request,
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.ledger.usage_counters import of_operation, of_request
 
+TELL_AFTER_MS = 300  # what changes soon after is told with it
 MAX_HISTORY_LINE = 4_096
 MAX_HISTORY_LINES = 500
 MAX_JOURNAL_LINES = 1_000
@@ -58,6 +60,8 @@ class CommitEncoding:
         self._add("check", self.key_of(record), record.version)
         self._add("put", self.key_of(record), record.content())
         counted = of_request(record) if isinstance(record, Request) else ()
+        if isinstance(record, Request) and not record.ended:
+            self._add_all(Tell(record.request_id, self._now_ms + TELL_AFTER_MS).commands(self._names))
         if isinstance(record, Operation):
             counted = of_operation(record, self._now_ms, enters=record.version == 0)
         for entry in counted:

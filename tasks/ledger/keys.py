@@ -65,6 +65,10 @@ class Keys:
     parked = _Each("parked")
     # Set of the Celery task ids that wait for a request's outcome.
     waiters = _Each("waiters")
+    # What is known of a Celery task that waits: its request, its callbacks, and whether it is revoked.
+    caller = _Each("caller")
+    # Sorted set of the requests whose state has changed since their tasks were told, by when they are (ms).
+    progress = _One("progress")
     # Sorted set of `task_id request_id`: outcomes that are not yet published to their task.
     outbox = _One("outbox")
     # What a Celery task is answered that has no request of its own: a conflict, or a dry run.

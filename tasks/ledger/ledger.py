@@ -10,8 +10,9 @@ import structlog
 from redis.asyncio import Redis
 
 from config.timestamps import timestamp
+from tasks.ledger.change_entries import CALLER_KEPT_S
 from tasks.ledger.change_set import ChangeSet, CommitResult
-from tasks.ledger.commit_encoding import CommitEncoding
+from tasks.ledger.commit_encoding import TELL_AFTER_MS, CommitEncoding
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.event_log import log_events
@@ -21,6 +22,7 @@ from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.outcome_entries import ANSWER, Retention
 from tasks.ledger.overview import Overview
 from tasks.ledger.reads import LUA, RECENTLY_MS, parsed_object
+from tasks.ledger.records import Request
 from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.redis_client import Script
@@ -92,6 +94,8 @@ class Ledger(LedgerIdentity):
         self._request_sweep = Script(redis, LUA / "request_sweep.lua")
         self._idle = Script(redis, LUA / "idle.lua")
         self._usage = Script(redis, LUA / "usage.lua")
+        self._schedule_outbox = Script(redis, LUA / "schedule_outbox.lua")
+        self._progress_told = Script(redis, LUA / "progress_told.lua")
         self.epoch = Epoch()
         self.settle_ms = 0
         self.server_change: ServerChange | None = None
@@ -136,6 +140,8 @@ class Ledger(LedgerIdentity):
         for lane, at in changes.soonest_due().items():
             self._expect(lane, at)
             self._announce(lane, at)
+        if any(isinstance(record, Request) and not record.ended for record in changes.writes):
+            self._announce(OUTBOX.lane, self.clock.now_ms() + TELL_AFTER_MS)
         result = CommitResult[word]
         if result is CommitResult.OK:
             log_events(changes.events)
@@ -232,10 +238,15 @@ class Ledger(LedgerIdentity):
         names = self.keys
         keys = [names.request(request_id), names.waiters(request_id), names.outcome(request_id)]
         keys += [names.outbox, names.due(OUTBOX.lane)]
-        args = [self.clock.now_ms(), fingerprint or "", task_id or "", request_id, str(OUTBOX)]
+        keys += [names.caller(task_id or ""), names.progress]
+        now_ms = self.clock.now_ms()
+        args = [now_ms, fingerprint or "", task_id or "", request_id, str(OUTBOX)]
+        args += [CALLER_KEPT_S, now_ms + TELL_AFTER_MS]
         word, now, outcome = await self._subscribe(keys, args)
         lookup = Lookup(word)
         if lookup is not Lookup.ENDED:
+            if lookup is Lookup.WAITING and task_id:
+                self._announce(OUTBOX.lane, now_ms + TELL_AFTER_MS)
             return lookup, None
         self._expect(OUTBOX.lane, int(now))
         # The public key may be gone, or be somebody else's text.
@@ -275,9 +286,21 @@ class Ledger(LedgerIdentity):
         self._announce(due.lane, at)
         return idle
 
-    async def schedule_outbox(self, at: int) -> None:
-        """Have the outbox published at `at` (ms) if there is something in it."""
-        await self._schedule_unless_empty(OUTBOX, self.keys.outbox, at)
+    async def schedule_outbox(self, at: int, *, told_after: int = 0) -> None:
+        """Have the outbox published at `at` (ms) if there is something in it.
+
+        `told_after`: tasks are not told of the progress of their requests before (ms).
+        """
+        keys = [self.keys.due(OUTBOX.lane), self.keys.outbox, self.keys.progress]
+        due_at = int(await self._schedule_outbox(keys, [str(OUTBOX), at, told_after]))
+        if due_at:
+            self._expect(OUTBOX.lane, due_at)
+            self._announce(OUTBOX.lane, due_at)
+
+    async def progress_told(self, told: Sequence[tuple[str, int]]) -> None:
+        """Forget progress that tasks have been told of, unless there is new one. `told`: ids and times."""
+        if told:
+            await self._progress_told([self.keys.progress], [value for pair in told for value in pair])
 
     async def _schedule_unless_empty(self, due: Due, key: Key, at: int) -> bool:
         return bool(await self._idle([self.keys.due(due.lane), key], [str(due), at]))

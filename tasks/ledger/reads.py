@@ -236,6 +236,24 @@ class LedgerReads:
         answers = dict(zip(tasks, await self.answers(tasks), strict=True))
         return [answers[task_id] if name == ANSWER else outcomes[name] for task_id, name in pairs]
 
+    async def progress(self, until: int, limit: int) -> list[tuple[str, int]]:
+        """Return requests whose tasks are to be told of their state by `until` (ms), and since when."""
+        found = await cast(
+            "Any",
+            self.redis.zrange(
+                self.keys.progress, "-inf", until, byscore=True, offset=0, num=limit, withscores=True
+            ),
+        )
+        return [(str(request_id), int(at)) for request_id, at in found]
+
+    async def waiters(self, request_ids: Sequence[str]) -> list[list[str]]:
+        """Return the Celery tasks that wait for each of the requests."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for request_id in request_ids:
+                pipe.smembers(self.keys.waiters(request_id))
+            found = await pipe.execute() if request_ids else []
+        return [sorted(map(str, tasks)) for tasks in found]
+
     async def answers(self, task_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Return what each of the tasks is to be answered that has no request of its own."""
         texts = await self.redis.mget([self.keys.answer(task_id) for task_id in task_ids]) if task_ids else []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from config.timestamps import timestamp
+from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.models import JobRow
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
@@ -49,16 +50,11 @@ def against_adoption(
         found.append(Objection(f"the log does not say what job {job_id} does", certain=False))
     elif row.job_action != rules.job_action and rules.action_seen:
         found.append(Objection(f"the action of job {job_id} is {row.job_action!r}, not {rules.job_action!r}"))
-    if operation.sent_at is None or row.create_time is None:
-        found.append(Objection("when it was sent, or the job was made, is not known", certain=False))
-    else:
-        # What the log has never shown as the action of our jobs may be it: the name is a setting.
-        named = row.model_copy(update={"job_action": rules.job_action})
-        if (what := contradiction(operation, named, operation.sent_at, rules)) is not None:
-            found.append(Objection(f"job {job_id} does not fit: {what}"))
-    if nodes_counted is not None and nodes_counted > operation.node_count:
-        sent = operation.node_count
-        found.append(Objection(f"{nodes_counted} nodes were made while job {job_id} ran, requested: {sent}"))
+    found += _against_time_and_size(operation, row, rules)
+    if nodes_counted is not None:
+        found += _against_count(operation, row, nodes_counted)
+    elif row.status is JobStatus.PENDING and not row.node_ids:
+        found.append(Objection(f"job {job_id} has not ended, and nothing shows its number of nodes", False))
     return found
 
 
@@ -88,15 +84,36 @@ def against_absence(
         text = "it may still be executed, or not be in the log yet"
         found.append(Objection(f"{text}, until {timestamp(until)}: try again then"))
     for row in candidates:
-        fits = operation.sent_at is None or contradiction(operation, row, operation.sent_at, rules) is None
-        if fits:
+        if row.job_action == rules.job_action or not rules.action_seen:
+            # Even one whose time does not fit: a clock may have stepped.
             text = f"job {row.job_id} can be its own: adopt it, unless it is known to be somebody else's"
             found.append(Objection(text, certain=False))
-    if operation.state is State.HELD:
-        # What the log does not prove is why it is held, and why a person decides.
-        return found
     found += [Objection(f"the log proves nothing: {flaw}", certain=False) for flaw in flaws]
+    if operation.state is State.HELD:
+        # That its silence proves nothing may be why it is held, and why a person decides.
+        return found
     if not rules.action_seen:
         text = f"the log of zone {operation.zone} has never shown a job as {rules.job_action!r}"
         found.append(Objection(f"{text}, so its silence proves nothing", certain=False))
     return found
+
+
+def _against_time_and_size(operation: Operation, row: JobRow, rules: Rules) -> list[Objection]:
+    if operation.sent_at is None or row.create_time is None:
+        return [Objection("when it was sent, or the job was made, is not known", certain=False)]
+    # What the log has never shown as the action of our jobs may be it: the name is a setting.
+    named = row.model_copy(update={"job_action": rules.job_action})
+    against = contradiction(operation, named, operation.sent_at, rules)
+    if against is None:
+        return []
+    # Of times it is not certain: a clock may have stepped.
+    too_many = len(row.node_ids) > operation.node_count
+    return [Objection(f"job {row.job_id} does not fit: {against}", certain=too_many)]
+
+
+def _against_count(operation: Operation, row: JobRow, nodes_counted: int) -> list[Objection]:
+    sent = operation.node_count
+    if nodes_counted > sent or (row.status is JobStatus.SUCCESSFUL and nodes_counted != sent):
+        text = f"{nodes_counted} nodes were made while job {row.job_id} ran, and {sent} were requested"
+        return [Objection(text, certain=False)]
+    return []

@@ -9,7 +9,7 @@ from tasks.ledger.outcomes import outcome_of
 from tasks.ledger.record_values import Assignment, Reason, State
 from tasks.ledger.records import Request
 
-PERMANENT = frozenset({"invalid", "rejected", "wrong_zone", "conflict", "limit"})
+PERMANENT = frozenset({"invalid", "rejected", "wrong_zone", "conflict", "limit", "expired"})
 DEADLINE = Reason(kind="deadline", message="the request's deadline passed before all of its nodes were there")
 CANCELLED = Reason(kind="cancelled", message="the request was cancelled")
 
@@ -60,13 +60,15 @@ def expire_request(changes: ChangeSet, request: Request, now: int) -> None:
     end_request(changes, timed_out, "timed_out", now)
 
 
-def cancel_request(changes: ChangeSet, request: Request, now: int, *, by: str) -> None:
+def cancel_request(
+    changes: ChangeSet, request: Request, now: int, *, by: str, reason: str | None = None
+) -> None:
     """Assign no further nodes. The request ends now if nothing was sent: the provider cannot cancel."""
-    changes.record(Event("request_cancelled", requests=(request.request_id,), fields={"by": by}))
+    said: dict[str, object] = {"by": by} if reason is None else {"by": by, "reason": reason}
+    changes.record(Event("request_cancelled", requests=(request.request_id,), fields=said))
     if request.unassigned_nodes:
         leave_demand(changes, request)
-    reason = request.last_reason or CANCELLED
-    update = {"cancelled": True, "unassigned_nodes": 0, "last_reason": reason}
+    update = {"cancelled": True, "unassigned_nodes": 0, "last_reason": request.last_reason or CANCELLED}
     cancelled = request.model_copy(update=update)
     if any(part.state is not State.PLANNED for part in cancelled.live_assignments):
         changes.write(cancelled)

@@ -111,6 +111,9 @@ def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
     if breaker is not None and breaker.is_open:
         remedy = f"scaleout resume --cluster {cluster.cluster_id}"
         return StatusReason("breaker", circuit_breaker.describe(breaker), timestamp(breaker.until), remedy)
+    if request.not_before > now and request.last_reason is None:
+        message = "its producer wants nothing bought before then"
+        return StatusReason("not_before", message, timestamp(request.not_before))
     for reason, until in (
         (cluster.wait_reason, cluster.not_before),
         (request.last_reason, request.not_before),

@@ -49,7 +49,7 @@ class Neighbour:
         return False
 
     def problems(self, server: redis.Redis, within_s: float) -> list[str]:
-        """Wait for all its requests; return what is wrong with them, as sentences."""
+        """Wait for all its requests; return their problems, as sentences."""
         keys = [f"{PREFIX}:outcome:first-zone{number}" for number in range(REQUESTS)]
         deadline = time.monotonic() + within_s
         self._sender.join(within_s)

@@ -1,7 +1,6 @@
 """A stopping worker starts nothing after it has waited for its running work."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -21,9 +20,7 @@ async def test_what_is_being_claimed_when_it_stops_is_waited_for(
     settings = Settings(access_key_id=SecretStr("id"), secret_access_key=SecretStr("key"))
     nothing = cast("Any", None)
 
-    async def deliver(_: Sequence[Any]) -> None: ...
-
-    dispatcher = Dispatcher(Context(settings, ledger, nothing, nothing, ledger.clock), deliver)
+    dispatcher = Dispatcher(Context(settings, ledger, nothing, nothing, ledger.clock), nothing)
     drained, begun = False, []
 
     async def work(due: Due) -> None:

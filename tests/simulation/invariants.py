@@ -136,7 +136,7 @@ class Invariants:
         for what in limits.miscounted(self._world):
             self.demand(False, what)
         provider = self._world.provider
-        self.demand(provider.quota.refused == 0, "more calls were made than the quota has")
+        self.demand(provider.refused_by_right_clock == 0, "more calls were made than the quota has")
 
     def _check_operations(self) -> None:
         provider = self._world.provider

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent, reason
 from tasks.ehpc.models import JobAccepted, JobPage, NodePage
 from tasks.ehpc.replies import Reply, jobs_response, nodes_response
+from tasks.runtime.clock import MAX_STEP_MS
 from tests.simulation.quirks import Quirks
 from workers.simulator.cloud import Cloud, Job
 from workers.simulator.options import SimulatorOptions
@@ -59,6 +60,7 @@ class Provider:
         self.cloud = Cloud(options, self.now)
         self.quota = CallQuota(quota_calls, quota_period_s)
         self.sendings: list[Sending] = []
+        self.refused_by_right_clock = 0
         self.quirks = Quirks()
         self.jobs_of_a_page = JOBS_OF_A_PAGE
         self.counted_too_many = 0
@@ -74,9 +76,12 @@ class Provider:
         """The provider's own time in seconds, whose clock may step."""
         return self.world.clock.now_ms() / 1000 + self.world.skew_s
 
-    def call(self) -> None:
+    def call(self, process: Worker) -> None:
         """A call has arrived. Raises what the provider says when the account's calls are used up."""
         if not self.quota.count(self.world.clock.now_ms() / 1000):
+            # A process that began under a wrong clock learns that from its first reply, and may be refused.
+            apart = abs(process.clock.now_ms() - self.world.clock.now_ms())
+            self.refused_by_right_clock += apart <= MAX_STEP_MS
             raise reason(2500, "QuotaExceeded, API call quota of this hour is used up")
 
     def leave(self, process: Worker, zone: str, body: bytes, sent_at: datetime) -> Sending:
@@ -103,7 +108,7 @@ class Provider:
             sending.over = True
             return
         try:
-            self.call()
+            self.call(sending.process)
             sending.reply = self._carry_out(sending)
         except Refused as refused:
             sending.reply = reason(refused.ret_code, refused.message)
@@ -294,7 +299,7 @@ class SimulatedApi:
         world = self._provider.world
         if world.chance("read fails"):
             raise world.choose([InDoubt("no reply"), NotSent("refused"), reason(5100, "busy")])
-        self._provider.call()
+        self._provider.call(self._process)
 
     async def _reply(self, label: str) -> None:
         if self._provider.world.chance("read is slow"):

@@ -15,6 +15,8 @@ from config.policy.model import Policy
 from tasks.contract.policy_file import request_problems
 from tasks.engine.dispatcher import Dispatcher
 from tasks.handlers.context import Context
+from tasks.handlers.publish_outcomes import TaskEnd
+from tasks.handlers.publish_progress import TaskStatus
 from tasks.handlers.scrub_ledger import Scrub
 from tasks.intake.accept import Accepted, Intake
 from tasks.ledger.keys import Keys
@@ -74,7 +76,7 @@ class Worker(Process):
             deadline_s=settings.request_deadline_s,
             policy=in_force,
         )
-        self.dispatcher = Dispatcher(self.ctx, self._deliver)
+        self.dispatcher = Dispatcher(self.ctx, self)
         self.scrub = Scrub(self.ctx)
         self.ticks = 0
         self._knows_time = False
@@ -85,11 +87,19 @@ class Worker(Process):
             await self.ledger.learn_time()
             self._knows_time = True
 
-    async def _deliver(self, outcomes: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        for task_id, outcome in outcomes:
+    async def resolve(self, ends: Sequence[TaskEnd]) -> None:
+        for end in ends:
             await self.turn("deliver")
-            self.world.publish(task_id, outcome)
+            self.world.publish(end.caller.task_id, end.outcome)
             self.point("after deliver")
+
+    async def call_back(self, end: TaskEnd) -> None:
+        """Nobody links anything to a task here."""
+
+    async def tell(self, told: Sequence[TaskStatus]) -> None:
+        for _ in told:
+            await self.turn("tell")
+            self.point("after tell")
 
     async def take(self, message: Message) -> None:
         """As the Celery task does: acknowledged late, requeued when the ledger cannot be reached."""

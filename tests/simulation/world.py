@@ -123,7 +123,7 @@ class World:
         self.trace.append(f"{at:10.3f}  {text}")
 
     def history(self) -> str:
-        lines = self.trace if len(self.trace) < 400 else ["…", *self.trace[-400:]]
+        lines = self.trace if len(self.trace) < 4_000 else ["…", *self.trace[-4_000:]]
         return f"seed {self.seed}, plan {self.plan}\n" + "\n".join(lines)
 
     def choose(self, among: Sequence[T]) -> T:

@@ -37,6 +37,7 @@ PERMANENT = (
     "pause:*",
     "paused",
     "pools-seen",
+    "progress",
     "pools:*",
     "quota*",
     "rest:*",

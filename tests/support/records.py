@@ -50,7 +50,8 @@ _ENCODING = CommitEncoding(Keys("scaleout"), NOW, Retention(60, 100))
 
 def request(request_id: str = "r-1", nodes: int = 2, **more: Any) -> Request:
     """A request for `nodes` nodes, all of them still wanted. `more`: fields of the record or of its form."""
-    of_form = {name: more.pop(name) for name in list(more) if name in ScaleOutRequest.model_fields}
+    in_form = ScaleOutRequest.model_fields.keys() - {"not_before"}
+    of_form = {name: more.pop(name) for name in list(more) if name in in_form}
     given = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": nodes}
     spec = ScaleOutRequest.model_validate({**given, **of_form})
     record = {

@@ -23,8 +23,8 @@ from time import monotonic
 from typing import Any
 
 import structlog
+from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
-from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.client import Pipeline
@@ -49,6 +49,14 @@ log = structlog.get_logger(__name__)
 OnDeadLetter = Callable[[str, str, str], None]
 
 _listeners: list[OnDeadLetter] = []
+
+
+def install() -> None:
+    """Use this transport for the URLs that kombu's own is for, in this process.
+
+    Named in a setting instead, it would be in the URL that tools such as Flower read.
+    """
+    TRANSPORT_ALIASES.update(redis=TRANSPORT, rediss=TRANSPORT)
 
 
 def send_dead_letters_to(keep: OnDeadLetter) -> None:

@@ -21,9 +21,12 @@
 --          forget {i, queue i, member}       srem, if the queue is empty
 --          rpush  {i, text, most}            append; only the last `most` lines are kept
 --          set    {i, text, ttl_s}          del    {i}
+--          hset   {i, field, value}
 --          xadd   {i, maxlen, field, value, …}
 --          notify {waiters i, outbox i, due i, request id, score, due member}
 --                                            tasks that wait for the request are added to the outbox
+--          tell   {waiters i, progress i, due i, request id, score, due member}
+--                                            tasks that wait for the request, if any, are told of its state
 --          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
 --                                            the nodes count on the counter, from the earliest time given
 --          trim   {i, score}                 forget members up to the score
@@ -142,6 +145,7 @@ for _, w in ipairs(step.rpush or {}) do
   redis.call('LTRIM', KEYS[w[1]], -w[3], -1)
 end
 for _, w in ipairs(step.set or {}) do redis.call('SET', KEYS[w[1]], w[2], 'EX', w[3]) end
+for _, w in ipairs(step.hset or {}) do redis.call('HSET', KEYS[w[1]], w[2], w[3]) end
 for _, w in ipairs(step.del or {}) do redis.call('DEL', KEYS[w[1]]) end
 for _, w in ipairs(step.xadd or {}) do
   redis.call('XADD', KEYS[w[1]], 'MAXLEN', '~', w[2], '*', unpack(w, 3))
@@ -154,6 +158,13 @@ for _, w in ipairs(step.notify or {}) do
   if #waiting > 0 then
     redis.call('DEL', KEYS[w[1]])
     redis.call('ZADD', KEYS[w[3]], w[5], w[6])
+  end
+end
+for _, w in ipairs(step.tell or {}) do
+  if redis.call('SCARD', KEYS[w[1]]) > 0 then
+    redis.call('ZADD', KEYS[w[2]], w[5], w[4])
+    local score = redis.call('ZSCORE', KEYS[w[3]], w[6])
+    if not score or tonumber(score) > tonumber(w[5]) then redis.call('ZADD', KEYS[w[3]], w[5], w[6]) end
   end
 end
 for _, w in ipairs(step.spend or {}) do

@@ -27,8 +27,12 @@ if redis.call('ZSCORE', calls_of(ARGV[8]), ARGV[8]) then return {'GRANTED', now,
 
 local used = {}
 for class = 1, 3 do
-  redis.call('ZREMRANGEBYSCORE', KEYS[class], '-inf', now - window)
-  used[class] = redis.call('ZCARD', KEYS[class])
+  local old = redis.call('ZCOUNT', KEYS[class], '-inf', now - window)
+  local all = redis.call('ZCARD', KEYS[class])
+  used[class] = all - old
+  -- A caller whose clock is far ahead must not make the others forget: the last calls stay, however old they are.
+  local forgotten = math.min(old, all - tonumber(ARGV[3]))
+  if forgotten > 0 then redis.call('ZREMRANGEBYRANK', KEYS[class], 0, forgotten - 1) end
 end
 
 -- When `over` calls of the first classes will have left the window.
@@ -36,7 +40,9 @@ local function free_again(classes, over)
   if over <= 0 then return now end
   local leaving = {}
   for class = 1, classes do
-    local first = redis.call('ZRANGE', KEYS[class], 0, over - 1, 'WITHSCORES')
+    local first = redis.call(
+      'ZRANGE', KEYS[class], '(' .. (now - window), '+inf', 'BYSCORE', 'LIMIT', 0, over, 'WITHSCORES'
+    )
     for i = 2, #first, 2 do leaving[#leaving + 1] = tonumber(first[i]) end
   end
   table.sort(leaving)

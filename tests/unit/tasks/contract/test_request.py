@@ -58,6 +58,7 @@ def test_the_smallest_request_has_the_documented_defaults() -> None:
         "deadline_s": None,
         "on_shortage": "wait",
         "requested_by": None,
+        "not_before": None,
         "dry_run": False,
     }
     assert not request.exclusive
@@ -73,6 +74,7 @@ def test_everything_that_may_be_said_is_kept() -> None:
         "deadline_s": 90.5,
         "on_shortage": "partial",
         "requested_by": "scheduler-7",
+        "not_before": "2026-12-01T20:00:00.000Z",
         "dry_run": True,
     }
 

@@ -162,7 +162,7 @@ def test_a_request_whose_operation_is_gone_is_shown_as_waiting() -> None:
             {"not_before": NOW + 1},
             {"not_before": NOW, "last_reason": SHORTAGE},
         ),
-        ({"not_before": NOW + 1}, {"blocked_since": NOW}, {"not_before": NOW + 1}),
+        ({"not_before": NOW + 1}, {"blocked_since": NOW}, {}),
     ],
     ids=["it is over", "nobody gave a reason"],
 )
