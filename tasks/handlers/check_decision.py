@@ -2,6 +2,7 @@
 
 from config.timestamps import utc_second
 from tasks.ehpc.errors import EhpcError
+from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
 from tasks.handlers.provider_calls import Deferred, call_with_grant, list_cluster_jobs, reserve
@@ -21,7 +22,9 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
     began, counted = ctx.clock.now_ms(), None
     try:
         row = await _look_up(ctx, operation.zone, job_id)
-        if row is not None and row.status_is_known and not row.node_ids and row.create_time is not None:
+        ended = row is not None and row.status is not JobStatus.PENDING
+        # What was made while it still runs may be another's.
+        if row is not None and ended and not row.node_ids and row.create_time is not None:
             counted = await count_nodes_made(ctx, operation, row, began)
     except (EhpcError, Deferred) as error:
         owned = against_adoption(operation, None, await _rules(ctx, operation), job_id=job_id, owner=owner)

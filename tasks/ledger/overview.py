@@ -60,6 +60,9 @@ class Overview:
         """Return the clusters with an open breaker."""
         return [str(member) for member in await self._redis.zrange(self._keys.index("broken"), 0, -1)]
 
+    async def open_count(self) -> int:
+        return int(await self._redis.zcard(self._keys.index("open")))
+
     async def open_requests(self, limit: int) -> list[str]:
         return [str(member) for member in await self._redis.zrange(self._keys.index("open"), 0, limit - 1)]
 

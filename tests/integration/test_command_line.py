@@ -323,7 +323,10 @@ def test_the_same_id_is_one_request_or_a_conflict(env: dict[str, str], server: r
     assert (first.code, first.out) == (0, "r\n")
     assert (again.code, again.json()) == (0, {"request_id": "r", "state": "waiting"})
     assert (other.code, other.out) == (2, "")
-    assert other.err == "scaleout: request_id r was used before with other content: choose another\n"
+    assert (
+        other.err
+        == "scaleout: request_id r was used before with other content (node_count): choose another\n"
+    )
     assert other_json.code == 2
     assert (other_json.json()["status"], other_json.json()["error"]["kind"]) == ("rejected", "conflict")
     assert {name: server.dump(name) for name in server.keys("*")} == stored

@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from tasks.runtime.redis_refusals import ServerRefuses
+from workers.broker.dead_letters import raw_message, readable_task_id
 from workers.broker.message_check import is_task_message
 from workers.broker.transport import FIRST_PAUSE_S, MAX_PAUSE_S, OnDeadLetter
 
@@ -29,7 +30,7 @@ _listeners: list[OnDeadLetter] = []
 
 
 def send_dead_letters_to(keep: OnDeadLetter) -> None:
-    """Have `keep(reason, queue, message)` called for each message without a task."""
+    """Have `keep(reason, queue, message, task_id)` called for each message without a task."""
     _listeners[:] = [keep]
 
 
@@ -103,7 +104,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
         super().on_unknown_message(body, message)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        _keep(f"unknown task {message.headers.get('task')!r}", message)
+        # Celery itself stores the failure.
+        _keep(f"unknown task {message.headers.get('task')!r}", message, answers=False)
         super().on_unknown_task(body, message, exc)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
@@ -111,7 +113,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
         super().on_invalid_task(body, message, exc)
 
 
-def _keep(reason: str, message: Any) -> None:
+def _keep(reason: str, message: Any, *, answers: bool = True) -> None:
     queue = str((message.delivery_info or {}).get("routing_key", ""))
+    task_id = readable_task_id(message.headers, message.properties) if answers else None
     for keep in _listeners:
-        keep(reason, queue, f"headers={message.headers!r} body={message.body!r}")
+        keep(reason, queue, raw_message(message), task_id)

@@ -32,6 +32,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from tasks.runtime.redis_refusals import OTHER_SERVER, ServerRefuses, refusal_of
+from workers.broker.dead_letters import readable_task_id
 from workers.broker.message_check import MalformedMessage, check_message
 
 TRANSPORT = f"{__name__}:Transport"
@@ -46,7 +47,7 @@ MAX_PAUSE_S = 30.0
 
 log = structlog.get_logger(__name__)
 
-OnDeadLetter = Callable[[str, str, str], None]
+OnDeadLetter = Callable[[str, str, str, str | None], None]
 
 _listeners: list[OnDeadLetter] = []
 
@@ -60,7 +61,7 @@ def install() -> None:
 
 
 def send_dead_letters_to(keep: OnDeadLetter) -> None:
-    """Have `keep(reason, queue, item)` called for each item that is not a message."""
+    """Have `keep(reason, queue, item, task_id)` called for each item that is not a message."""
     _listeners[:] = [keep]
 
 
@@ -255,7 +256,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             check_message(item)
         except MalformedMessage as error:
             for keep in _listeners:
-                keep(str(error), bytes_to_str(queue), _text(item))
+                keep(str(error), bytes_to_str(queue), _text(item), _task_id_in(item))
             self._forget(item)
             return None
         return (queue, item) if queue else item
@@ -300,6 +301,15 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     def _get_client(self) -> type:
         client = super()._get_client()
         return type(f"Checked{client.__name__}", (_ReadsForItsChannel, client), {"channel": self})
+
+
+def _task_id_in(item: bytes | str) -> str | None:
+    """Return the id of the task that the item was to be, if that can be read."""
+    try:
+        message = loads(bytes_to_str(item))
+        return readable_task_id(message.get("headers"), message.get("properties"))
+    except Exception:  # noqa: BLE001 - it is no message, and its decoders may raise anything
+        return None
 
 
 def _text(item: bytes | str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli import operator_commands, policy_commands, request_commands
+from workers.cli import dead_letter_commands, operator_commands, policy_commands, request_commands
 from workers.cli.arguments import Json
 
 app = typer.Typer(
@@ -14,7 +14,7 @@ app = typer.Typer(
     help="Adds nodes to QingCloud EHPC clusters: at most once, never lost, within quota.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 succeeded or shown, 1 ended otherwise or unhealthy, 2 usage or invalid request, "
     "3 not ended when --timeout expired, 4 not found, 5 Redis or API unreachable.",
 )
@@ -62,7 +62,7 @@ def demo(json: Json = False) -> None:
     raise typer.Exit(run_demo(as_json=json))
 
 
-for group in (request_commands, operator_commands, policy_commands):
+for group in (request_commands, operator_commands, policy_commands, dead_letter_commands):
     group.register(app)
 
 

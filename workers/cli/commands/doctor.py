@@ -3,8 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -25,6 +24,8 @@ from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Denied
 from tasks.runtime.clock import MAX_STEP_MS
 from tasks.views.blockers import Blocker, read_blockers
+from workers.cli.commands.doctor_broker import broker_findings
+from workers.cli.commands.findings import Finding
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
 from workers.cli.terminal import echo, print_json, print_table
@@ -39,22 +40,7 @@ COUNTED = (
     "account_blocked",
     "account_restored",
 )
-BINDINGS = "_kombu.binding."
-OF_REMOTE_CONTROL = (".pidbox", "celeryev", ".events")
-SCANNED_AT_ONCE = 1_000
 ODD_ANSWERS = ("rows_unreadable", "listing_flawed", "unknown_job_status", "unknown_job_action")
-
-Status = Literal["ok", "warning", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `unreachable`: it could not be made."""
-
-    check: str
-    status: Status
-    detail: str
-    unreachable: bool = False
 
 
 def examine(
@@ -98,7 +84,11 @@ async def _findings(zone: str | None) -> list[Finding]:
     try:
         findings += await _redis(ledger)
         findings += await _ledger(ledger)
-        findings += await _neighbours(settings, ledger)
+        try:
+            findings += await broker_findings(settings, ledger)
+        except RedisError as error:
+            detail = redact(f"cannot be reached: {error}")
+            findings.append(Finding("broker", "error", detail, unreachable=True))
         if isinstance(settings, Settings):
             findings += await _account(settings, ledger)
             zone = zone or await _some_zone(ledger)
@@ -164,22 +154,6 @@ async def _account(settings: Settings, ledger: Ledger) -> list[Finding]:
     return []
 
 
-async def _neighbours(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
-    """Report other Celery applications on the broker, whose remote control reaches our workers."""
-    if settings.broker.get_secret_value() != settings.redis_url.get_secret_value():
-        return []
-    bindings = [
-        str(key).removeprefix(BINDINGS)
-        async for key in ledger.redis.scan_iter(f"{BINDINGS}*", count=SCANNED_AT_ONCE)
-    ]
-    ours = {settings.queue, settings.sweep_queue}
-    others = sorted(name for name in bindings if name not in ours and not name.endswith(OF_REMOTE_CONTROL))
-    if not others:
-        return []
-    detail = f"other queues on this database: {', '.join(others[:5])}. See docs/how-to/redis.md"
-    return [Finding("neighbours", "warning", detail)]
-
-
 async def _ledger(ledger: Ledger) -> list[Finding]:
     findings = []
     lost_since = await ledger.lost_since()
@@ -216,7 +190,7 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
         findings.append(Finding("provider", "warning", detail))
     dead = int(await ledger.overview.counter("messages_dead_lettered"))
     if dead:
-        detail = f"{dead} so far were dead-lettered; the last are in {ledger.keys.dead_letters}"
+        detail = f"{dead} so far could not be read; `scaleout dead-letters list` has the last ones"
         findings.append(Finding("messages", "warning", detail))
     overdue_s = await ledger.overview.overdue_s()
     if overdue_s > 60:

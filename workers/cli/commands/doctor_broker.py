@@ -1,0 +1,76 @@
+"""`scaleout doctor`: the broker's queues, who reads them, and who else is there."""
+
+import json
+from typing import Any
+
+from redis.asyncio import Redis
+
+from config.settings import LedgerSettings
+from tasks.ledger.ledger import Ledger
+from workers.cli.commands.findings import Finding
+
+BINDINGS = "_kombu.binding."
+OF_REMOTE_CONTROL = (".pidbox", "celeryev", ".events")
+SCANNED_AT_ONCE = 1_000
+CELERYS_QUEUE = "celery"
+OUR_TASKS = "scaleout."
+READ_OF_A_QUEUE = 1_000
+ALIVE_S = 60.0
+
+
+async def broker_findings(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
+    """Return what is to be said of the broker. Raises RedisError if it cannot be reached."""
+    client: Any = Redis.from_url(settings.broker.get_secret_value(), decode_responses=True)
+    try:
+        waiting = int(await client.llen(settings.queue))
+        findings = [await _workers(ledger, settings.queue, waiting)]
+        findings += await _in_celerys_queue(client, settings.queue)
+        findings += await _neighbours(client, settings)
+    finally:
+        await client.aclose()
+    return findings
+
+
+async def _workers(ledger: Ledger, queue: str, waiting: int) -> Finding:
+    beats, now = await ledger.overview.heartbeats(), ledger.clock.now_ms()
+    alive = sorted(name for name, at in beats.items() if now - at < ALIVE_S * 1000)
+    messages = f"{waiting} messages wait in queue {queue}"
+    if alive:
+        shown = ", ".join(alive[:5]) + (f" and {len(alive) - 5} more" if len(alive) > 5 else "")
+        return Finding("workers alive", "ok", f"{len(alive)}: {shown}; {messages}")
+    last = "none has ever ticked" if not beats else f"none has ticked for {ALIVE_S:.0f} s"
+    open_requests = await ledger.overview.open_count()
+    detail = f"{last}; {messages}, and {open_requests} requests are open: start one with `scaleout worker`"
+    return Finding("workers alive", "error" if waiting or open_requests else "warning", detail)
+
+
+async def _in_celerys_queue(client: Any, queue: str) -> list[Finding]:
+    """Find messages of ours that a producer has sent without naming a queue."""
+    ours = 0
+    for text in await client.lrange(CELERYS_QUEUE, 0, READ_OF_A_QUEUE - 1):
+        try:
+            task = str(json.loads(text)["headers"]["task"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        ours += task.startswith(OUR_TASKS)
+    if not ours:
+        return []
+    detail = (
+        f"{ours} messages of ours wait in queue {CELERYS_QUEUE}, which our workers do not read: their "
+        f"producer has to name queue={queue}"
+    )
+    return [Finding(f"queue {CELERYS_QUEUE}", "error", detail)]
+
+
+async def _neighbours(client: Any, settings: LedgerSettings) -> list[Finding]:
+    """Report other Celery applications on the broker, whose remote control reaches our workers."""
+    bindings = [
+        str(key).removeprefix(BINDINGS)
+        async for key in client.scan_iter(f"{BINDINGS}*", count=SCANNED_AT_ONCE)
+    ]
+    ours = {settings.queue, settings.sweep_queue}
+    others = sorted(name for name in bindings if name not in ours and not name.endswith(OF_REMOTE_CONTROL))
+    if not others:
+        return []
+    detail = f"other queues on this database: {', '.join(others[:5])}. See docs/how-to/redis.md"
+    return [Finding("neighbours", "warning", detail)]
