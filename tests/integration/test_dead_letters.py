@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.support.processes import Process, environment, eventually, worker
+from tests.support.processes import ROOT, Process, environment, eventually, worker
 
 
 @pytest.fixture
@@ -111,3 +113,41 @@ def test_a_malformed_message_is_logged_kept_and_counted(
     assert line["level"] == "error"
     assert json.loads(server.lindex("scaleout:dead-letters", 0) or "")["reason"]
     assert running.alive()
+
+
+def scaleout(env: dict[str, str], *arguments: str) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.cli.main", "dead-letters", *arguments, "--json"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_task_whose_message_cannot_be_read_fails_and_its_message_is_kept(
+    running: Process, server: redis.Redis, redis_url: str
+) -> None:
+    env = environment(redis_url, "http://127.0.0.1:1/api")
+    unread = message([[], {}, {}], {**HEADERS, "id": "t-yaml"}).replace(
+        "application/json", "application/x-yaml"
+    )
+    server.lpush("scaleout", unread)
+
+    with Celery(broker=redis_url, backend=redis_url) as client:
+        result = client.AsyncResult("t-yaml")
+        eventually(result.ready, "it has failed")
+        assert result.state == "FAILURE"
+        assert "cannot be read" in str(result.result)
+    (letter,) = scaleout(env, "list")
+    assert (letter["task_id"], letter["queue"]) == ("t-yaml", "scaleout")
+    assert scaleout(env, "show", letter["id"]) == letter
+
+    assert scaleout(env, "requeue", letter["id"])["requeued"]
+    eventually(lambda: len(running.events("message_dead_lettered")) == 2, "it has been read again")
+    assert scaleout(env, "clear", "--yes") == {"cleared": 1}
+    assert scaleout(env, "list") == []
