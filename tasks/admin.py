@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from enum import Enum, auto
 
+from config.timestamps import timestamp
 from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.due import Due, DueKind
+from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
 from tasks.state_machine import pauses, resolution
@@ -111,3 +114,46 @@ async def resolve(
         )
 
     await ledger.transact(build)
+
+
+async def acknowledge_data_loss(ledger: Ledger, *, by: str, reason: str | None) -> None:
+    """Accept the ledger as it is, though data is missing from it: calls are sent again from now on."""
+    await ledger.acknowledge_data_loss()
+    changes = ChangeSet()
+    fields = {"by": by, "reason": reason}
+    changes.record(Event("ledger_data_loss_acknowledged", "warning", fields=fields, in_journal=True))
+    await ledger.commit(changes)
+
+
+async def extend_deadlines(
+    ledger: Ledger, cluster_id: str | None, *, by_s: float, by: str, reason: str | None
+) -> int:
+    """Give requests that have not ended more time, for example as long as a pause.
+
+    Args:
+        cluster_id: of this cluster; None for all.
+        by_s: seconds.
+
+    Returns how many there were.
+    """
+    extended = 0
+    async for request in ledger.overview.open_records():
+        if request.spec is not None and cluster_id in (None, request.spec.cluster_id):
+            extended += await _extend(ledger, request.request_id, round(by_s * 1000), by, reason)
+    return extended
+
+
+async def _extend(ledger: Ledger, request_id: str, by_ms: int, by: str, reason: str | None) -> bool:
+    async def build() -> ChangeSet | None:
+        request = await ledger.request(request_id)
+        if request is None or request.ended:
+            return None
+        longer = request.model_copy(update={"deadline_at": request.deadline_at + by_ms})
+        changes = ChangeSet()
+        changes.write(longer)
+        changes.schedule(Due(DueKind.REQUEST, request_id), longer.deadline_at)
+        fields = {"by": by, "reason": reason, "deadline_at": timestamp(longer.deadline_at)}
+        changes.record(Event("deadline_extended", requests=(request_id,), fields=fields))
+        return changes
+
+    return await ledger.transact(build) is not None

@@ -19,6 +19,22 @@ from tasks.state_machine.backoff import BackoffPolicy
 MAX_REPORTED = 1_000
 SKEW_VALID_MS = 600_000
 SKEW_RETRY_MS = 30_000
+SAME_POLL_MS = 60_000
+
+
+class PollsLogged:
+    """What the last line about each zone's polls said: one that says the same is due once a minute."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[tuple[int, ...], int]] = {}
+
+    def note(self, zone: str, shown: tuple[int, ...], now: int) -> bool:
+        """Return whether a line is due; `now` in ms."""
+        last = self._last.get(zone)
+        if last is not None and last[0] == shown and now - last[1] < SAME_POLL_MS:
+            return False
+        self._last[zone] = (shown, now)
+        return True
 
 
 @dataclass(slots=True)
@@ -27,6 +43,7 @@ class Context:
 
     Fields:
         policy: returns the policy in force.
+        polls_logged: which lines about polls are due.
         checked_clusters: for which change of the server (ms) each cluster was found to have lost no call.
     """
 
@@ -38,6 +55,7 @@ class Context:
     rng: random.Random = field(default_factory=random.SystemRandom)
     policy: Callable[[], Policy] = Policy
     checked_clusters: dict[str, int] = field(default_factory=dict)
+    polls_logged: PollsLogged = field(default_factory=PollsLogged)
     _reported: set[str] = field(default_factory=set)
 
     @property

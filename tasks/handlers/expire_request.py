@@ -3,7 +3,7 @@
 from tasks.handlers.context import SKEW_RETRY_MS, Context
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.due import Due
-from tasks.state_machine import request_outcome
+from tasks.state_machine import pauses, request_outcome
 
 
 async def expire_request(ctx: Context, due: Due) -> None:
@@ -19,7 +19,9 @@ async def expire_request(ctx: Context, due: Due) -> None:
         elif ctx.clocks_disagree:
             changes.schedule(due, now + SKEW_RETRY_MS)
         else:
-            request_outcome.expire_request(changes, request, now)
+            pause = (await ctx.ledger.pauses(request.valid_spec.cluster_id)).in_force(now)
+            during = None if pause is None else pauses.describe(pause)
+            request_outcome.expire_request(changes, request, now, during=during)
         return changes
 
     await ctx.ledger.transact(build)

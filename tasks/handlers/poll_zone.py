@@ -89,7 +89,9 @@ async def poll_zone(ctx: Context, zone: str) -> None:
     # However short the interval is, most of the time is left for other work.
     took_ms = ctx.clock.now_ms() - started_at
     await _schedule(ctx, zone, started_at + max(round(next_s * 1000), MIN_INTERVAL_FACTOR * took_ms))
-    log.info(
+    shown = (len(running), len(missing), finished)
+    changed = ctx.polls_logged.note(zone, shown, ctx.clock.now_ms())
+    (log.info if changed else log.debug)(
         "poll_finished",
         zone=zone,
         running=len(running),

@@ -22,7 +22,10 @@ class LedgerIdentity(LedgerReads):
     """What the ledger's epoch says beside the count of steps."""
 
     async def acknowledge_data_loss(self) -> None:
-        """Accept the ledger as it is, though data that a worker has seen is missing from it."""
+        """Accept the ledger as it is, though data that a worker has seen is missing from it.
+
+        Operators do it by `admin.acknowledge_data_loss`, which records who did.
+        """
         name = uuid.uuid4().hex
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})

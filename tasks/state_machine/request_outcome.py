@@ -36,6 +36,9 @@ def end_request(changes: ChangeSet, request: Request, status: OutcomeStatus, now
         changes.expiring.append(ended)
     fields = {
         "status": status,
+        "cluster_id": outcome.cluster_id,
+        "zone": outcome.zone,
+        "requested_by": outcome.requested_by,
         "nodes_requested": outcome.nodes_requested,
         "nodes_added": outcome.nodes_added,
         "duration_s": outcome.duration_s,
@@ -54,9 +57,15 @@ def reject(changes: ChangeSet, request: Request, reason: Reason, now: int) -> Re
     )
 
 
-def expire_request(changes: ChangeSet, request: Request, now: int) -> None:
-    """End a request at its deadline; its running jobs are polled all the same."""
-    timed_out = request.model_copy(update={"last_reason": request.last_reason or DEADLINE})
+def expire_request(changes: ChangeSet, request: Request, now: int, *, during: str | None = None) -> None:
+    """End a request at its deadline; its running jobs are polled all the same.
+
+    `during`: the pause in which the deadline has passed.
+    """
+    reason = request.last_reason or DEADLINE
+    if during is not None:
+        reason = Reason(kind="deadline", message=f"{DEADLINE.message}; {during}")
+    timed_out = request.model_copy(update={"last_reason": reason})
     end_request(changes, timed_out, "timed_out", now)
 
 

@@ -16,6 +16,7 @@ from tasks.state_machine.request_outcome import enter_demand, expire_request, wr
 from tasks.state_machine.states import move
 
 # How many times the longest that a call may stay unseen its doubt is remembered.
+MAX_CLOCK_STEP_MS = 900_000
 DOUBT_KEPT = 20
 
 
@@ -47,7 +48,9 @@ def baseline_since(cluster: Cluster, now: int, margin_ms: int) -> int:
         margin_ms: how late a job may appear after its call was sent.
     """
     doubt = cluster.doubt_since
-    return min(now, doubt if doubt is not None and now - doubt <= DOUBT_KEPT * margin_ms else now) - margin_ms
+    since = min(now, doubt if doubt is not None and now - doubt <= DOUBT_KEPT * margin_ms else now)
+    # A job that is made while the provider's clock is behind is listed as an earlier one.
+    return since - margin_ms - MAX_CLOCK_STEP_MS
 
 
 def still_wanted(operation: Operation, requests: Mapping[str, Request], now: int) -> tuple[Allocation, ...]:

@@ -1,7 +1,7 @@
 """The state of a request, what it waits for, and the status document, for people and programs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import inf, isinf
 from typing import Any
 
@@ -41,6 +41,7 @@ class Surroundings:
 
     Fields:
         operations: those that serve the request, by id.
+        missing_since: jobs that the operation log does not show, by since when (ms).
         suspended_until: when there are API calls for new operations again (ms); None if there are now.
         silent_s: for how many seconds no worker has ticked.
     """
@@ -49,6 +50,7 @@ class Surroundings:
     account: Account
     pauses: Pauses
     operations: Mapping[str, Operation]
+    missing_since: Mapping[str, int] = field(default_factory=dict)
     suspended_until: int | None = None
     silent_s: float = 0.0
 
@@ -79,7 +81,7 @@ def status_of(request: Request, around: Surroundings, now: int) -> RequestStatus
         return RequestStatus("held", StatusReason("held", message, remedy=f"scaleout resolve {operation_id}"))
     sent = [operation for operation in live if operation.state is not State.PLANNED]
     if sent:
-        return RequestStatus("in_progress", _progress(sent[0]))
+        return RequestStatus("in_progress", _progress(sent[0], around.missing_since))
     if (pause := around.pauses.in_force(now)) is not None:
         until = None if pause.until is None else timestamp(pause.until)
         return RequestStatus("waiting", StatusReason("pause", pauses.describe(pause), until))
@@ -90,13 +92,20 @@ def status_of(request: Request, around: Surroundings, now: int) -> RequestStatus
     return RequestStatus("waiting", _waiting(request, around, now))
 
 
-def _progress(operation: Operation) -> StatusReason:
+def _progress(operation: Operation, missing_since: Mapping[str, int]) -> StatusReason:
     name = operation.operation_id
     if operation.state is State.IN_DOUBT:
         detail = operation.doubt.reason if operation.doubt else "unknown"
         return StatusReason("in_doubt", f"operation {name} is in doubt: {detail}")
     if operation.job_id is None:
         return StatusReason("submission", f"operation {name} is being sent")
+    since = missing_since.get(operation.job_id)
+    if since is not None:
+        message = (
+            f"the operation log has not shown job {operation.job_id} since {timestamp(since)}: it is looked "
+            "up with each poll, and held if it stays away"
+        )
+        return StatusReason("job_missing", message)
     return StatusReason("job", f"job {operation.job_id} is running")
 
 
@@ -141,6 +150,7 @@ async def read_status(ledger: Ledger, request: Request) -> RequestStatus:
         operations=await ledger.operations(
             (part.operation_id for part in request.live_assignments), readable_only=True
         ),
+        missing_since=(await ledger.zone(request.spec.zone)).missing,
         suspended_until=await ledger.submissions_suspended_until(),
         silent_s=(now - max(beats.values())) / 1000 if beats else inf,
     )

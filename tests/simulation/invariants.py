@@ -228,7 +228,10 @@ class Invariants:
             provider.cloud.jobs[sending.job_id].made for sending in provider.sendings if sending.job_id
         )
         said = sum(request.nodes_added for request in self.requests.values())
-        self.demand(made == said, f"{made} nodes were made, and the outcomes account for {said}")
+        # Nodes that no log names are counted by their times, which a step of the provider's clock spoils.
+        spoiled = self._world.faults["clock steps"] and provider.options.node_ids_in_log == "never"
+        told = said <= made if spoiled else said == made
+        self.demand(told, f"{made} nodes were made, and the outcomes account for {said}")
         for name, request in self.requests.items():
             if request.status == "succeeded" and request.spec is not None:
                 given = request.nodes_added

@@ -19,7 +19,26 @@ class NodeRole(StrEnum):
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID")]
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as `90s` or `2h`; a bare number is in seconds."""
+    from workers.cli.durations import InvalidDuration, parse_duration
+
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            return float(parse_duration(text))
+        except InvalidDuration as error:
+            raise typer.BadParameter(str(error)) from error
+    if not 0 <= number < float("inf"):
+        raise typer.BadParameter(f"{text!r} is not a number of seconds")
+    return number
+
+
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Stop waiting after this time.")
+    float | None,
+    typer.Option("--timeout", metavar="DURATION", parser=seconds, help="Stop waiting after this time: 10m."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

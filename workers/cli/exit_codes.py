@@ -7,7 +7,7 @@ class Exit(IntEnum):
     SUCCEEDED = 0
     FAILED = 1
     USAGE = 2
-    TIMED_OUT = 3
+    NOT_ENDED = 3
     NOT_FOUND = 4
     UNREACHABLE = 5
 

@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 succeeded or shown, 1 ended otherwise or unhealthy, 2 usage or invalid request, "
-    "3 not ended when --timeout expired, 4 not found, 5 Redis or API unreachable.",
+    "3 not ended yet, 4 not found, 5 Redis or API unreachable.",
 )
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -85,6 +85,10 @@ def main() -> None:
         if described is None:
             raise
         text, code = described
+        if "--json" in sys.argv:
+            from workers.cli.terminal import print_json
+
+            print_json({"error": {"kind": code.name.lower(), "problems": [text]}})
         sys.stderr.write(f"scaleout: {text}\n")
         sys.exit(code)
 

@@ -34,12 +34,15 @@ def pause(
         typer.Option("--for", metavar="DURATION", help="End the pause after 90s, 30m, 2h or 1h30m."),
     ] = None,
     by: Annotated[str | None, typer.Option(help="Who pauses; recorded.")] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend-deadlines", help="With --for: move the deadlines of what waits, too.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Submit nothing new. Running jobs are polled to their end, and requests are still accepted."""
     from workers.cli.commands.pause import pause_submissions
 
-    raise typer.Exit(pause_submissions(cluster_id, reason, lasting, by, as_json=json))
+    raise typer.Exit(pause_submissions(cluster_id, reason, lasting, by, extend=extend, as_json=json))
 
 
 def resume(
@@ -96,19 +99,16 @@ def doctor(
         bool,
         typer.Option("--acknowledge-account", help="The access key is a new one of the ledger's account."),
     ] = False,
+    by: Annotated[str | None, typer.Option(help="Who acknowledges; recorded.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded.")] = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Check settings, Redis, clocks and credentials, and list what needs an operator."""
-    from workers.cli.commands.doctor import examine
+    from workers.cli.commands.doctor import Acknowledge, examine
 
-    raise typer.Exit(
-        examine(
-            zone,
-            acknowledge_data_loss=acknowledge_data_loss,
-            acknowledge_account=acknowledge_account,
-            as_json=json,
-        )
-    )
+    acknowledge = Acknowledge(acknowledge_data_loss, by, reason, confirmed=yes)
+    raise typer.Exit(examine(zone, acknowledge, acknowledge_account=acknowledge_account, as_json=json))
 
 
 def health(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.arguments import Json, NodeRole, OnShortage, RequestId, Timeout
+from workers.cli.arguments import Json, NodeRole, OnShortage, RequestId, Timeout, seconds
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,10 @@ def submit(
     resource_conf: Annotated[str | None, typer.Option(help="A JSON object for the provider.")] = None,
     deadline_s: Annotated[
         float | None,
-        typer.Option("--deadline", metavar="SECONDS", help="When the request times out."),
+        typer.Option("--deadline", metavar="DURATION", parser=seconds, help="When it times out: 2h."),
+    ] = None,
+    not_before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Buy nothing before: 2026-12-01T20:00:00Z.")
     ] = None,
     on_shortage: Annotated[
         OnShortage, typer.Option(help="What to do when the provider has too few nodes.")
@@ -56,6 +59,7 @@ def submit(
         "deadline_s": deadline_s,
         "on_shortage": on_shortage.value,
         "requested_by": requested_by,
+        "not_before": not_before,
         "dry_run": dry_run or None,
     }
     raise typer.Exit(submit_request(fields, resource_conf, wait_for_end, timeout_s, as_json=json))

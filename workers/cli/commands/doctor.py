@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -11,6 +11,7 @@ from config.logs.redaction import redact
 from config.policy.file import PolicyError
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from config.timestamps import timestamp, utc_second
+from tasks import admin
 from tasks.contract.policy_file import read_policy
 from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
@@ -28,7 +29,7 @@ from workers.cli.commands.doctor_broker import broker_findings
 from workers.cli.commands.findings import Finding
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.terminal import confirm, echo, print_json, print_table, user_name
 
 DAY_MS = 86_400_000
 COUNTED = (
@@ -43,12 +44,26 @@ COUNTED = (
 ODD_ANSWERS = ("rows_unreadable", "listing_flawed", "unknown_job_status", "unknown_job_action")
 
 
-def examine(
-    zone: str | None, *, acknowledge_data_loss: bool, acknowledge_account: bool, as_json: bool
-) -> Exit:
+QUESTION = "Have you compared what runs at the provider? Calls are sent again after this."
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """The options about a data loss."""
+
+    data_loss: bool
+    by: str | None
+    reason: str | None
+    confirmed: bool
+
+
+def examine(zone: str | None, acknowledge: Acknowledge, *, acknowledge_account: bool, as_json: bool) -> Exit:
     """Run all checks. Exit code 1 for an error, 2 for invalid settings, 5 if Redis or API are unreachable."""
-    if acknowledge_data_loss:
-        with_ledger(lambda ledger, _: ledger.acknowledge_data_loss())
+    if acknowledge.data_loss:
+        if not acknowledge.confirmed and not confirm(QUESTION):
+            return Exit.USAGE
+        by, reason = acknowledge.by or user_name(), acknowledge.reason
+        with_ledger(lambda ledger, _: admin.acknowledge_data_loss(ledger, by=by, reason=reason))
         echo("the data loss is acknowledged: workers send again")
     if acknowledge_account:
         key = load(Settings).access_key_id.get_secret_value()

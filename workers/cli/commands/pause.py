@@ -1,8 +1,10 @@
 """`scaleout pause` and `scaleout resume`: written to the ledger, so they hold without a worker, too."""
 
+import math
 import re
 
 from config.settings import LedgerSettings
+from config.timestamps import timestamp
 from tasks import admin
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
@@ -18,7 +20,13 @@ COLUMNS = ("kind", "scope", "by", "since", "until", "reason")
 
 
 def pause_submissions(
-    cluster_id: str | None, reason: str | None, lasting: str | None, by: str | None, *, as_json: bool
+    cluster_id: str | None,
+    reason: str | None,
+    lasting: str | None,
+    by: str | None,
+    *,
+    extend: bool,
+    as_json: bool,
 ) -> Exit:
     """Exit code 2 for an impossible cluster id, reason, name or duration."""
     problems = _problems(cluster_id, reason=reason, by=by)
@@ -27,12 +35,19 @@ def pause_submissions(
         lasting_s = None if lasting is None else parse_duration(lasting)
     except InvalidDuration as error:
         problems.append(f"--for: {error}")
+    if extend and lasting is None:
+        problems.append("--extend-deadlines needs --for: without an end it is not known by how much")
     if problems:
         echo_problems(problems, as_json=as_json)
         return Exit.USAGE
 
     async def pause(ledger: Ledger, _: LedgerSettings) -> list[Blocker]:
-        await admin.pause(ledger, cluster_id, by=by or user_name(), reason=reason, lasting_s=lasting_s)
+        who = by or user_name()
+        await admin.pause(ledger, cluster_id, by=who, reason=reason, lasting_s=lasting_s)
+        if extend and lasting_s is not None:
+            number = await admin.extend_deadlines(ledger, cluster_id, by_s=lasting_s, by=who, reason=reason)
+            echo(f"the deadlines of {number} requests are {lasting} later")
+        await _echo_deadlines(ledger, cluster_id, lasting_s)
         if cluster_id is not None:
             await _echo_what_continues(ledger, cluster_id)
         return await read_blockers(ledger)
@@ -54,6 +69,22 @@ def resume_submissions(cluster_id: str | None, by: str | None, *, as_json: bool)
 
     _show(with_ledger(resume), as_json=as_json)
     return Exit.SUCCEEDED
+
+
+async def _echo_deadlines(ledger: Ledger, cluster_id: str | None, lasting_s: int | None) -> None:
+    """Say how many requests will end in the pause because their deadline passes."""
+    deadlines = [
+        request.deadline_at
+        async for request in ledger.overview.open_records()
+        if request.spec is not None
+        and cluster_id in (None, request.spec.cluster_id)
+        and request.unassigned_nodes > 0
+    ]
+    until = math.inf if lasting_s is None else ledger.clock.now_ms() + lasting_s * 1000
+    passing = [at for at in deadlines if at < until]
+    if passing:
+        what = "requests will pass their deadline in this pause" if lasting_s else "requests wait"
+        echo(f"{len(passing)} {what}, the first at {timestamp(min(passing))}; --extend-deadlines moves them")
 
 
 async def _echo_what_continues(ledger: Ledger, cluster_id: str) -> None:

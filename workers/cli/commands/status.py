@@ -28,7 +28,7 @@ def show_status(request_id: str, *, as_json: bool) -> Exit:
     if found is None:
         return _unknown(request_id, as_json=as_json)
     _print_status(found, as_json=as_json)
-    return for_state(found["state"]) if found["outcome"] else Exit.SUCCEEDED
+    return for_state(found["state"]) if found["outcome"] else Exit.NOT_ENDED
 
 
 def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool) -> Exit:
@@ -60,7 +60,7 @@ def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool)
     if found["outcome"] is None:
         echo(f"scaleout: {request_id} has not ended after {timeout_s:g} s: it is {found['state']}")
         _print_status(found, as_json=as_json)
-        return Exit.TIMED_OUT
+        return Exit.NOT_ENDED
     print_outcome(found["outcome"], as_json=as_json)
     return for_state(found["outcome"]["status"])
 
