@@ -10,13 +10,16 @@ from celery.worker import state as worker_state
 
 from config.celery_options import SWEEP
 from tasks.engine import worker_process
+from tasks.engine.wiring import Engine
 from tasks.ledger.identity import OtherAccount
 from tasks.ledger.ledger import Ledger
+from tasks.views.fleet import note_worker, this_worker
 
 log = structlog.get_logger(__name__)
 
 UNDER_WAY_S = 10.0
 TICK_TIMEOUT_S = 15.0
+DESCRIBED_EVERY_MS = 30_000
 
 
 class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
@@ -30,6 +33,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         self._name = str(worker.hostname)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self._began_ms = self._described_ms = 0
 
     def start(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._thread = threading.Thread(target=self._run, name="scaleout-ticker", daemon=True)
@@ -65,9 +69,22 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         if worker_process.run(ledger.request_sweep(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
             self._send_sweep(ledger)
         engine.state_file.save(ledger.epoch)
+        self._describe(engine)
         worker_process.run(engine.scrub.step(), timeout_s=TICK_TIMEOUT_S)
         # Last, so that a problem with schedules stops nothing else.
         worker_process.run(engine.schedules.sync(), timeout_s=TICK_TIMEOUT_S)
+
+    def _describe(self, engine: Engine) -> None:
+        """Say once a minute, for operators, who this worker is."""
+        now = engine.ctx.clock.now_ms()
+        if now - self._described_ms < DESCRIBED_EVERY_MS:
+            return
+        self._began_ms = self._began_ms or now
+        policy = engine.schedules.policy_file
+        path = None if policy.path is None else str(policy.path)
+        info = this_worker(self._name, self._began_ms, path, policy.digest, engine.ctx.clock.step_ms)
+        worker_process.run(note_worker(engine.ctx.ledger, info), timeout_s=TICK_TIMEOUT_S)
+        self._described_ms = now
 
     def _send_sweep(self, ledger: Ledger) -> None:
         try:

@@ -100,8 +100,9 @@ class Keys:
     scrub_cursor = _One("scrub-cursor")
     scrub_next = _One("scrub-next")
     reported_missing = _Each("reported-missing")
-    # Sorted set of the workers, by their last tick.
+    # Sorted set of the workers, by their last tick, and a hash of what each says of itself, as JSON.
     heartbeats = _One("heartbeats")
+    workers = _One("workers")
 
     # Sorted set of the last script calls, by time; beside it what each returned.
     call_times = _One("answered")

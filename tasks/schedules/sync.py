@@ -19,17 +19,17 @@ class ScheduleSync:
 
     def __init__(self, ctx: Context, policy: PolicyFile) -> None:
         self._ctx = ctx
-        self._policy = policy
+        self.policy_file = policy
         self._synced: tuple[str, str] | None = None
 
     async def sync(self) -> None:
         """Sync if the file or the ledger has changed; otherwise this costs nothing."""
-        policy, ledger = self._policy(), self._ctx.ledger
-        if self._policy.path is None:
+        policy, ledger = self.policy_file(), self._ctx.ledger
+        if self.policy_file.path is None:
             return
         if not ledger.epoch.id:
             await ledger.commit(ChangeSet())
-        read = (self._policy.digest, ledger.epoch.id)
+        read = (self.policy_file.digest, ledger.epoch.id)
         if read == self._synced or ledger.epoch.lost:
             return
         await sync_schedules(self._ctx, policy.schedules, ledger.epoch.id)

@@ -62,7 +62,9 @@ def test_a_ledger_with_lost_data_sends_nothing_until_the_loss_is_acknowledged(
         assert sum(name.startswith("running j-") for name in findings) == 1
         assert len(provider.get("truth")["add_nodes_calls"]) == 2
 
-        assert "data loss" not in {finding["check"] for finding in doctor(env, "--acknowledge-data-loss", "--yes")}
+        assert "data loss" not in {
+            finding["check"] for finding in doctor(env, "--acknowledge-data-loss", "--yes")
+        }
 
         assert result.get(timeout=60)["status"] == "succeeded"
         assert running.events("ledger_data_loss_acknowledged")

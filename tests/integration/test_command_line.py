@@ -237,10 +237,15 @@ def test_doctor_names_a_wrong_setting_and_one_that_means_nothing(env: dict[str, 
 def test_a_server_out_of_reach_is_exit_code_5_and_one_line(env: dict[str, str], arguments: list[str]) -> None:
     done = scaleout({**env, "SCALEOUT_REDIS_URL": f"redis://{NOBODY}/0"}, *arguments)
 
-    assert (done.code, done.out) == (5, "")
+    assert done.code == 5
     (line,) = done.err.splitlines()
     assert "Redis cannot be reached" in line
     assert "SCALEOUT_REDIS_URL" in line
+    if "--json" in arguments:
+        error = {"kind": "unreachable", "problems": [line.removeprefix("scaleout: ")]}
+        assert done.json() == {"error": error}
+    else:
+        assert done.out == ""
 
 
 def test_a_password_that_the_server_refuses_is_not_shown(env: dict[str, str]) -> None:
@@ -337,7 +342,7 @@ def test_a_request_without_an_id_is_given_one(env: dict[str, str]) -> None:
 
     status = scaleout(env, "status", request_id, "--json")
 
-    assert (status.code, status.json()["request_id"]) == (0, request_id)
+    assert (status.code, status.json()["request_id"]) == (3, request_id)
 
 
 # Looking, waiting, cancelling
@@ -351,7 +356,7 @@ def test_a_request_without_a_worker_waits_and_times_out_with_code_3(
     waited = scaleout(env, "wait", "r", "--timeout", "0.2", "--json")
     shown = scaleout(env, "wait", "r", "--timeout", "0")
 
-    assert status.code == 0
+    assert status.code == 3
     said = status.json()
     assert {name: said[name] for name in ("request_id", "state", "outcome")} == {
         "request_id": "r",
@@ -568,7 +573,7 @@ def test_a_held_operation_is_shown_and_resolved(house: House) -> None:
     eventually(lambda: house.server.exists("scaleout:held") == 1, "it is held")
 
     status = scaleout(house.env, "status", "held", "--json")
-    assert (status.code, status.json()["state"]) == (0, "held")
+    assert (status.code, status.json()["state"]) == (3, "held")
     (operation,) = status.json()["operations"]
     operation_id = operation["operation_id"]
     assert operation_id in status.json()["reason"]["message"]

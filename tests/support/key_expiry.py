@@ -48,6 +48,7 @@ PERMANENT = (
     "steps",
     "sweep-requested",
     "unacked*",
+    "workers",
     "zone:*",
 )
 # Of Celery: queues, their bindings, and messages that are delivered and not acknowledged.

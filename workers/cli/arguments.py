@@ -32,7 +32,7 @@ def seconds(text: str) -> float:
             return float(parse_duration(text))
         except InvalidDuration as error:
             raise typer.BadParameter(str(error)) from error
-    if not 0 <= number < float("inf"):
+    if not number >= 0:
         raise typer.BadParameter(f"{text!r} is not a number of seconds")
     return number
 

@@ -1,4 +1,4 @@
-"""The commands of operators: cancel, pause, resume, resolve, quota, doctor, health."""
+"""The commands of operators: cancel, pause, resume, resolve, quota, workers, doctor, health."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from workers.cli.arguments import Json, RequestId, Yes
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `scaleout`."""
-    for command in (cancel, pause, resume, resolve, quota, doctor, health):
+    for command in (cancel, pause, resume, resolve, quota, workers, doctor, health):
         app.command()(command)
 
 
@@ -85,6 +85,13 @@ def quota(json: Json = False) -> None:
     from workers.cli.commands.quota import show_quota
 
     raise typer.Exit(show_quota(as_json=json))
+
+
+def workers(json: Json = False) -> None:
+    """Show the workers of the last day, and which are alive."""
+    from workers.cli.commands.workers import show_workers
+
+    raise typer.Exit(show_workers(as_json=json))
 
 
 def doctor(

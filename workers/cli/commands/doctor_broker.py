@@ -5,8 +5,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from config.policy.file import PolicyError
 from config.settings import LedgerSettings
+from tasks.contract.policy_file import open_policy
 from tasks.ledger.ledger import Ledger
+from tasks.views.fleet import fleet, policies_differ
 from workers.cli.commands.findings import Finding
 
 BINDINGS = "_kombu.binding."
@@ -23,7 +26,7 @@ async def broker_findings(settings: LedgerSettings, ledger: Ledger) -> list[Find
     client: Any = Redis.from_url(settings.broker.get_secret_value(), decode_responses=True)
     try:
         waiting = int(await client.llen(settings.queue))
-        findings = [await _workers(ledger, settings.queue, waiting)]
+        findings = [await _workers(ledger, settings.queue, waiting), *await _policies(settings, ledger)]
         findings += await _in_celerys_queue(client, settings.queue)
         findings += await _neighbours(client, settings)
     finally:
@@ -42,6 +45,25 @@ async def _workers(ledger: Ledger, queue: str, waiting: int) -> Finding:
     open_requests = await ledger.overview.open_count()
     detail = f"{last}; {messages}, and {open_requests} requests are open: start one with `scaleout worker`"
     return Finding("workers alive", "error" if waiting or open_requests else "warning", detail)
+
+
+async def _policies(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
+    """Report limits that hold in some processes only."""
+    rows = [row for row in await fleet(ledger) if row["alive"] and "policy" in row]
+    if differing := policies_differ(rows):
+        detail = f"workers have different policies: {', '.join(differing)}; see `scaleout workers`"
+        return [Finding("policies", "error", detail)]
+    try:
+        here = open_policy(settings).digest or None
+    except PolicyError:
+        # The check of the policy file says so.
+        return []
+    without = [row["name"] for row in rows if row["policy"] != here]
+    if not without:
+        return []
+    theirs = rows[0]["policy"] or "none"
+    detail = f"this shell has policy {here or 'none'}, and worker {without[0]} has {theirs}"
+    return [Finding("policies", "error" if here else "warning", detail)]
 
 
 async def _in_celerys_queue(client: Any, queue: str) -> list[Finding]:

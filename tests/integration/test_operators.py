@@ -1,0 +1,114 @@
+"""What operators see of the fleet, and do to deadlines and lost messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from tests.support.processes import ROOT, environment, eventually, worker
+
+pytestmark = pytest.mark.timeout(90)
+FIELDS = {"cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
+
+
+@pytest.fixture
+def env(redis_url: str) -> dict[str, str]:
+    return environment(redis_url, "http://127.0.0.1:1/api")
+
+
+def scaleout(env: dict[str, str], *arguments: str) -> tuple[int, Any, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.cli.main", *arguments, "--json"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout or "null"), done.stderr
+
+
+def findings(env: dict[str, str]) -> dict[str, dict[str, str]]:
+    return {finding["check"]: finding for finding in scaleout(env, "doctor")[1]}
+
+
+def submit(env: dict[str, str], request_id: str, *more: str) -> None:
+    arguments = ["--request-id", request_id, "--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "1", *more]
+    assert scaleout(env, "submit", *arguments)[0] == 0
+
+
+def test_messages_that_nobody_reads_are_errors_of_doctor(env: dict[str, str], redis_url: str) -> None:
+    with Celery(broker=redis_url, set_as_current=False) as client:
+        for queue in ("scaleout", "celery"):
+            client.send_task("scaleout.add_nodes", kwargs=FIELDS, queue=queue)
+
+    found = findings(env)
+
+    assert found["workers alive"]["status"] == "error"
+    assert "1 messages wait in queue scaleout" in found["workers alive"]["detail"]
+    assert found["queue celery"]["status"] == "error"
+    assert "queue=scaleout" in found["queue celery"]["detail"]
+
+
+def test_the_workers_say_who_they_are_and_which_policy_they_have(env: dict[str, str], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[limits]\nnodes_per_hour = 5\n", encoding="utf-8")
+    shell = {**env, "SCALEOUT_POLICY_FILE": str(policy)}
+    assert scaleout(env, "workers")[:2] == (1, [])
+
+    with worker(env, tmp_path / "worker.log", "-n", "one@here"):
+        eventually(lambda: scaleout(env, "workers")[0] == 0, "it is known")
+        (row,) = scaleout(env, "workers")[1]
+        assert (row["name"], row["alive"], row["policy"]) == ("one@here", True, None)
+        assert row["pid"]
+        assert findings(env)["workers alive"]["status"] == "ok"
+        assert findings(shell)["policies"]["status"] == "error"
+
+
+def test_a_pause_says_whose_deadline_passes_and_moves_it(env: dict[str, str]) -> None:
+    submit(env, "soon", "--deadline", "30m")
+    before = scaleout(env, "status", "soon")[1]["deadline_at"]
+
+    code, _, said = scaleout(env, "pause", "--for", "2h", "--reason", "racks")
+    assert code == 0
+    assert "1 requests will pass their deadline" in said
+
+    _, _, said = scaleout(env, "pause", "--for", "2h", "--extend-deadlines", "--by", "ann")
+    assert "the deadlines of 1 requests are 2h later" in said
+    assert "will pass" not in said
+    code, status, _ = scaleout(env, "status", "soon")
+    assert code == 3
+    assert status["deadline_at"] > before
+    events = {line["event"]: line for line in scaleout(env, "history", "soon")[1]}
+    assert events["deadline_extended"]["by"] == "ann"
+    assert scaleout(env, "pause", "--extend-deadlines")[0] == 2
+
+
+def test_a_request_that_times_out_in_a_pause_says_so(env: dict[str, str], tmp_path: Path) -> None:
+    assert scaleout(env, "pause", "--reason", "moving racks")[0] == 0
+    submit(env, "short", "--deadline", "1s")
+
+    with worker(env, tmp_path / "worker.log"):
+        code, outcome, _ = scaleout(env, "wait", "short", "--timeout", "20s")
+
+    assert (code, outcome["status"]) == (1, "timed_out")
+    assert "paused by" in outcome["error"]["message"]
+
+
+def test_a_data_loss_is_acknowledged_by_somebody(env: dict[str, str], server: redis.Redis) -> None:
+    submit(env, "any")
+    server.hset("scaleout:epoch", "lost", "1")
+
+    assert scaleout(env, "doctor", "--acknowledge-data-loss")[0] == 2
+    assert server.hexists("scaleout:epoch", "lost")
+    scaleout(env, "doctor", "--acknowledge-data-loss", "--yes", "--by", "ann", "--reason", "compared")
+
+    assert not server.hexists("scaleout:epoch", "lost")
+    (event,) = (line for line in scaleout(env, "history", "--events")[1] if "acknowledged" in line["event"])
+    assert (event["by"], event["reason"]) == ("ann", "compared")

@@ -1,0 +1,24 @@
+"""`scaleout workers`: who works on this ledger."""
+
+from tasks.views.fleet import fleet
+from workers.cli.exit_codes import Exit
+from workers.cli.session import with_ledger
+from workers.cli.terminal import echo, print_json, print_table
+
+COLUMNS = ("name", "alive", "pid", "version", "since", "last_tick", "policy")
+
+
+def show_workers(*, as_json: bool) -> Exit:
+    """Exit code 1 if no worker is alive."""
+    rows = with_ledger(lambda ledger, _: fleet(ledger))
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(None, COLUMNS, [[_cell(row.get(column)) for column in COLUMNS] for row in rows])
+    else:
+        echo("no worker has ticked in the last day")
+    return Exit.SUCCEEDED if any(row["alive"] for row in rows) else Exit.FAILED
+
+
+def _cell(value: object) -> object:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
