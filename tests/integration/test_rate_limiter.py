@@ -65,6 +65,19 @@ async def test_the_denied_caller_waits_exactly_as_long_as_needed(
     assert isinstance(await limiter.reserve(CallPriority.SUBMIT), Grant)
 
 
+async def test_a_caller_whose_clock_is_ahead_makes_nobody_forget(
+    limiter: RateLimiter, async_redis: Redis
+) -> None:
+    ahead = HandClock()
+    ahead.advance(90_000)
+    other = RateLimiter(async_redis, "scaleout", ahead, limit=100, window_s=3600, lasting_s=30)
+    assert await fill(limiter, CallPriority.SUBMIT) == 85
+
+    await other.reserve(CallPriority.POLL)
+
+    assert isinstance(await limiter.reserve(CallPriority.SUBMIT), Denied)
+
+
 @pytest.mark.parametrize("limit", [4, 5, 6, 10, 100, 2_000])
 async def test_polling_has_calls_whatever_the_others_have_taken(
     async_redis: Redis, clock: HandClock, limit: int

@@ -34,6 +34,8 @@ LISTING = "tests/unit/tasks/ehpc/test_listing.py"
 PROVIDER_CALLS = "tests/unit/tasks/handlers/test_provider_calls.py"
 LOST_CALLS = "tests/integration/test_lost_calls.py"
 SCRUBBING = "tests/integration/test_scrubbing.py"
+DECISION_CHECK = "tests/unit/tasks/state_machine/test_decision_check.py"
+ALL_OF_CELERY = "tests/acceptance/test_all_of_celery.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
 
@@ -49,6 +51,111 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        "decision: the job of another operation is refused",
+        "tasks/state_machine/decision_check.py",
+        "if owner not in (None, operation.operation_id):",
+        "if False:",
+        (DECISION_CHECK,),
+    ),
+    Mutant(
+        "decision: a job of another cluster is refused",
+        "tasks/state_machine/decision_check.py",
+        "if row.cluster_ids and operation.cluster_id not in row.cluster_ids:",
+        "if False:",
+        (DECISION_CHECK,),
+    ),
+    Mutant(
+        "decision: a job that may be its own speaks against absence",
+        "tasks/state_machine/decision_check.py",
+        "if row.job_action == rules.job_action or not rules.action_seen:",
+        "if False:",
+        (DECISION_CHECK,),
+    ),
+    Mutant(
+        "decision: nothing is decided while the call may be executed",
+        "tasks/state_machine/decision_check.py",
+        "if operation.sent_at is not None and listed_at <= (until := rules.shown_until(operation.sent_at)):",
+        "if operation.sent_at is not None and listed_at <= (until := 0):",
+        (DECISION_CHECK,),
+    ),
+    Mutant(
+        "decision: what is not proven is not done",
+        "workers/cli/commands/resolve.py",
+        "if refusals := _refusals(objections, force=choice.force):",
+        "if refusals := []:",
+        ("tests/acceptance/test_decisions_are_checked.py",),
+    ),
+    Mutant(
+        "callbacks: a message that comes twice calls back once",
+        "tasks/handlers/publish_outcomes.py",
+        "await callers.callbacks_sent(end.caller.task_id)",
+        "pass",
+        (ALL_OF_CELERY,),
+    ),
+    Mutant(
+        "callbacks: they wait for the outcome",
+        "tasks/add_nodes.py",
+        "callbacks = take_callbacks(request)",
+        "callbacks = None",
+        (ALL_OF_CELERY,),
+    ),
+    Mutant(
+        "revoking: a message that comes after it buys nothing",
+        "tasks/add_nodes.py",
+        "revoked=await callers.is_revoked(message.task_id)",
+        "revoked=False",
+        (ALL_OF_CELERY,),
+    ),
+    Mutant(
+        "conflict: the first caller of a task id is not told of it",
+        "tasks/intake/accept.py",
+        "if task_id is not None and await self._waits_for(task_id, request_id):",
+        "if False:",
+        (ALL_OF_CELERY,),
+    ),
+    Mutant(
+        "results: a late state does not replace the end",
+        "tasks/engine/celery_results.py",
+        "    return 0\n  end\nend\nredis.call('SET'",
+        "    local nothing = 0\n  end\nend\nredis.call('SET'",
+        ("tests/integration/test_celery_results.py",),
+    ),
+    Mutant(
+        "quota: a clock that is ahead makes nobody forget",
+        "tasks/quota/lua/reserve.lua",
+        "local forgotten = math.min(old, all - tonumber(ARGV[3]))",
+        "local forgotten = old",
+        (RATE_LIMITER,),
+    ),
+    Mutant(
+        "baseline reaches back as far as the provider's clock may step",
+        "tasks/state_machine/submission.py",
+        "return since - margin_ms - MAX_CLOCK_STEP_MS",
+        "return since - margin_ms",
+        ("tests/unit/tasks/state_machine/test_baseline.py",),
+    ),
+    Mutant(
+        "broker: a server that refuses a transaction ends no worker",
+        "workers/broker/transport.py",
+        "disconnect(inuse_connections=False)\n            raise refusal from error",
+        "disconnect(inuse_connections=False)\n            raise",
+        ("tests/acceptance/test_a_server_that_refuses.py",),
+    ),
+    Mutant(
+        "scrub: entries that several requests share are seen as each one's",
+        "tasks/handlers/scrub_ledger.py",
+        "name, now = (entry.places[0], entry.member, *(of[:2] for of in versions)), self._ctx.clock.now_ms()",
+        "name, now = (entry.places[0], entry.member), self._ctx.clock.now_ms()",
+        (SCRUBBING,),
+    ),
+    Mutant(
+        "scrub: a slow reading is no second look",
+        "tasks/handlers/scrub_ledger.py",
+        "if read_at - before[1] < INTERVAL_MS:",
+        "if now - before[1] < INTERVAL_MS:",
+        (SCRUBBING,),
+    ),
     Mutant(
         "states: an operation moves only along the table of transitions",
         "tasks/state_machine/states.py",
@@ -87,8 +194,8 @@ MUTANTS = (
     Mutant(
         "listing: rows that name no cluster may concern each",
         "tasks/handlers/provider_calls.py",
-        "return not clusters or cluster_id in clusters",
-        "return cluster_id in clusters",
+        "return not row.cluster_ids or cluster_id in row.cluster_ids",
+        "return cluster_id in row.cluster_ids",
         (PROVIDER_CALLS,),
     ),
     Mutant(
@@ -255,7 +362,7 @@ MUTANTS = (
     Mutant(
         "optional fields of other versions leave the fingerprint as it is",
         "tasks/contract/request.py",
-        "for name, value in given.items() if name not in left_out}",
+        "for name, value in given.items() if name in counted}",
         "for name, value in given.items()}",
         ("tests/unit/tasks/contract/test_request.py",),
     ),
@@ -488,7 +595,7 @@ MUTANTS = (
     Mutant(
         "a waiting task subscribes in the script that knows whether the request has ended",
         "tasks/ledger/lua/subscribe.lua",
-        "if ARGV[3] ~= '' then redis.call('SADD', KEYS[2], ARGV[3]) end",
+        "  redis.call('SADD', KEYS[2], ARGV[3])\n",
         "",
         (LEDGER,),
     ),
