@@ -185,10 +185,11 @@ class RateLimiter:
             for priority in priorities:
                 key = self._calls[NUMBERS[priority]]
                 pipe.zrange(
-                    key, f"({self._begin()}", "+inf", byscore=True, withscores=True, offset=0, num=over
+                    key, self._begin(), "+inf", byscore=True, withscores=True, offset=0, num=over
                 )
             leaving = sorted(score for rows in await pipe.execute() for _, score in rows)
         return int(leaving[over - 1]) + self._window_ms + 1
 
     def _begin(self) -> str:
-        return str(self._clock.now_ms() - self._window_ms)
+        """Return the lower bound of the window for a sorted set, exclusive."""
+        return f"({self._clock.now_ms() - self._window_ms}"
