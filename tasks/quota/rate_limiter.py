@@ -184,9 +184,7 @@ class RateLimiter:
         async with self._redis.pipeline(transaction=False) as pipe:
             for priority in priorities:
                 key = self._calls[NUMBERS[priority]]
-                pipe.zrange(
-                    key, self._begin(), "+inf", byscore=True, withscores=True, offset=0, num=over
-                )
+                pipe.zrange(key, self._begin(), "+inf", byscore=True, withscores=True, offset=0, num=over)
             leaving = sorted(score for rows in await pipe.execute() for _, score in rows)
         return int(leaving[over - 1]) + self._window_ms + 1
 
