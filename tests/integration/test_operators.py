@@ -112,3 +112,16 @@ def test_a_data_loss_is_acknowledged_by_somebody(env: dict[str, str], server: re
     assert not server.hexists("scaleout:epoch", "lost")
     (event,) = (line for line in scaleout(env, "history", "--events")[1] if "acknowledged" in line["event"])
     assert (event["by"], event["reason"]) == ("ann", "compared")
+
+
+def test_the_list_shows_those_that_are_wanted(env: dict[str, str]) -> None:
+    submit(env, "a", "--requested-by", "ann")
+    submit(env, "b", "--requested-by", "bob")
+
+    def listed(*wanted: str) -> list[str]:
+        return [row["request_id"] for row in scaleout(env, "list", *wanted)[1]]
+
+    assert listed("--requested-by", "bob") == ["b"]
+    assert listed("--state", "waiting", "--cluster", "ehpc-a") == ["a", "b"]
+    assert listed("--state", "held") == []
+    assert listed("--cluster", "ehpc-other") == []

@@ -81,13 +81,19 @@ def wait(request_id: RequestId, timeout_s: Timeout = None, json: Json = False) -
 
 def list_requests(
     ended: Annotated[bool, typer.Option("--ended", help="Those that have ended, latest first.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of requests.")] = 100,
+    state: Annotated[
+        str | None, typer.Option(help="Only waiting, in_progress, held, or an outcome's status.")
+    ] = None,
+    cluster_id: Annotated[str | None, typer.Option("--cluster", help="Only of this cluster.")] = None,
+    requested_by: Annotated[str | None, typer.Option(help="Only of this producer.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many requests are looked at.")] = 100,
     json: Json = False,
 ) -> None:
     """List the requests that have not ended, oldest first."""
-    from workers.cli.commands.list_requests import show_list
+    from workers.cli.commands.list_requests import Wanted, show_list
 
-    raise typer.Exit(show_list(ended=ended, limit=limit, as_json=json))
+    wanted = Wanted(state, cluster_id, requested_by)
+    raise typer.Exit(show_list(wanted, ended=ended, limit=limit, as_json=json))
 
 
 def history(

@@ -1,5 +1,7 @@
 """`scaleout list`."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from config.settings import LedgerSettings
@@ -14,24 +16,44 @@ from workers.cli.terminal import echo, print_json, print_table
 COLUMNS = ("request_id", "state", "cluster_id", "nodes", "accepted_at", "reason")
 
 
-def show_list(*, ended: bool, limit: int, as_json: bool) -> Exit:
-    async def read(ledger: Ledger, _: LedgerSettings) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which requests are listed; None: whatever they have."""
+
+    state: str | None = None
+    cluster_id: str | None = None
+    requested_by: str | None = None
+
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        return (
+            self.state in (None, row["state"])
+            and self.cluster_id in (None, row["cluster_id"])
+            and self.requested_by in (None, row["requested_by"])
+        )
+
+
+def show_list(wanted: Wanted, *, ended: bool, limit: int, as_json: bool) -> Exit:
+    async def read(ledger: Ledger, _: LedgerSettings) -> tuple[list[dict[str, Any]], int]:
         for blocker in await read_blockers(ledger):
             echo(blocker.text)
         ids = await (ledger.overview.ended_requests(limit) if ended else ledger.overview.open_requests(limit))
         found = await ledger.requests(ids, readable_only=True)
         known = [found[request_id] for request_id in ids if request_id in found]
         outcomes = await ledger.outcomes([request.request_id for request in known])
-        return [
+        rows = [
             status_document(request, await read_status(ledger, request), outcome)
             for request, outcome in zip(known, outcomes, strict=True)
         ]
+        in_all = len(rows) if ended else await ledger.overview.open_count()
+        return [row for row in rows if wanted.fits(row)], in_all
 
-    rows = with_ledger(read)
+    rows, in_all = with_ledger(read)
     if as_json:
         print_json(rows)
     else:
         print_table(None, COLUMNS, [_cells(row) for row in rows])
+        if in_all > limit:
+            echo(f"the oldest {limit} of {in_all} were looked at: --limit looks at more")
     return Exit.SUCCEEDED
 
 
