@@ -58,5 +58,18 @@ async def _serve(options: SimulatorOptions) -> None:
     running = await start(options)
     sys.stdout.write(json.dumps({"url": running.url, "api_url": f"{running.url}/api"}) + "\n")
     sys.stdout.flush()
+    sys.stderr.write(_exports(options, running.url))
+    sys.stderr.flush()
     await stopped.wait()
     await running.stop()
+
+
+def _exports(options: SimulatorOptions, url: str) -> str:
+    """Return what to paste into the shell of a worker. A key that was given is not repeated."""
+    known = options.secret_access_key == SimulatorOptions().secret_access_key
+    lines = {
+        "API_URL": f"{url}/api",
+        "ACCESS_KEY_ID": options.access_key_id,
+        "SECRET_ACCESS_KEY": options.secret_access_key if known else "'the key that you gave'",
+    }
+    return "".join(f"export SCALEOUT_{name}={value}\n" for name, value in lines.items())
