@@ -103,7 +103,8 @@ def scaleout(env: dict[str, str], *arguments: str) -> Any:
         timeout=30,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    # 3: the status of a request that has not ended.
+    assert done.returncode in (0, 3), done.stderr
     return json.loads(done.stdout)
 
 

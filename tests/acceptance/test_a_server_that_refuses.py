@@ -14,6 +14,7 @@ from tests.support.ports import free_port
 from tests.support.processes import Process, Simulator, environment, eventually, process, simulator, worker
 
 REFUSES_S = 6.0
+START_REFUSED_S = 2.5
 MAX_LINES = 300
 WORKER = ["-m", "celery", "-A", "workers", "worker"]
 
@@ -137,7 +138,7 @@ def test_a_worker_starts_while_the_server_refuses(
     with server.client() as client:
         refusal(client, True)
         with process(WORKER, env, tmp_path / "worker.log") as starting:
-            time.sleep(REFUSES_S)
+            time.sleep(START_REFUSED_S)
             assert starting.alive(), starting.text()
             assert "Traceback" not in starting.text()
             assert 1 <= len(starting.events("redis_refuses") + starting.events("broker_refuses")) <= 3

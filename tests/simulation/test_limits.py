@@ -20,7 +20,7 @@ from workers.simulator.cloud import Node
 
 # What others buy on a cluster is not limited.
 FAULTS = replace(WILD, foreign=0.0)
-SEEDS = range(1, int(os.environ.get("GUARDRAIL_SEEDS", "25")) + 1)
+SEEDS = range(1, int(os.environ.get("GUARDRAIL_SEEDS", "15")) + 1)
 
 
 def limits(**tables: Any) -> Policy:

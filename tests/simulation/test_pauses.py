@@ -80,7 +80,7 @@ def test_a_pause_between_any_two_steps_stops_submissions_and_lifts_itself(
 def test_what_waits_for_a_person_to_resume_goes_on_at_once(server: redis.Redis) -> None:
     found = list(histories(server, EVERYTHING, resume_after=0))
 
-    assert sum(history.parked for history in found) > len(found) / 2
+    assert sum(history.parked for history in found) > len(found) / 4
     assert max(history.took_s for history in found) < 60
 
 
