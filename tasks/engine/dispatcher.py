@@ -65,7 +65,8 @@ class Dispatcher:
         try:
             await self._sweep(lanes)
         except (RedisError, OSError) as error:
-            log.warning("sweep_postponed", kind=type(error).__name__, detail=str(error))
+            # An outage, which the client and the ticks have logged; many sweeps meet it.
+            log.debug("sweep_postponed", kind=type(error).__name__, detail=str(error))
 
     async def _sweep(self, lanes: Iterable[Lane]) -> int:
         started = 0

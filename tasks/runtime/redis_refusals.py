@@ -42,6 +42,7 @@ CLASSES = {
 }
 CODE = re.compile(rf"(?:^|-|\s)({'|'.join(REMEDIES)})(?=\s)")
 SHOWN_CHARS = 200
+OVER_AFTER_S = 2.0
 
 
 class ServerRefuses(RedisConnectionError):  # noqa: N818 - named by what it does
@@ -65,10 +66,11 @@ def refusal_of(error: Exception) -> ServerRefuses | None:
 
 @dataclass(slots=True)
 class _Outage:
-    """`command`: what was refused last; None if nothing is refused. `since`: by the monotonic clock."""
+    """`command`: what was refused last; None if nothing is refused. Times by the monotonic clock."""
 
     command: tuple[Any, ...] | None = None
     since: float = 0.0
+    last: float = 0.0
 
 
 _outages: dict[str, _Outage] = defaultdict(_Outage)
@@ -93,15 +95,19 @@ class RefusalLog:
         refusal = refusal_of(error)
         if refusal is None:
             return error
+        self._outage.last = time.monotonic()
         if self._outage.command is None:
-            self._outage.since = time.monotonic()
+            self._outage.since = self._outage.last
             log.warning("redis_refuses", code=refusal.code, detail=str(refusal))
         self._outage.command = tuple(arguments[:2])
         self._other_server = self._other_server or refusal.code in OTHER_SERVER
         return refusal
 
     def succeeded(self, arguments: Sequence[Any]) -> None:
-        if self._outage.command is not None and tuple(arguments[:2]) == self._outage.command:
+        if self._outage.command is None or tuple(arguments[:2]) != self._outage.command:
+            return
+        # A script that finds nothing to write succeeds in the midst of an outage.
+        if time.monotonic() - self._outage.last > OVER_AFTER_S:
             self._outage.command = None
             log.info("redis_accepts", refused_s=round(time.monotonic() - self._outage.since, 1))
 

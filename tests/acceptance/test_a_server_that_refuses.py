@@ -129,6 +129,10 @@ def test_a_worker_outlives_a_server_that_refuses(
     assert "critical" not in {line["level"] for line in refused}
 
 
+def refusals(process: Process) -> list[dict[str, Any]]:
+    return [*process.events("redis_refuses"), *process.events("broker_refuses")]
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.__name__)
 def test_a_worker_starts_while_the_server_refuses(
@@ -138,10 +142,11 @@ def test_a_worker_starts_while_the_server_refuses(
     with server.client() as client:
         refusal(client, True)
         with process(WORKER, env, tmp_path / "worker.log") as starting:
+            eventually(lambda: bool(refusals(starting)), "it has met the refusal")
             time.sleep(START_REFUSED_S)
             assert starting.alive(), starting.text()
             assert "Traceback" not in starting.text()
-            assert 1 <= len(starting.events("redis_refuses") + starting.events("broker_refuses")) <= 3
+            assert len(refusals(starting)) <= 3
             refusal(client, False)
 
             eventually(lambda: len(outcomes(server)) == 1, "it works once the server does")

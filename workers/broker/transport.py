@@ -209,7 +209,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         self._plain_client: Any = None
         self._without_ack: set[str] = set()
         self._waits_next = False
-        self._waiting = False
+        self._waiting = self._refused_waiting = False
         super().__init__(*arguments, **options)
 
     def basic_consume(self, queue: str, *arguments: Any, no_ack: bool = False, **options: Any) -> Any:
@@ -228,12 +228,13 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         """Take nothing for a while: the server has answered that it cannot now."""
         if not self.pause.refused:
             log.warning("broker_refuses", code=refusal.code, detail=str(refusal))
-        self.pause.refused = True
+        self.pause.refused, self._refused_waiting = True, self._waiting
         self.pause.extend()
 
     def taken(self, reply: Any) -> Any:
         """Return `(list, item)` if the reply has a message. The end of a wait has none."""
-        if self.pause.refused:
+        # A claim that finds nothing writes nothing: it succeeds where waiting is refused.
+        if self.pause.refused and (self._waiting == self._refused_waiting or reply):
             log.info("broker_accepts")
             self.pause.refused = False
         if self._waiting:
