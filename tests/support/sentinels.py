@@ -1,7 +1,6 @@
 """A master, two replicas and three sentinels that choose which of them is the master."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -51,7 +50,7 @@ class Sentinel:
 
 
 class SentinelServers:
-    """What the sentinels have chosen is the master. A replica may lack the master's last steps."""
+    """What the sentinels have chosen is the master."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -76,15 +75,6 @@ class SentinelServers:
     def follow(self) -> None:
         """Come back once both replicas are in step with the master."""
         eventually(lambda: all(map(self._in_step, self._replicas)), "the replicas follow their master")
-
-    def fail_behind(self, seconds: float) -> None:
-        """Stop replication for so long: the master goes on, and the replicas lack its steps."""
-        with self.master.client() as client:
-            client.config_set("repl-timeout", 60)
-        for replica in self._replicas:
-            with replica.client() as client:
-                client.replicaof("127.0.0.1", 1)
-        time.sleep(seconds)
 
     def fail_over(self, *, planned: bool) -> DurableServer:
         """Let the sentinels choose another master. Returns the old one, demoted or dead."""
