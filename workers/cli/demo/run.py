@@ -33,7 +33,7 @@ from workers.cli.exit_codes import Exit
 from workers.cli.terminal import echo, print_json, print_table
 from workers.simulator.client import Child, ChildFailed, SimulatorClient
 
-MAX_S = 58.0
+MAX_S = 90.0
 CHECK_INTERVAL_S = 0.25
 
 
