@@ -1,9 +1,6 @@
 """A server that comes back empty or older than it was: nothing is bought until a person has looked."""
 
-import json
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,21 +9,13 @@ import pytest
 import redis
 from celery import Celery
 
+from tests.support.command_line import scaleout
 from tests.support.durable_server import durable_server
-from tests.support.processes import ROOT, Simulator, environment, eventually, worker
+from tests.support.processes import Simulator, environment, eventually, worker
 
 
 def doctor(env: dict[str, str], *arguments: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.cli.main", "doctor", "--json", "--zone", "jn1a", *arguments],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    findings: list[dict[str, Any]] = json.loads(done.stdout)
+    findings: list[dict[str, Any]] = scaleout(env, "doctor", "--json", "--zone", "jn1a", *arguments).json()
     return findings
 
 

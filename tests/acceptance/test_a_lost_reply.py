@@ -1,8 +1,5 @@
 """Every way to lose the reply of addNodes, with and without a job made: reconciled, and bought once."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,8 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.support.processes import ROOT, Simulator, environment, eventually, simulator, worker
+from tests.support import command_line
+from tests.support.processes import Simulator, environment, eventually, simulator, worker
 
 WAYS: dict[str, dict[str, Any]] = {
     "hang": {"kind": "hang"},
@@ -94,18 +92,10 @@ def test_an_operation_of_a_worker_killed_while_sending_is_reconciled(
 
 
 def scaleout(env: dict[str, str], *arguments: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.cli.main", *arguments, "--json"],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = command_line.scaleout(env, *arguments, "--json")
     # 3: the status of a request that has not ended.
-    assert done.returncode in (0, 3), done.stderr
-    return json.loads(done.stdout)
+    assert done.code in (0, 3), done.err
+    return done.json()
 
 
 def test_two_candidates_are_held_until_an_operator_adopts_one(

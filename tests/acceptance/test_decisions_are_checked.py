@@ -1,8 +1,6 @@
 """What an operator decides is compared with the provider's log first, and can be corrected."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tests.support.processes import ROOT, Simulator, environment, eventually, simulator, worker
+from tests.support import command_line
+from tests.support.processes import Simulator, environment, eventually, simulator, worker
 
 
 @pytest.fixture
@@ -25,16 +24,8 @@ def env(redis_url: str, provider: Simulator) -> dict[str, str]:
 
 
 def scaleout(env: dict[str, str], *arguments: str) -> tuple[int, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.cli.main", *arguments, "--json"],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout)
+    done = command_line.scaleout(env, *arguments, "--json")
+    return done.code, done.json()
 
 
 def send(producer: Celery, request_id: str, cluster_id: str, node_count: int = 2) -> Any:

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.usage_entries import UsageEntry
 from tasks.runtime.clock import ServerClock
 from tasks.runtime.redis_client import open_redis
-from tests.support.processes import ROOT, Process, Simulator, environment, eventually
+from tests.support import command_line
+from tests.support.processes import Process, Simulator, environment, eventually
 
 POLICY = """
 [limits]
@@ -49,16 +48,8 @@ def send(producer: Celery, request_id: str, nodes: int, cluster_id: str = "ehpc-
 
 
 def scaleout(env: Mapping[str, str], *arguments: str) -> tuple[int, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.cli.main", *arguments, "--json"],
-        cwd=ROOT,
-        env=dict(env),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout)
+    done = command_line.scaleout(env, *arguments, "--json")
+    return done.code, done.json()
 
 
 def test_a_request_over_a_limit_is_rejected_and_nothing_is_sent(

@@ -1,8 +1,6 @@
 """What operators see of the fleet, and do to deadlines and lost messages."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,8 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.support.processes import ROOT, environment, eventually, worker
+from tests.support import command_line
+from tests.support.processes import environment, eventually, worker
 
 pytestmark = pytest.mark.timeout(90)
 FIELDS = {"cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
@@ -22,16 +21,8 @@ def env(redis_url: str) -> dict[str, str]:
 
 
 def scaleout(env: dict[str, str], *arguments: str) -> tuple[int, Any, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.cli.main", *arguments, "--json"],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout or "null"), done.stderr
+    done = command_line.scaleout(env, *arguments, "--json")
+    return done.code, json.loads(done.out or "null"), done.err
 
 
 def findings(env: dict[str, str]) -> dict[str, dict[str, str]]:

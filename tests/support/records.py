@@ -32,6 +32,7 @@ from tasks.ledger.record_values import Allocation, Assignment, State
 from tasks.ledger.records import Account, Arrivals, Cluster, Operation, Request
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.ledger.usage_entries import LimitCheck
+from tasks.state_machine.decision import Rules
 
 R = TypeVar("R", bound=Record)
 
@@ -43,6 +44,16 @@ CLUSTER_DUE = Due(DueKind.CLUSTER, "ehpc-a")
 OPERATION_DUE = Due(DueKind.OPERATION, "op-1")
 SUBMISSION_DUE = Due(DueKind.SUBMISSION, "op-1")
 ZONE_DUE = Due(DueKind.ZONE, "jn1a")
+
+ACTION = "HpcClusterAddClusterNodes"
+RULES = Rules(
+    signature_ttl_ms=60_000,
+    http_timeout_ms=30_000,
+    lag_ms=10_000,
+    poll_ms=5_000,
+    job_action=ACTION,
+    action_seen=True,
+)
 
 NO_ARRIVALS = Arrivals(cluster_id="ehpc-a")
 _ENCODING = CommitEncoding(Keys("scaleout"), NOW, Retention(60, 100))

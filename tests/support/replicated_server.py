@@ -27,7 +27,7 @@ class ReplicatedServer:
         """Have the replica copy the master; come back once it is in step."""
         with self.replica.client() as client:
             client.replicaof("127.0.0.1", self.master.port)
-            eventually(lambda: _in_step(client), "the replica follows its master")
+            eventually(lambda: in_step(client, self.master.port), "the replica follows its master")
 
     def fail_behind(self, seconds: float) -> None:
         """Stop replication for so long: the master goes on, and the replica lacks its steps."""
@@ -56,9 +56,11 @@ class ReplicatedServer:
         self.replica.kill()
 
 
-def _in_step(client: redis.Redis) -> bool:
+def in_step(client: redis.Redis, master_port: int) -> bool:
+    """Return whether a replica has copied this master and follows it."""
     info = client.info("replication")
-    return info.get("master_link_status") == "up" and not info.get("master_sync_in_progress")
+    follows = info.get("master_link_status") == "up" and info.get("master_port") == master_port
+    return follows and not info.get("master_sync_in_progress")
 
 
 @contextmanager

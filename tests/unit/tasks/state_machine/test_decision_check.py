@@ -8,17 +8,8 @@ from tasks.ehpc.models import JobRow
 from tasks.ledger.record_values import Doubt, State
 from tasks.state_machine.decision import Rules
 from tasks.state_machine.decision_check import Objection, against_absence, against_adoption
-from tests.support.records import SENT, operation
+from tests.support.records import ACTION, RULES, SENT, operation
 
-ACTION = "HpcClusterAddClusterNodes"
-RULES = Rules(
-    signature_ttl_ms=60_000,
-    http_timeout_ms=30_000,
-    lag_ms=10_000,
-    poll_ms=5_000,
-    job_action=ACTION,
-    action_seen=True,
-)
 LATER = SENT + 300_000
 HELD = operation(state=State.HELD)
 DOUBT = Doubt(kind="in_doubt", reason="no response", since=SENT)
