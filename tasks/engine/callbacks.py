@@ -4,17 +4,24 @@ Celery's tracer would send them when the body returns, long before there is an o
 app/trace.py and backends/base.py, whose order and arguments are kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
+import structlog
 from celery import Celery, signature, states
 from celery.app.task import Context
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 FIELDS = ("callbacks", "errbacks", "chain", "chord", "group", "group_index", "root_id", "parent_id")
 TAKEN_OFF = ("callbacks", "errbacks", "chain", "chord")
 CELERYS_QUEUE = "celery"
 OURS = "scaleout."
-SUCCEEDED = frozenset({"succeeded", "partially_succeeded"})
+# The last two are the answers to a dry run.
+GOOD = frozenset({"succeeded", "partially_succeeded", "accepted", "waiting"})
+
+log = structlog.get_logger(__name__)
 
 
 def take_callbacks(request: Context) -> dict[str, Any] | None:
@@ -32,22 +39,49 @@ def send_callbacks(app: Celery, task_id: str, kept: Mapping[str, Any], outcome: 
 
     `link` and the rest of a chain follow an outcome that has added nodes, `link_error` any other. A chord's
     body follows all of its tasks, however they have ended: for Celery each end is a success.
+
+    What cannot be sent, now or later, is logged, and stops nothing else.
+
+    Raises:
+        OperationalError, RedisError, OSError: the broker or the result store is away.
     """
+    for send in _sends(app, task_id, kept, outcome):
+        try:
+            send()
+        except (OperationalError, RedisError, OSError):
+            raise
+        except Exception:
+            log.exception("callback_not_sent", task_id=task_id)
+
+
+def _sends(
+    app: Celery, task_id: str, kept: Mapping[str, Any], outcome: Mapping[str, Any]
+) -> Iterator[Callable[[], object]]:
     about = {"parent_id": task_id, "root_id": kept.get("root_id") or task_id}
-    if outcome.get("status") in SUCCEEDED:
-        linked = [_routed(one) for one in kept.get("callbacks") or ()]
-        chain = list(kept.get("chain") or ())
-        if chain:
-            following = _routed(chain.pop())
-            signature(following, app=app).apply_async((outcome,), chain=chain, **about)
-    else:
-        linked = [_routed(one) for one in kept.get("errbacks") or ()]
-    for one in linked:
-        signature(one, app=app).apply_async((outcome,), **about)
+
+    def send(linked: Any, **options: Any) -> None:
+        signature(_routed(linked), app=app).apply_async((outcome,), **options, **about)
+
+    succeeded = outcome.get("status") in GOOD
+    for linked in _listed(kept.get("callbacks" if succeeded else "errbacks")):
+        yield partial(send, linked)
+    if succeeded and (chain := _listed(kept.get("chain"))):
+        yield partial(send, chain[-1], chain=chain[:-1])
     if kept.get("chord"):
-        request = Context(id=task_id, delivery_info={}, **{name: kept.get(name) for name in FIELDS})
-        request.chord = signature(_routed(kept["chord"]), app=app)
-        app.backend.on_chord_part_return(request, states.SUCCESS, outcome)
+        yield partial(_return_chord_part, app, task_id, kept, outcome)
+
+
+def _return_chord_part(
+    app: Celery, task_id: str, kept: Mapping[str, Any], outcome: Mapping[str, Any]
+) -> None:
+    request = Context(id=task_id, delivery_info={}, **{name: kept.get(name) for name in FIELDS})
+    request.chord = signature(_routed(kept["chord"]), app=app)
+    app.backend.on_chord_part_return(request, states.SUCCESS, outcome)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list that a message has; one of another shape is a single thing that cannot be sent."""
+    return list(value) if isinstance(value, list | tuple) else [value] if value else []
 
 
 def _routed(sent: Any) -> dict[str, Any]:

@@ -133,15 +133,7 @@ def _resolve(ends: Sequence[TaskEnd]) -> None:
 
 
 def _call_back(end: TaskEnd) -> None:
-    if end.caller.callbacks is None:
-        return
-    try:
-        send_callbacks(current_app, end.caller.task_id, end.caller.callbacks, end.outcome)
-    except (OperationalError, RedisError, OSError):
-        raise
-    except Exception:
-        # What a producer has linked cannot be sent, now or later; the others of the outbox must go on.
-        log.exception("callback_not_sent", task_id=end.caller.task_id)
+    send_callbacks(current_app, end.caller.task_id, end.caller.callbacks or {}, end.outcome)
 
 
 async def _open() -> Engine:
