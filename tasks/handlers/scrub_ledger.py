@@ -38,7 +38,7 @@ class Scrub:
         self._ctx = ctx
         self._scan = RecordScan(ctx.ledger)
         self._next_ms = 0
-        self._missing: dict[tuple[object, ...], tuple[list[tuple[str, str, int]], int]] = {}
+        self._missing: dict[tuple[str, ...], tuple[list[int], int]] = {}
 
     async def step(self) -> None:
         """Check some records if none of the workers has just done so."""
@@ -68,9 +68,19 @@ class Scrub:
             await ledger.schedule_outbox(now)
         for kind, ahead_ms in MAX_AHEAD_MS.items():
             for due in await self._scan.due_after(kind, now + ahead_ms):
+                wanted_then = self._waits_until(due, now + ahead_ms)
+                if await ledger.unless_unreadable(wanted_then):
+                    continue
                 changes = ChangeSet()
                 changes.schedule(due, now, DueRule.NO_LATER)
                 await self._commit(changes, f"{ledger.keys.due(due.lane)} {due}")
+
+    async def _waits_until(self, due: Due, later: int) -> bool:
+        """Return whether producers want all that waits on a cluster after `later` (ms) only."""
+        if due.kind is not DueKind.CLUSTER:
+            return False
+        begin = [request.not_before async for request in self._ctx.ledger.overview.waiting(due.name)]
+        return bool(begin) and min(begin) > later
 
     async def _schedules(self) -> list[Due]:
         """Return the entries of the schedules that have another occurrence."""
@@ -157,8 +167,9 @@ class Scrub:
         One that is missing once may belong to a step that was being written just then: its place is read
         before the last of its records. So this reading must be later than the records of the earlier check.
         """
-        versions = [(type(record).__name__, record.identity, record.version) for record in records]
-        name, now = (entry.places[0], entry.member, *(of[:2] for of in versions)), self._ctx.clock.now_ms()
+        # Several requests need one entry of their cluster: each has its own first look.
+        name = (entry.places[0], entry.member, *(record.identity for record in records))
+        versions, now = [record.version for record in records], self._ctx.clock.now_ms()
         before = self._missing.get(name)
         if before is None or before[0] != versions:
             self._missing[name] = (versions, now)

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from config.policy.model import Schedule
 from config.settings import Settings
+from config.timestamps import milliseconds, timestamp
 from tasks.contract.request import ScaleOutRequest
 from tasks.ehpc.connections import Connections, open_connections
 from tasks.engine.wiring import open_api, open_rate_limiter
@@ -334,3 +335,21 @@ async def test_entries_further_ahead_than_anything_may_be_are_pulled_in(
     assert (found["zone:near"], found["schedule:yearly"]) == (now + 60_000, now + 300 * day)
     found = scores(server.zrange("scaleout:due:submissions", 0, -1, withscores=True))
     assert found == {"cluster:a": now, "cluster:b": now + day}
+
+
+async def test_what_its_producer_wants_later_is_not_pulled_in(
+    ctx: Context, ledger: Ledger, server: redis.Redis
+) -> None:
+    spec = {"request_id": "later", "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
+    later = timestamp(ctx.clock.now_ms() + 3 * 86_400_000)
+    intake = Intake(ledger, coalesce_s=0.0, deadline_s=7200.0)
+    await intake.accept(ScaleOutRequest.model_validate({**spec, "not_before": later}), None)
+    before = members(server, "scaleout:due:submissions")
+
+    assert await scrub(ctx, server) == []
+
+    assert members(server, "scaleout:due:submissions") == before
+    assert (
+        milliseconds(later)
+        == scores(server.zrange("scaleout:due:submissions", 0, -1, withscores=True))["cluster:ehpc-a"]
+    )

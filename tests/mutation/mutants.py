@@ -145,9 +145,23 @@ MUTANTS = (
     Mutant(
         "scrub: entries that several requests share are seen as each one's",
         "tasks/handlers/scrub_ledger.py",
-        "name, now = (entry.places[0], entry.member, *(of[:2] for of in versions)), self._ctx.clock.now_ms()",
-        "name, now = (entry.places[0], entry.member), self._ctx.clock.now_ms()",
+        "name = (entry.places[0], entry.member, *(record.identity for record in records))",
+        "name = (entry.places[0], entry.member)",
         (SCRUBBING,),
+    ),
+    Mutant(
+        "scrub: what is wanted later is not taken for a wrong clock's",
+        "tasks/handlers/scrub_ledger.py",
+        "return bool(begin) and min(begin) > later",
+        "return False",
+        (SCRUBBING,),
+    ),
+    Mutant(
+        "callbacks: one that cannot be sent stops no other",
+        "tasks/engine/callbacks.py",
+        '            log.exception("callback_not_sent", task_id=task_id)',
+        "            raise",
+        ("tests/integration/test_callbacks.py",),
     ),
     Mutant(
         "scrub: a slow reading is no second look",
