@@ -10,8 +10,13 @@ def timestamp(ms: int) -> str:
 
 
 def milliseconds(text: str) -> int:
-    """Return an ISO 8601 time with its distance from UTC as ms since 1970. Raises ValueError for others."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
+    """Return an ISO 8601 time as ms since 1970; one without its distance from UTC is in UTC.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    time = datetime.fromisoformat(text)
+    return round((time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def utc_second(ms: int) -> datetime:

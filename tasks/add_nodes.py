@@ -7,12 +7,12 @@ from typing import Any
 import structlog
 from celery import Task, shared_task
 from celery.exceptions import Reject
+from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker.request import Request
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from config.celery_options import ADD_NODES
-from config.timestamps import milliseconds
 from tasks.engine import worker_process
 from tasks.engine.callbacks import take_callbacks
 from tasks.engine.wiring import Engine
@@ -105,6 +105,10 @@ async def _accept(engine: Engine, message: Message) -> None:
 
 
 def _times(request: Any) -> MessageTimes:
-    """Return what the message says of when. What is no time is no fault: Celery refuses it before."""
-    not_before = 0 if request.eta is None else milliseconds(str(request.eta))
-    return MessageTimes(not_before, None if request.expires is None else milliseconds(str(request.expires)))
+    """Return what the message says of when, read as Celery has read it when it took the message."""
+    return MessageTimes(_ms(request.eta) or 0, _ms(request.expires))
+
+
+def _ms(text: str | None) -> int | None:
+    at = maybe_iso8601(text)
+    return None if at is None else round(maybe_make_aware(at).timestamp() * 1000)

@@ -41,11 +41,13 @@ def check_time(text: str) -> str:
     """Require a time with its distance from UTC; return it in UTC, as one spelling."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
+        # The first and the last day of the calendar have no time in UTC everywhere.
+        in_utc = None if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        in_utc = None
+    if in_utc is None:
         raise ValueError("must be a time such as 2026-12-01T20:00:00Z")
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return in_utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def check_plain_json(value: dict[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ import pytest
 import redis
 from celery import Celery
 
-from tests.support.processes import ROOT, Process, environment, eventually, worker
+from tests.support import command_line
+from tests.support.processes import Process, environment, eventually, worker
 
 
 @pytest.fixture
@@ -116,17 +115,9 @@ def test_a_malformed_message_is_logged_kept_and_counted(
 
 
 def scaleout(env: dict[str, str], *arguments: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-m", "workers.cli.main", "dead-letters", *arguments, "--json"],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    done = command_line.scaleout(env, "dead-letters", *arguments, "--json")
+    assert done.code == 0, done.err
+    return done.json()
 
 
 def test_a_task_whose_message_cannot_be_read_fails_and_its_message_is_kept(
@@ -151,3 +142,21 @@ def test_a_task_whose_message_cannot_be_read_fails_and_its_message_is_kept(
     eventually(lambda: len(running.events("message_dead_lettered")) == 2, "it has been read again")
     assert scaleout(env, "clear", "--yes") == {"cleared": 1}
     assert scaleout(env, "list") == []
+
+
+def test_times_that_celery_can_read_stop_no_worker(
+    running: Process, server: redis.Redis, redis_url: str
+) -> None:
+    """Celery reads more forms of ISO 8601 than Python does."""
+    for number, eta in enumerate(["2020-01", "20200101T00", "0001-01-01T00:00:00+14:00"]):
+        body = [[], {"cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}, {}]
+        server.lpush("scaleout", message(body, {**HEADERS, "id": f"t-{number}", "eta": eta}))
+    with Celery(broker=redis_url, set_as_current=False) as client:
+        kwargs = {"cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
+        kwargs["not_before"] = "9999-12-31T23:59:59-14:00"
+        client.send_task("scaleout.add_nodes", kwargs=kwargs, queue="scaleout", task_id="t-last")
+
+    eventually(lambda: bool(server.exists("scaleout:outcome:t-last")), "the last one is answered")
+    accepted = {line["request_id"] for line in running.events("request_accepted")}
+    assert accepted == {"t-0", "t-1", "t-2"}
+    assert running.events("message_not_handled") == []

@@ -1,7 +1,8 @@
 """Durations and times as people write them."""
 
 import re
-from datetime import UTC, datetime
+
+from config.timestamps import milliseconds
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 DURATION = re.compile(r"(?:[0-9]{1,9}[smhd])+|[0-9]{1,9}")
@@ -36,11 +37,8 @@ def parse_since(text: str, now_ms: int) -> int:
     if DURATION.fullmatch(text) is not None:
         return now_ms - parse_duration(text) * 1000
     try:
-        time = datetime.fromisoformat(text)
+        return milliseconds(text)
     except ValueError:
         raise InvalidDuration(
             f"{text!r} is neither a duration such as 2h nor a time such as 2026-11-25T19:00:00+08:00"
         ) from None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return round(time.timestamp() * 1000)
