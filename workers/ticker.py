@@ -11,9 +11,9 @@ from celery.worker import state as worker_state
 from config.celery_options import SWEEP
 from tasks.engine import worker_process
 from tasks.engine.wiring import Engine
+from tasks.engine.worker_info import note_worker, this_worker
 from tasks.ledger.identity import OtherAccount
 from tasks.ledger.ledger import Ledger
-from tasks.views.fleet import note_worker, this_worker
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         worker_process.run(engine.schedules.sync(), timeout_s=TICK_TIMEOUT_S)
 
     def _describe(self, engine: Engine) -> None:
-        """Say once a minute, for operators, who this worker is."""
+        """Say twice a minute, for operators, who this worker is."""
         now = engine.ctx.clock.now_ms()
         if now - self._described_ms < DESCRIBED_EVERY_MS:
             return

@@ -25,6 +25,7 @@ from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.event_log import log_events
 from tasks.ledger.events import Event
+from tasks.ledger.identity import DAY_MS
 from tasks.ledger.ledger import Ledger, Lookup
 from tasks.ledger.outcome_entries import Answer
 from tasks.ledger.pools import pool_of
@@ -34,7 +35,6 @@ from tasks.limits.violation import Violation
 from tasks.state_machine.request_outcome import end_request
 
 KEY_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
-DAY_MS = 86_400_000
 MAX_AHEAD_MS = 7 * DAY_MS
 NOT_LOGGED = {"request_id", "resource_conf", "dry_run"}
 
@@ -218,7 +218,8 @@ class Intake:
         """Stage a valid request in `changes` that ends as it arrives."""
         now = self._ledger.clock.now_ms()
         request = self._new_request(spec, now)
-        changes.record(Event("request_rejected", "warning", (spec.request_id,), {"kind": reason.kind}))
+        name = "request_cancelled" if status == "cancelled" else "request_rejected"
+        changes.record(Event(name, "warning", (spec.request_id,), {"kind": reason.kind}))
         update = {"unassigned_nodes": 0, "last_reason": reason, "cancelled": status == "cancelled"}
         end_request(changes, request.model_copy(update=update), status, now)
 

@@ -11,6 +11,7 @@ from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.events import Event
 from tasks.ledger.outcome_entries import Answer, Publish
 from tasks.ledger.record import Record
+from tasks.ledger.records import Request
 
 R = TypeVar("R", bound=Record)
 
@@ -76,6 +77,11 @@ class ChangeSet:
     def wake_cluster(self, cluster_id: str, at: int) -> None:
         """Have the cluster planned at `at` if requests wait there."""
         self.schedule(Due(DueKind.CLUSTER, cluster_id), at, DueRule.IF_DEMAND)
+
+    @property
+    def open_requests(self) -> list[Request]:
+        """The requests that the step writes and that have not ended: who waits for them is told."""
+        return [record for record in self.writes if isinstance(record, Request) and not record.ended]
 
     @property
     def outcomes(self) -> list[Outcome]:

@@ -42,6 +42,8 @@ class CommitEncoding:
             self._add("check", self.key_of(record), record.version)
         for record in changes.writes:
             self._write(record)
+        for request in changes.open_requests:
+            self._add_all(Tell(request.request_id, self._now_ms + TELL_AFTER_MS).commands(self._names))
         for due, time in changes.due.items():
             self._due(due, time)
         for entry in changes.entries:
@@ -60,8 +62,6 @@ class CommitEncoding:
         self._add("check", self.key_of(record), record.version)
         self._add("put", self.key_of(record), record.content())
         counted = of_request(record) if isinstance(record, Request) else ()
-        if isinstance(record, Request) and not record.ended:
-            self._add_all(Tell(record.request_id, self._now_ms + TELL_AFTER_MS).commands(self._names))
         if isinstance(record, Operation):
             counted = of_operation(record, self._now_ms, enters=record.version == 0)
         for entry in counted:

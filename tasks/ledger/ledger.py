@@ -22,7 +22,6 @@ from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.outcome_entries import ANSWER, Retention
 from tasks.ledger.overview import Overview
 from tasks.ledger.reads import LUA, RECENTLY_MS, parsed_object
-from tasks.ledger.records import Request
 from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.redis_client import Script
@@ -140,7 +139,7 @@ class Ledger(LedgerIdentity):
         for lane, at in changes.soonest_due().items():
             self._expect(lane, at)
             self._announce(lane, at)
-        if any(isinstance(record, Request) and not record.ended for record in changes.writes):
+        if changes.open_requests:
             self._announce(OUTBOX.lane, self.clock.now_ms() + TELL_AFTER_MS)
         result = CommitResult[word]
         if result is CommitResult.OK:

@@ -1,6 +1,7 @@
 """`scaleout doctor`: the broker's queues, who reads them, and who else is there."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -9,7 +10,7 @@ from config.policy.file import PolicyError
 from config.settings import LedgerSettings
 from tasks.contract.policy_file import open_policy
 from tasks.ledger.ledger import Ledger
-from tasks.views.fleet import fleet, policies_differ
+from tasks.views.fleet import ALIVE_S, fleet, policies_differ
 from workers.cli.commands.findings import Finding
 
 BINDINGS = "_kombu.binding."
@@ -18,15 +19,16 @@ SCANNED_AT_ONCE = 1_000
 CELERYS_QUEUE = "celery"
 OUR_TASKS = "scaleout."
 READ_OF_A_QUEUE = 1_000
-ALIVE_S = 60.0
+
+Workers = Sequence[Mapping[str, Any]]
 
 
 async def broker_findings(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
     """Return what is to be said of the broker. Raises RedisError if it cannot be reached."""
     client: Any = Redis.from_url(settings.broker.get_secret_value(), decode_responses=True)
     try:
-        waiting = int(await client.llen(settings.queue))
-        findings = [await _workers(ledger, settings.queue, waiting), *await _policies(settings, ledger)]
+        waiting, rows = int(await client.llen(settings.queue)), await fleet(ledger)
+        findings = [await _workers(ledger, rows, settings.queue, waiting), *_policies(settings, rows)]
         findings += await _in_celerys_queue(client, settings.queue)
         findings += await _neighbours(client, settings)
     finally:
@@ -34,22 +36,21 @@ async def broker_findings(settings: LedgerSettings, ledger: Ledger) -> list[Find
     return findings
 
 
-async def _workers(ledger: Ledger, queue: str, waiting: int) -> Finding:
-    beats, now = await ledger.overview.heartbeats(), ledger.clock.now_ms()
-    alive = sorted(name for name, at in beats.items() if now - at < ALIVE_S * 1000)
+async def _workers(ledger: Ledger, workers: Workers, queue: str, waiting: int) -> Finding:
+    alive = sorted(worker["name"] for worker in workers if worker["alive"])
     messages = f"{waiting} messages wait in queue {queue}"
     if alive:
         shown = ", ".join(alive[:5]) + (f" and {len(alive) - 5} more" if len(alive) > 5 else "")
         return Finding("workers alive", "ok", f"{len(alive)}: {shown}; {messages}")
-    last = "none has ever ticked" if not beats else f"none has ticked for {ALIVE_S:.0f} s"
+    last = "none has ever ticked" if not workers else f"none has ticked for {ALIVE_S} s"
     open_requests = await ledger.overview.open_count()
     detail = f"{last}; {messages}, and {open_requests} requests are open: start one with `scaleout worker`"
     return Finding("workers alive", "error" if waiting or open_requests else "warning", detail)
 
 
-async def _policies(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
+def _policies(settings: LedgerSettings, workers: Workers) -> list[Finding]:
     """Report limits that hold in some processes only."""
-    rows = [row for row in await fleet(ledger) if row["alive"] and "policy" in row]
+    rows = [worker for worker in workers if worker["alive"] and "policy" in worker]
     if differing := policies_differ(rows):
         detail = f"workers have different policies: {', '.join(differing)}; see `scaleout workers`"
         return [Finding("policies", "error", detail)]
