@@ -130,6 +130,29 @@ async def test_a_slow_check_restores_nothing_that_was_not_lost(
     assert await scrub(ctx, server) == []
 
 
+async def test_a_look_that_began_too_early_is_no_second_one(
+    ctx: Context, ledger: Ledger, server: redis.Redis, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It found no entry, which has come before its slow reading of the records was over."""
+    spec = {"request_id": "r-1", "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2}
+    intake = Intake(ledger, coalesce_s=0.0, deadline_s=7200.0)
+    await intake.accept(ScaleOutRequest.model_validate(spec), None)
+
+    async def slow_cluster(ledger: Ledger, cluster_id: str) -> Cluster:
+        clock.advance(6)
+        return await read_cluster(ledger, cluster_id)
+
+    read_cluster = Ledger.cluster
+    monkeypatch.setattr(Ledger, "cluster", slow_cluster)
+    checks = Scrub(ctx)
+    with capture_logs() as logs:
+        for _ in range(2):
+            server.zrem("scaleout:due:submissions", "cluster:ehpc-a")
+            await checks.step()
+
+    assert "index_restored" not in {entry["event"] for entry in logs}
+
+
 @pytest.mark.usefixtures("waiting")
 async def test_requests_past_their_deadline_need_no_plan(
     ctx: Context, server: redis.Redis, clock: HandClock
