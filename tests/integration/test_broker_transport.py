@@ -11,6 +11,8 @@ import redis
 from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
+from tests.support.durable_server import durable_server
+from tests.support.ports import free_port
 from tests.support.processes import environment, eventually, worker
 from workers.broker.message_check import MalformedMessage, check_message
 from workers.broker.transport import CLAIM, TRANSPORT
@@ -273,3 +275,19 @@ def test_workers_do_not_listen_to_one_anothers_heartbeats(redis_url: str, tmp_pa
     ):
         # One is remote control's; events would be another.
         assert server.pubsub_numpat() == 1
+
+
+@pytest.mark.parametrize("code", ["READONLY", "NOREPLICAS", "OOM"])
+def test_a_refused_transaction_is_a_lost_connection_to_celery(tmp_path: Path, code: str) -> None:
+    """A queue is declared by one: as any other error it would end the worker."""
+    with durable_server(tmp_path / "server") as broker, connect(broker.url) as connection:
+        channel = connection.default_channel
+        with broker.client() as client:
+            if code == "READONLY":
+                client.replicaof("127.0.0.1", free_port())
+            else:
+                limit = {"NOREPLICAS": ("min-replicas-to-write", 1), "OOM": ("maxmemory", 1)}[code]
+                client.config_set(*limit)
+
+        with pytest.raises(connection.connection_errors, match=code):
+            channel._queue_bind("one", "one", "", "one")

@@ -140,7 +140,7 @@ MUTANTS = (
         "workers/broker/transport.py",
         "disconnect(inuse_connections=False)\n            raise refusal from error",
         "disconnect(inuse_connections=False)\n            raise",
-        ("tests/acceptance/test_a_server_that_refuses.py",),
+        ("tests/integration/test_broker_transport.py",),
     ),
     Mutant(
         "scrub: entries that several requests share are seen as each one's",
