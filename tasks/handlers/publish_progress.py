@@ -27,14 +27,17 @@ async def publish_progress(ctx: Context, tell: Tell) -> bool:
         requests = await ledger.requests([name for name, _ in changed], readable_only=True)
         waiting = [request for request in requests.values() if not request.ended]
         tasks = await ledger.waiters([request.request_id for request in waiting])
-        documents = await asyncio.gather(*(_document(ctx, request) for request in waiting))
+        # One whose cluster's record cannot be read keeps no other task from being told.
+        documents = await asyncio.gather(
+            *(ledger.unless_unreadable(_document(ctx, request)) for request in waiting)
+        )
         known = await Callers(ledger).read([task_id for of_request in tasks for task_id in of_request])
         ignoring = {caller.task_id for caller in known if caller.ignores_result}
         told = [
             (task_id, document)
             for document, of_request in zip(documents, tasks, strict=True)
             for task_id in of_request
-            if task_id not in ignoring
+            if document is not None and task_id not in ignoring
         ]
         try:
             if told:

@@ -217,7 +217,6 @@ Entry = (
     | DisownJob
     | Listed
     | Subscribe
-    | Tell
     | Park
     | Unpark
     | KeepDuration

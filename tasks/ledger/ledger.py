@@ -17,7 +17,7 @@ from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.event_log import log_events
 from tasks.ledger.identity import DAY_MS, LedgerIdentity
-from tasks.ledger.keys import Key, Keys
+from tasks.ledger.keys import Keys
 from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.outcome_entries import ANSWER, Retention
 from tasks.ledger.overview import Overview
@@ -281,9 +281,9 @@ class Ledger(LedgerIdentity):
     async def schedule_poll(self, zone: str, at: int) -> bool:
         """Have the zone polled at `at` (ms). Returns True if no job runs there, so that it is not polled."""
         due = Due(DueKind.ZONE, zone)
-        idle = await self._schedule_unless_empty(due, self.keys.running(zone), at)
+        idle = await self._idle([self.keys.due(due.lane), self.keys.running(zone)], [str(due), at])
         self._announce(due.lane, at)
-        return idle
+        return bool(idle)
 
     async def schedule_outbox(self, at: int, *, told_after: int = 0) -> None:
         """Have the outbox published at `at` (ms) if there is something in it.
@@ -300,9 +300,6 @@ class Ledger(LedgerIdentity):
         """Forget progress that tasks have been told of, unless there is new one. `told`: ids and times."""
         if told:
             await self._progress_told([self.keys.progress], [value for pair in told for value in pair])
-
-    async def _schedule_unless_empty(self, due: Due, key: Key, at: int) -> bool:
-        return bool(await self._idle([self.keys.due(due.lane), key], [str(due), at]))
 
     async def usage(self, counters: Sequence[UsageCounter]) -> list[Usage]:
         """Return what each counter shows."""

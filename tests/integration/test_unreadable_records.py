@@ -1,13 +1,18 @@
 """Records, entries and texts that this version cannot read are left alone, one by one, visibly."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 import redis
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
+from tasks.handlers.context import Context
+from tasks.handlers.publish_progress import TaskStatus, publish_progress
 from tasks.intake.accept import Intake
 from tasks.ledger.change_entries import ForgetPool
 from tasks.ledger.change_set import ChangeSet, CommitResult
@@ -212,3 +217,23 @@ def test_a_cluster_without_unreadable_requests_forgets_its_empty_pools() -> None
     planned = plan_cluster(snapshot, RULES, now=1_000, operation_id="op-1")
 
     assert planned.changes.entries == [ForgetPool("ehpc-a", "p")]
+
+
+@pytest.mark.usefixtures("intake")
+async def test_an_unreadable_cluster_keeps_no_other_task_from_being_told(
+    ledger: Ledger, server: redis.Redis, clock: HandClock
+) -> None:
+    intake = Intake(ledger, coalesce_s=0.0, deadline_s=7200.0)
+    await intake.accept(spec("r-3", cluster_id="ehpc-b"), "task-r-3")
+    server.hset("scaleout:cluster:ehpc-a", mapping={"version": 1, "content": "{"})
+    told: list[str] = []
+
+    async def tell(states: Sequence[TaskStatus]) -> None:
+        told.extend(task_id for task_id, _ in states)
+
+    clock.advance(1)
+    nothing = cast("Any", None)
+    settings = Settings(access_key_id=SecretStr("id"), secret_access_key=SecretStr("key"))
+    assert await publish_progress(Context(settings, ledger, nothing, nothing, clock), tell)
+
+    assert told == ["task-r-3"]
