@@ -1,6 +1,5 @@
 """Other installations, other Celery applications and careless producers on the server of the ledger."""
 
-import base64
 import json
 import zlib
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from celery import Celery
 
 from tests.support.command_line import scaleout
 from tests.support.durable_server import DurableServer, durable_server
+from tests.support.messages import message
 from tests.support.processes import Simulator, environment, eventually, process, simulator, worker
 from workers.broker.compression import MAX_BODY
 
@@ -31,21 +31,6 @@ def client(server: DurableServer) -> Iterator[Celery]:
 def send(client: Celery, request_id: str, queue: str = "scaleout", **more: Any) -> Any:
     fields = {"request_id": request_id, "cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 2, **more}
     return client.send_task("scaleout.add_nodes", kwargs=fields, queue=queue)
-
-
-def message(body: bytes, task_id: str, queue: str = "scaleout", **headers: str) -> dict[str, Any]:
-    """A message as kombu keeps it in a list."""
-    return {
-        "body": base64.b64encode(body).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"task": "scaleout.add_nodes", "id": task_id, **headers},
-        "properties": {
-            "delivery_tag": task_id,
-            "body_encoding": "base64",
-            "delivery_info": {"exchange": "", "routing_key": queue},
-        },
-    }
 
 
 @pytest.mark.timeout(120)

@@ -15,7 +15,7 @@ def submit(env: dict[str, str], request_id: str, cluster_id: str, nodes: int = 1
 
 
 def outcome(env: dict[str, str], request_id: str) -> Any:
-    return scaleout(env, "wait", request_id, "--timeout", "30", "--json").json()
+    return scaleout(env, "wait", request_id, "--timeout", "30", "--json").json()["outcome"]
 
 
 def calls(provider: Simulator) -> list[Any]:

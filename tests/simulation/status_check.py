@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Request
-from tasks.views.status import read_status, status_document
+from tasks.views.read_status import read_status
+from tasks.views.status import status_document
 from tests.simulation.people import at_once
 from tests.simulation.worker import Worker
 

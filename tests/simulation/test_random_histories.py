@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from tests.simulation.faults import WILD
+from tests.simulation.neighbour import Neighbour
 from tests.simulation.quirks import Quirks
 from tests.simulation.tally import Tally
 from tests.simulation.world import World
@@ -18,6 +19,8 @@ from tests.simulation.world import World
 ZONES = ("jn1a", "pek3a", "jn1a")  # of each cluster; a few requests name another
 
 SEEDS = os.environ.get("SEEDS", "1-60")
+NEIGHBOUR_EVERY = 10
+NEIGHBOURS = 1_000_000
 
 
 def seeds() -> range:
@@ -61,6 +64,12 @@ def test_no_history_breaks_a_promise(server: redis.Redis) -> None:
     try:
         for seed in seeds():
             server.flushall()
+            neighbour = None
+            if seed % NEIGHBOUR_EVERY == 0:
+                asyncio.run(live(server, seed + NEIGHBOURS, tally))
+                neighbour = Neighbour(server)
             asyncio.run(live(server, seed, tally))
+            if neighbour is not None:
+                neighbour.check()
     finally:
         print(tally.table())  # noqa: T201 - `make simulate` shows it
