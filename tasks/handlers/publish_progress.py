@@ -1,6 +1,5 @@
 """Tells waiting Celery tasks of the state of their requests, from the ledger."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -8,8 +7,8 @@ from redis.exceptions import RedisError
 
 from tasks.handlers.context import Context
 from tasks.ledger.callers import Callers
-from tasks.ledger.records import Request
-from tasks.views.status import read_status, status_document
+from tasks.views.read_status import read_statuses
+from tasks.views.status import status_document
 
 BATCH = 50
 
@@ -27,17 +26,14 @@ async def publish_progress(ctx: Context, tell: Tell) -> bool:
         requests = await ledger.requests([name for name, _ in changed], readable_only=True)
         waiting = [request for request in requests.values() if not request.ended]
         tasks = await ledger.waiters([request.request_id for request in waiting])
-        # One whose cluster's record cannot be read keeps no other task from being told.
-        documents = await asyncio.gather(
-            *(ledger.unless_unreadable(_document(ctx, request)) for request in waiting)
-        )
+        statuses = await read_statuses(ledger, waiting)
         known = await Callers(ledger).read([task_id for of_request in tasks for task_id in of_request])
         ignoring = {caller.task_id for caller in known if caller.ignores_result}
         told = [
-            (task_id, document)
-            for document, of_request in zip(documents, tasks, strict=True)
+            (task_id, status_document(request, status, None))
+            for request, status, of_request in zip(waiting, statuses, tasks, strict=True)
             for task_id in of_request
-            if document is not None and task_id not in ignoring
+            if task_id not in ignoring
         ]
         try:
             if told:
@@ -46,7 +42,3 @@ async def publish_progress(ctx: Context, tell: Tell) -> bool:
             return False
         await ledger.progress_told(changed)
     return True
-
-
-async def _document(ctx: Context, request: Request) -> dict[str, Any]:
-    return status_document(request, await read_status(ctx.ledger, request), None)

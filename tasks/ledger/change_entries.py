@@ -149,14 +149,18 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """The tasks that wait for the request, if any, are told of its state from `at` on."""
+    """The tasks that wait for the request, if any, are told of its state at `at`; if they are to be told of
+    an earlier change anyway, with that, once nothing has changed until `settled_at`.
+    """
 
     request_id: str
     at: int
+    settled_at: int
 
     def commands(self, keys: Keys) -> Iterator[Command]:
         outbox = (keys.progress, keys.due(OUTBOX.lane))
-        yield "tell", keys.waiters(self.request_id), *outbox, self.request_id, self.at, str(OUTBOX)
+        times = (self.at, self.settled_at)
+        yield "tell", keys.waiters(self.request_id), *outbox, self.request_id, str(OUTBOX), *times
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tasks.ledger.schedules import ScheduleRecord
 from tasks.ledger.usage_counters import of_operation, of_request
 
 TELL_AFTER_MS = 300  # what changes soon after is told with it
+TELL_CHANGES_AFTER_MS = 1_000  # a plan, its call and its job usually follow each other within a second
 MAX_HISTORY_LINE = 4_096
 MAX_HISTORY_LINES = 500
 MAX_JOURNAL_LINES = 1_000
@@ -43,7 +44,8 @@ class CommitEncoding:
         for record in changes.writes:
             self._write(record)
         for request in changes.open_requests:
-            self._add_all(Tell(request.request_id, self._now_ms + TELL_AFTER_MS).commands(self._names))
+            tell = Tell(request.request_id, tell_at(request, self._now_ms), self._now_ms + TELL_AFTER_MS)
+            self._add_all(tell.commands(self._names))
         for due, time in changes.due.items():
             self._due(due, time)
         for entry in changes.entries:
@@ -126,6 +128,11 @@ class CommitEncoding:
                 return self._names.schedule(record.name)
             case _:
                 raise TypeError(f"the ledger keeps no {type(record).__name__}")
+
+
+def tell_at(request: Request, now_ms: int) -> int:
+    """Return when (ms) the tasks that wait for a request are told of what has just changed."""
+    return now_ms + (TELL_AFTER_MS if request.version == 0 else TELL_CHANGES_AFTER_MS)
 
 
 def history_line(event: Event, now_ms: int) -> str:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from config.timestamps import timestamp
 from tasks.ledger.change_entries import CALLER_KEPT_S
 from tasks.ledger.change_set import ChangeSet, CommitResult
-from tasks.ledger.commit_encoding import TELL_AFTER_MS, CommitEncoding
+from tasks.ledger.commit_encoding import TELL_AFTER_MS, CommitEncoding, tell_at
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.event_log import log_events
@@ -140,7 +140,9 @@ class Ledger(LedgerIdentity):
             self._expect(lane, at)
             self._announce(lane, at)
         if changes.open_requests:
-            self._announce(OUTBOX.lane, self.clock.now_ms() + TELL_AFTER_MS)
+            self._announce(
+                OUTBOX.lane, min(tell_at(one, self.clock.now_ms()) for one in changes.open_requests)
+            )
         result = CommitResult[word]
         if result is CommitResult.OK:
             log_events(changes.events)

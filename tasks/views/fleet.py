@@ -8,6 +8,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.reads import parsed_object
 
 ALIVE_S = 60
+UNKNOWN = dict.fromkeys(("host", "pid", "version", "since", "policy_file", "policy", "clock_step_s"))
 
 
 async def fleet(ledger: Ledger) -> list[dict[str, Any]]:
@@ -17,7 +18,7 @@ async def fleet(ledger: Ledger) -> list[dict[str, Any]]:
     said: Mapping[str, str] = await redis.hgetall(ledger.keys.workers)
     rows = []
     for name, at in sorted(beats.items(), key=lambda item: -item[1]):
-        known = parsed_object(said.get(name)) or {"name": name}
+        known = {**UNKNOWN, **(parsed_object(said.get(name)) or {}), "name": name}
         alive = now - at < ALIVE_S * 1000
         rows.append({**known, "last_tick": timestamp(at), "alive": alive})
     return rows

@@ -1,12 +1,11 @@
-"""The state of a request, what it waits for, and the status document, for people and programs."""
+"""PURE: the state of a request, what it waits for, and the status document, for people and programs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import inf, isinf
+from math import isinf
 from typing import Any
 
 from config.timestamps import timestamp
-from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import Pauses
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Account, Cluster, Operation, Request
@@ -135,26 +134,6 @@ def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
         since = "yet" if isinf(around.silent_s) else f"for {around.silent_s:.0f} s"
         return StatusReason("worker", f"no worker has ticked {since}", remedy="scaleout doctor")
     return StatusReason("planning", "the next operation of its pool is about to be planned")
-
-
-async def read_status(ledger: Ledger, request: Request) -> RequestStatus:
-    """Read what `status_of` needs, and return the status."""
-    if request.spec is None or request.ended:
-        return RequestStatus(request.status or "rejected")
-    cluster_id = request.spec.cluster_id
-    beats, now = await ledger.overview.heartbeats(), ledger.clock.now_ms()
-    around = Surroundings(
-        cluster=await ledger.cluster(cluster_id),
-        account=await ledger.account(),
-        pauses=await ledger.pauses(cluster_id),
-        operations=await ledger.operations(
-            (part.operation_id for part in request.live_assignments), readable_only=True
-        ),
-        missing_since=(await ledger.zone(request.spec.zone)).missing,
-        suspended_until=await ledger.submissions_suspended_until(),
-        silent_s=(now - max(beats.values())) / 1000 if beats else inf,
-    )
-    return status_of(request, around, now)
 
 
 def status_document(

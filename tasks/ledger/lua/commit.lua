@@ -25,7 +25,7 @@
 --          xadd   {i, maxlen, field, value, …}
 --          notify {waiters i, outbox i, due i, request id, score, due member}
 --                                            tasks that wait for the request are added to the outbox
---          tell   {waiters i, progress i, due i, request id, score, due member}
+--          tell   {waiters i, progress i, due i, request id, due member, score, score if there is one already}
 --                                            tasks that wait for the request, if any, are told of its state
 --          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
 --                                            the nodes count on the counter, from the earliest time given
@@ -162,9 +162,14 @@ for _, w in ipairs(step.notify or {}) do
 end
 for _, w in ipairs(step.tell or {}) do
   if redis.call('SCARD', KEYS[w[1]]) > 0 then
-    redis.call('ZADD', KEYS[w[2]], w[5], w[4])
-    local score = redis.call('ZSCORE', KEYS[w[3]], w[6])
-    if not score or tonumber(score) > tonumber(w[5]) then redis.call('ZADD', KEYS[w[3]], w[5], w[6]) end
+    local before = redis.call('ZSCORE', KEYS[w[2]], w[4])
+    if before then
+      if tonumber(before) < w[7] then redis.call('ZADD', KEYS[w[2]], w[7], w[4]) end
+    else
+      redis.call('ZADD', KEYS[w[2]], w[6], w[4])
+      local score = redis.call('ZSCORE', KEYS[w[3]], w[5])
+      if not score or tonumber(score) > w[6] then redis.call('ZADD', KEYS[w[3]], w[6], w[5]) end
+    end
   end
 end
 for _, w in ipairs(step.spend or {}) do

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from config.settings import LedgerSettings, load
 from tasks.engine.wiring import open_ledger
-from tasks.views.status import read_status, status_document
+from tasks.views.read_status import read_documents
 from workers.cli.demo.processes import (
     DemoFailed,
     redis_server,
@@ -29,6 +29,7 @@ from workers.cli.demo.processes import (
 from workers.cli.demo.progress import open_progress
 from workers.cli.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES, Group
 from workers.cli.demo.schedule import write_schedule
+from workers.cli.demo.what_to_try import what_to_try
 from workers.cli.exit_codes import Exit
 from workers.cli.terminal import echo, print_json, print_table
 from workers.simulator.client import Child, ChildFailed, SimulatorClient
@@ -37,7 +38,8 @@ MAX_S = 90.0
 CHECK_INTERVAL_S = 0.25
 
 
-def run_demo(*, as_json: bool) -> Exit:
+def run_demo(*, as_json: bool, keep: bool = False) -> Exit:
+    """Run it all. `keep`: leave it running after the report, until Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _end_in_order)
     try:
@@ -57,13 +59,26 @@ def run_demo(*, as_json: bool) -> Exit:
                 outcomes = {
                     name: producer.AsyncResult(task_id).get(timeout=5) for name, task_id in task_ids.items()
                 }
-            return _report({**outcomes, **by_schedule}, groups, provider.get("truth"), as_json=as_json)
+            code = _report({**outcomes, **by_schedule}, groups, provider.get("truth"), as_json=as_json)
+            if keep:
+                for line in what_to_try(env, provider.url):
+                    echo(line)
+                stack.callback(echo, "scaleout demo: ended; nothing is left running")
+                _until_interrupted(process)
+            return code
     except (ChildFailed, DemoFailed) as failure:
         echo(f"scaleout demo: {failure}")
         return Exit.FAILED
     except KeyboardInterrupt:
         echo("scaleout demo: stopped; nothing is left running")
         return Exit.FAILED
+
+
+def _until_interrupted(process: Child) -> None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            process.check()
+            time.sleep(CHECK_INTERVAL_S)
 
 
 def _given_server() -> str | None:
@@ -104,10 +119,8 @@ async def _follow(
                 process.check()
                 provider.process.check()
                 found = await ledger.requests(ids)
-                statuses = {
-                    name: status_document(request, await read_status(ledger, request), None)
-                    for name, request in found.items()
-                }
+                documents = await read_documents(ledger, list(found.values()))
+                statuses = {document["request_id"]: document for document in documents}
                 progress.show(statuses)
                 if len(found) == len(ids) and all(request.ended for request in found.values()):
                     return dict(zip(scheduled.ids, await ledger.outcomes(scheduled.ids), strict=True))

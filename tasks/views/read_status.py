@@ -1,0 +1,103 @@
+"""Read what the status of requests depends on: each record once, however many requests depend on it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
+from typing import Any, TypeVar
+
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.migrations import UnreadableRecord
+from tasks.ledger.pauses import EVERYTHING, Pauses
+from tasks.ledger.record_values import State
+from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.views.status import RequestStatus, StatusReason, Surroundings, state_of, status_document, status_of
+
+T = TypeVar("T")
+
+
+async def read_status(ledger: Ledger, request: Request) -> RequestStatus:
+    """Return the state of a request, and what it waits for."""
+    return (await read_statuses(ledger, [request]))[0]
+
+
+async def read_statuses(ledger: Ledger, requests: Sequence[Request]) -> list[RequestStatus]:
+    """Return the state of each request. A record that cannot be read concerns its own requests alone."""
+    live = [part.operation_id for request in requests for part in request.live_assignments]
+    operations = await ledger.operations(live, readable_only=True) if live else {}
+    reader = _Reader(ledger, operations)
+    return list(await asyncio.gather(*(reader.status(request) for request in requests)))
+
+
+async def read_documents(ledger: Ledger, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Return the status document of each request, with the outcome of those that have ended."""
+    ended = [request.request_id for request in requests if request.ended]
+    outcomes = dict(zip(ended, await ledger.outcomes(ended), strict=True))
+    statuses = await read_statuses(ledger, requests)
+    return [
+        status_document(request, status, outcomes.get(request.request_id))
+        for request, status in zip(requests, statuses, strict=True)
+    ]
+
+
+class _Reader:
+    """Reads for one look at the ledger. `operations`: those that serve the requests, by id."""
+
+    def __init__(self, ledger: Ledger, operations: Mapping[str, Operation]) -> None:
+        self._ledger = ledger
+        self._operations = operations
+        self._found: dict[str, asyncio.Future[Any]] = {}
+
+    async def status(self, request: Request) -> RequestStatus:
+        if request.spec is None or request.ended:
+            return RequestStatus(request.status or "rejected")
+        try:
+            if any(part.state is not State.PLANNED for part in request.live_assignments):
+                # Of what was sent, neither pauses nor the cluster decide any more.
+                status = status_of(request, await self._of_sent(request), self._ledger.clock.now_ms())
+                if status.state != "waiting":
+                    return status
+            return status_of(request, await self._of_waiting(request), self._ledger.clock.now_ms())
+        except UnreadableRecord as error:
+            await self._ledger.report_unreadable(error)
+            message = f"{error.key} cannot be read by this version, so that what it waits for is unknown"
+            return RequestStatus(state_of(request), StatusReason("ledger", message, remedy="scaleout doctor"))
+
+    async def _of_sent(self, request: Request) -> Surroundings:
+        zone, cluster_id = _place(request)
+        return Surroundings(
+            cluster=Cluster(cluster_id=cluster_id),
+            account=Account(),
+            pauses=Pauses.none(cluster_id),
+            operations=self._operations,
+            missing_since=(await self._once(f"zone {zone}", lambda: self._ledger.zone(zone))).missing,
+        )
+
+    async def _of_waiting(self, request: Request) -> Surroundings:
+        ledger = self._ledger
+        zone, cluster_id = _place(request)
+        beats = await self._once("beats", ledger.overview.heartbeats)
+        return Surroundings(
+            cluster=await self._once(f"cluster {cluster_id}", lambda: ledger.cluster(cluster_id)),
+            account=await self._once("account", ledger.account),
+            pauses=Pauses(
+                await self._once("pause", lambda: ledger.pause(EVERYTHING)),
+                await self._once(f"pause {cluster_id}", lambda: ledger.pause(cluster_id)),
+            ),
+            operations=self._operations,
+            missing_since=(await self._once(f"zone {zone}", lambda: ledger.zone(zone))).missing,
+            suspended_until=await self._once("suspended", ledger.submissions_suspended_until),
+            silent_s=(ledger.clock.now_ms() - max(beats.values())) / 1000 if beats else inf,
+        )
+
+    async def _once(self, name: str, read: Callable[[], Awaitable[T]]) -> T:
+        """Read it, unless it is being read or was read already."""
+        if name not in self._found:
+            self._found[name] = asyncio.ensure_future(read())
+        found: T = await self._found[name]
+        return found
+
+
+def _place(request: Request) -> tuple[str, str]:
+    """Return zone and cluster."""
+    spec = request.valid_spec
+    return spec.zone, spec.cluster_id
