@@ -1,33 +1,51 @@
 """Write the parts of the documentation that come from the code: `make reference`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import models_json_schema
 
 from config.secret_files import FILE_SUFFIX, PREFIX, secret_names
 from config.settings import Settings
+from docs.json_output import ERROR, OUTPUT
 from tasks.contract.dry_run import DryRun
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.record_values import FINAL, State
 from tasks.state_machine.states import MEANING, TRANSITIONS
+from workers.simulator import control_messages
 
 DOCS = Path(__file__).resolve().parent
+SIMULATOR_MESSAGES: Mapping[str, type[BaseModel]] = {
+    "faults": control_messages.FaultMessage,
+    "stock": control_messages.StockMessage,
+    "foreign": control_messages.ForeignMessage,
+    "end-jobs": control_messages.EndJobsMessage,
+    "quota": control_messages.QuotaMessage,
+    "options": control_messages.OptionsMessage,
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def generated() -> dict[Path, str]:
     """Return the content of every file that has generated parts."""
     schemas = {"request": request_schema(), "outcome": outcome_schema(), "dry-run": dry_run_schema()}
+    schemas["documents"] = documents_schema()
     files = {
         DOCS / f"{name}.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for name, schema in schemas.items()
     }
+    files[DOCS / "documents.schema.json"] = (
+        json.dumps(documents_schema(), indent=2, ensure_ascii=False) + "\n"
+    )
     parts = {"how-it-works.md": ("states", f"{states_table()}\n{states_diagram()}")}
     parts["reference/settings.md"] = ("settings", settings_table())
+    parts["reference/json.md"] = ("commands", json_table())
+    parts["reference/simulator.md"] = ("messages", "\n".join(map(message_table, SIMULATOR_MESSAGES)))
     for name, (mark, content) in parts.items():
         files[DOCS / name] = with_part((DOCS / name).read_text(encoding="utf-8"), mark, content)
     return files
@@ -59,6 +77,30 @@ def dry_run_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **DryRun.model_json_schema(mode="serialization")}
 
 
+def documents_schema() -> dict[str, Any]:
+    """Return one JSON Schema with the shape of everything that `--json` prints, by name."""
+    kinds = {shape_name(shape): shape for shapes in OUTPUT.values() for shape in (*shapes, ERROR)}
+    plain = {name: kind for name, kind in kinds.items() if not name.startswith("array of ")}
+    items = [get_args(kind)[0] for name, kind in kinds.items() if name.startswith("array of ")]
+    models = sorted({*plain.values(), *items}, key=lambda kind: str(kind.__name__))
+    _, schema = models_json_schema([(kind, "serialization") for kind in models])
+    return {"$schema": DIALECT, "title": "What the commands print with --json", **schema}
+
+
+def shape_name(shape: Any) -> str:
+    """Return `StatusDocument`, or `array of StatusDocument`."""
+    return f"array of {get_args(shape)[0].__name__}" if get_origin(shape) is list else str(shape.__name__)
+
+
+def json_table() -> str:
+    """Return what each command prints as a Markdown table."""
+    rows = ["| command | prints |", "|---|---|"]
+    for command, shapes in OUTPUT.items():
+        names = ", or ".join(f"`{shape_name(shape)}`" for shape in shapes)
+        rows.append(f"| `scaleout {command}` | {names} |")
+    return "\n".join(rows) + "\n"
+
+
 def states_table() -> str:
     """Return the states and their transitions as a Markdown table."""
     rows = ["| state | meaning | next |", "|---|---|---|"]
@@ -86,6 +128,36 @@ def settings_table() -> str:
             variable += f", `…{FILE_SUFFIX}`"
         rows.append(f"| {variable} | {_default(name, field)} | {field.description} |")
     return "\n".join(rows) + "\n"
+
+
+def message_table(name: str) -> str:
+    """Return the fields of a message of the simulator's control API as a Markdown table."""
+    kind = SIMULATOR_MESSAGES[name]
+    about = (kind.__doc__ or "").strip()
+    rows = [f"**`POST /_sim/{name}`**: {about}", "", "| field | type | default | |", "|---|---|---|---|"]
+    for field, schema in kind.model_json_schema()["properties"].items():
+        default = (
+            "required" if kind.model_fields[field].is_required() else f"`{json.dumps(schema['default'])}`"
+        )
+        rows.append(f"| `{field}` | {_type(schema)} | {default} | {schema.get('description', '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """Return the type of a field in words."""
+    if "enum" in schema:
+        return (
+            "one of those above"
+            if len(schema["enum"]) > 6
+            else ", ".join(f"`{one}`" for one in schema["enum"])
+        )
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"])
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    bounds = (
+        "" if low is None and high is None else f", {low} to {high}" if high is not None else f", from {low}"
+    )
+    return f"{schema['type']}{bounds}"
 
 
 def _default(name: str, field: FieldInfo) -> str:

@@ -1,11 +1,19 @@
 """Pages for tests and people: the truth, and the levers."""
 
 from dataclasses import asdict
-from typing import Any
 
 from aiohttp import web
 
-from workers.simulator.cloud import ADD_NODES, Cloud
+from workers.simulator.cloud import Cloud
+from workers.simulator.control_messages import (
+    EndJobsMessage,
+    FaultMessage,
+    ForeignMessage,
+    OptionsMessage,
+    QuotaMessage,
+    StockMessage,
+    read,
+)
 from workers.simulator.faults import Fault
 from workers.simulator.http_api import EhpcApi
 from workers.simulator.quota import CallQuota
@@ -64,12 +72,10 @@ class ControlApi:
         return web.json_response(self.api.arrivals)
 
     async def _add_faults(self, request: web.Request) -> web.Response:
-        content = await request.json()
-        try:
-            faults = [Fault.from_json(item) for item in (content if isinstance(content, list) else [content])]
-        except (TypeError, ValueError) as error:
-            raise web.HTTPBadRequest(text=str(error)) from None
-        self.api.faults.faults += faults
+        """Take one fault or a list of them."""
+        single = (await request.read()).lstrip()[:1] == b"{"
+        found = [await read(request, FaultMessage)] if single else await read(request, list[FaultMessage])
+        self.api.faults.faults += [Fault(**message.model_dump()) for message in found]
         return web.json_response({"faults": len(self.api.faults.faults)})
 
     async def _clear_faults(self, _: web.Request) -> web.Response:
@@ -77,37 +83,31 @@ class ControlApi:
         return web.json_response({"faults": 0})
 
     async def _stock(self, request: web.Request) -> web.Response:
-        content: dict[str, Any] = await request.json()
-        self.cloud.set_stock(content.get("cluster_id"), content.get("zone", "jn1a"), content["nodes"])
+        stock = await read(request, StockMessage)
+        self.cloud.set_stock(stock.cluster_id, stock.zone, stock.nodes)
         return web.json_response({"ok": True})
 
     async def _foreign(self, request: web.Request) -> web.Response:
-        content: dict[str, Any] = await request.json()
-        job = self.cloud.foreign_job(
-            content["cluster_id"],
-            content.get("zone", "jn1a"),
-            content["node_count"],
-            content.get("job_action", ADD_NODES),
-        )
+        foreign = await read(request, ForeignMessage)
+        job = self.cloud.foreign_job(foreign.cluster_id, foreign.zone, foreign.node_count, foreign.job_action)
         return web.json_response({"job_id": job.job_id})
 
     async def _end_jobs(self, request: web.Request) -> web.Response:
-        content: dict[str, Any] = await request.json()
-        first_s, last_s = content["within_s"]
-        return web.json_response({"jobs": self.cloud.end_jobs(first_s, last_s, content.get("count"))})
+        wanted = await read(request, EndJobsMessage)
+        first_s, last_s = wanted.within_s
+        return web.json_response({"jobs": self.cloud.end_jobs(first_s, last_s, wanted.count)})
 
     async def _quota(self, request: web.Request) -> web.Response:
         """Another quota from now on. Calls before count no more, but `used` of it, spread over a period."""
-        content: dict[str, Any] = await request.json()
-        self.api.quota = CallQuota(content["calls"], content["period_s"])
-        now, used = self.cloud.now(), content.get("used", 0)
-        for number in range(used):
-            self.api.quota.count(now - content["period_s"] * (1 - number / used))
+        quota = await read(request, QuotaMessage)
+        self.api.quota = CallQuota(quota.calls, quota.period_s)
+        now = self.cloud.now()
+        for number in range(quota.used):
+            self.api.quota.count(now - quota.period_s * (1 - number / quota.used))
         return web.json_response({"ok": True})
 
     async def _options(self, request: web.Request) -> web.Response:
-        for name, value in (await request.json()).items():
-            if name not in ("job_duration_s", "log_lag_s", "latency_s", "node_ids_in_log", "clock_skew_s"):
-                raise web.HTTPBadRequest(text=f"{name} cannot be changed while the simulator runs")
+        options = await read(request, OptionsMessage)
+        for name, value in options.model_dump(exclude_none=True).items():
             setattr(self.api.options, name, value)
         return web.json_response({"ok": True})
