@@ -27,8 +27,8 @@ $(READY): requirements.lock pyproject.toml
 
 venv: $(READY)  ## make .venv
 
-demo: $(READY)  ## a server, the simulator and a worker on loopback; twenty-four requests and a schedule
-	@$(BIN)/scaleout demo
+demo: $(READY)  ## a server, the simulator and a worker on loopback; KEEP=1 leaves them running
+	@$(BIN)/scaleout demo $(if $(KEEP),--keep)
 
 test: $(READY)  ## every test
 	$(BIN)/python -m $(PYTEST)

@@ -18,6 +18,21 @@ SWEEP_SUFFIX = ".sweep"
 # As the name of a queue they would take the messages of another Celery application on the server.
 NAMES_OF_CELERY = frozenset({"celery", "celeryev"})
 STARTS_OF_CELERY = ("_kombu", "unacked", "celery-task-meta", "celery.", "reply.")
+# As guides and examples write them; letters and digits only.
+PLACEHOLDERS = frozenset(
+    f"{whose}{what}"
+    for whose in ("my", "your")
+    for what in (
+        "key",
+        "secret",
+        "accesskey",
+        "accesskeyid",
+        "secretkey",
+        "secretaccesskey",
+        "apikey",
+        "apisecret",
+    )
+) | {"changeme", "replaceme", "placeholder", "todo", "tbd", "example"}
 
 
 class SettingsError(ValueError):
@@ -60,8 +75,17 @@ def _key_prefix(value: str) -> str:
     return value
 
 
+def _real_key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    letters = "".join(char for char in text.lower() if char.isalnum())
+    if not text.isascii() or letters in PLACEHOLDERS or text[:1] in "<${[" or not letters.strip("x"):
+        raise ValueError("is a placeholder: set the key that the provider's console shows for your account")
+    return value
+
+
 KeyPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_key_prefix)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+AccessKey = Annotated[SecretStr, AfterValidator(_real_key)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -151,8 +175,8 @@ class Settings(QuotaSettings):
     api_url: HttpUrl = Field(
         "https://hpc.api.qingcloud.com/api", description="URL of the EHPC API, without the action's path"
     )
-    access_key_id: SecretStr = Field(min_length=1, description="The account's access key")
-    secret_access_key: SecretStr = Field(min_length=1, description="The key that signs every call")
+    access_key_id: AccessKey = Field(min_length=1, description="The account's access key")
+    secret_access_key: AccessKey = Field(min_length=1, description="The key that signs every call")
     tick_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
         1.0, description="Interval between checks for due work"
     )

@@ -32,6 +32,7 @@ from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.engine import worker_process
 from tasks.ledger.identity import OtherAccount
+from tasks.ledger.server_options import ClusterNode
 from workers import remote_control, start_options
 from workers.broker import consumer, transport
 from workers.broker.compression import bound_decompression
@@ -130,10 +131,10 @@ def _read_policy(**_: Any) -> None:
 
 
 @worker_init.connect(weak=False)
-def _refuse_other_account(**_: Any) -> None:
+def _meet_server(**_: Any) -> None:
     try:
-        asyncio.run(worker_process.claim_ledger(_loaded))
-    except OtherAccount as error:
+        asyncio.run(worker_process.meet_server(_loaded))
+    except (OtherAccount, ClusterNode) as error:
         sys.exit(f"scaleout: {error}")
 
 

@@ -19,6 +19,7 @@ from tasks.engine.callbacks import send_callbacks
 from tasks.engine.wiring import Engine, open_engine, open_ledger
 from tasks.handlers.publish_outcomes import TaskEnd
 from tasks.handlers.publish_progress import TaskStatus
+from tasks.ledger.server_options import looking_at, read_options, refuse_cluster
 from tasks.runtime.event_loop_thread import Process
 
 log = structlog.get_logger(__name__)
@@ -51,14 +52,20 @@ def run(coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
     return _process.loop.run(coroutine, timeout_s=timeout_s)
 
 
-async def claim_ledger(settings: Settings) -> None:
-    """Note this worker's account in the ledger, if the server answers at once.
+async def meet_server(settings: Settings) -> None:
+    """Note this worker's account in the ledger, and warn of what its server may lose; if it answers at once.
 
     Raises:
         OtherAccount: the ledger belongs to another one.
+        ClusterNode: the server is no place for a ledger.
     """
     with suppress(RedisError, OSError):
         async with asyncio.timeout(FIRST_CONTACT_S):
+            async with looking_at(settings.redis_url.get_secret_value()) as redis:
+                await refuse_cluster(redis)
+                for option in await read_options(redis):
+                    if option.found is not None and not option.right:
+                        log.warning("server_option", option=option.name, detail=option.detail)
             ledger = await open_ledger(settings)
             try:
                 await ledger.claim_for_account(settings.access_key_id.get_secret_value())

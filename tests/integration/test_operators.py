@@ -86,10 +86,10 @@ def test_a_request_that_times_out_in_a_pause_says_so(env: dict[str, str], tmp_pa
     submit(env, "short", "--deadline", "1s")
 
     with worker(env, tmp_path / "worker.log"):
-        code, outcome, _ = scaleout(env, "wait", "short", "--timeout", "20s")
+        code, ended, _ = scaleout(env, "wait", "short", "--timeout", "20s")
 
-    assert (code, outcome["status"]) == (1, "timed_out")
-    assert "paused by" in outcome["error"]["message"]
+    assert (code, ended["state"]) == (1, "timed_out")
+    assert "paused by" in ended["outcome"]["error"]["message"]
 
 
 def test_a_data_loss_is_acknowledged_by_somebody(env: dict[str, str], server: redis.Redis) -> None:

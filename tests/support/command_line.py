@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.json_shapes import check_shape
 from tests.support.processes import ROOT
 
 
@@ -36,4 +37,6 @@ def scaleout(env: Mapping[str, str], *arguments: str) -> Done:
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
+    if "--json" in arguments and done.stdout:
+        check_shape(arguments, done.stdout)
     return Done(done.returncode, done.stdout, done.stderr)

@@ -17,6 +17,22 @@ class NodeRole(StrEnum):
     compute = "compute"
 
 
+class Output(StrEnum):
+    """How a command shows what it has found."""
+
+    table = "table"
+    wide = "wide"
+    json = "json"
+
+
+def output_of(wanted: Output, *, json: bool) -> Output:
+    """Return the form that the two options ask for; `--json` is `-o json`."""
+    return Output.json if json else wanted
+
+
+OutputOption = Annotated[
+    Output, typer.Option("-o", "--output", help="`wide` shows all columns; `json` is --json.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID")]
 

@@ -5,6 +5,7 @@ from redis import exceptions as redis
 from config.logs.redaction import redact
 from config.policy.file import PolicyError
 from config.settings import SettingsError
+from tasks.ledger.server_options import A_CLUSTER, ClusterNode
 from workers.cli.exit_codes import Exit
 
 
@@ -21,6 +22,10 @@ def describe(error: Exception) -> tuple[str, Exit] | None:
             return redact(
                 f"Redis cannot be reached: {_without_dot(error)}; see SCALEOUT_REDIS_URL"
             ), Exit.UNREACHABLE
+        case redis.MovedError() | redis.AskError() | redis.ClusterError() | redis.ClusterCrossSlotError():
+            return f"{A_CLUSTER}; see SCALEOUT_REDIS_URL", Exit.USAGE
+        case ClusterNode():
+            return f"{error}; see SCALEOUT_REDIS_URL", Exit.USAGE
         case redis.RedisError():
             return redact(f"Redis: {error}"), Exit.UNREACHABLE
         case _:

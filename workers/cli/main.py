@@ -55,11 +55,16 @@ def simulator(context: typer.Context) -> None:
 
 
 @app.command()
-def demo(json: Json = False) -> None:
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave it all running, until Ctrl-C, and say what to try.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Run a server, the simulator and a worker on loopback; twenty-four requests and a schedule."""
     from workers.cli.demo.run import run_demo
 
-    raise typer.Exit(run_demo(as_json=json))
+    raise typer.Exit(run_demo(as_json=json, keep=keep))
 
 
 for group in (request_commands, operator_commands, policy_commands, dead_letter_commands):

@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.arguments import Json, NodeRole, OnShortage, RequestId, Timeout, seconds
+from workers.cli.arguments import (
+    Json,
+    NodeRole,
+    OnShortage,
+    Output,
+    OutputOption,
+    RequestId,
+    Timeout,
+    output_of,
+    seconds,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -65,11 +75,12 @@ def submit(
     raise typer.Exit(submit_request(fields, resource_conf, wait_for_end, timeout_s, as_json=json))
 
 
-def status(request_id: RequestId, json: Json = False) -> None:
+def status(request_id: RequestId, output: OutputOption = Output.table, json: Json = False) -> None:
     """Show the state of a request, and what it waits for."""
     from workers.cli.commands.status import show_status
 
-    raise typer.Exit(show_status(request_id, as_json=json))
+    form = output_of(output, json=json)
+    raise typer.Exit(show_status(request_id, as_json=form is Output.json, wide=form is Output.wide))
 
 
 def wait(request_id: RequestId, timeout_s: Timeout = None, json: Json = False) -> None:
@@ -86,14 +97,18 @@ def list_requests(
     ] = None,
     cluster_id: Annotated[str | None, typer.Option("--cluster", help="Only of this cluster.")] = None,
     requested_by: Annotated[str | None, typer.Option(help="Only of this producer.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many requests are looked at.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of requests.")] = 100,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds.")] = False,
+    output: OutputOption = Output.table,
     json: Json = False,
 ) -> None:
-    """List the requests that have not ended, oldest first."""
-    from workers.cli.commands.list_requests import Wanted, show_list
+    """List the requests that have not ended, oldest first, and what each waits for."""
+    from tasks.views.history import HistoryFilter
+    from workers.cli.commands.list_requests import show_list
 
-    wanted = Wanted(state, cluster_id, requested_by)
-    raise typer.Exit(show_list(wanted, ended=ended, limit=limit, as_json=json))
+    wanted = HistoryFilter(cluster_id, requested_by, state)
+    form = output_of(output, json=json)
+    raise typer.Exit(show_list(wanted, ended=ended, limit=limit, output=form, watch=watch))
 
 
 def history(

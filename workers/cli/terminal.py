@@ -10,9 +10,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from workers.cli.exit_codes import Exit
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+PIPED_WIDTH = 200
+NOTE_CHARS = 40
+WHOLE = frozenset(
+    {"request_id", "cluster_id", "operation_id", "job_id", "name", "id", "task_id", "state", "age", "nodes"}
+)
 
 
 def print_json(data: Any) -> None:
@@ -34,12 +42,20 @@ def printable(text: str) -> str:
     )
 
 
-def echo_problems(problems: Sequence[str], *, as_json: bool) -> None:
+def echo_problems(problems: Sequence[str], *, as_json: bool, kind: str = "invalid") -> None:
     """Report why a command was refused, a line for each problem."""
     if as_json:
-        print_json({"error": {"kind": "invalid", "problems": list(problems)}})
+        print_json({"error": {"kind": kind, "problems": list(problems)}})
     for problem in problems:
         echo(f"scaleout: {problem}")
+
+
+def refuse(problem: str, code: Exit, *, as_json: bool) -> Exit:
+    """Report why a command was not carried out, and return `code`."""
+    if as_json:
+        print_json({"error": {"kind": code.name.lower(), "problems": [problem]}})
+    echo(f"scaleout: {problem}")
+    return code
 
 
 def user_name() -> str:
@@ -67,26 +83,62 @@ def console() -> Console:
         soft_wrap=False,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
         # Through a pipe there is no terminal whose width a table would have to fit.
-        width=None if sys.stdout.isatty() else 200,
+        width=None if sys.stdout.isatty() else PIPED_WIDTH,
     )
 
 
-def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table. Cells are shown as they are, without markup."""
+def clear_screen() -> None:
+    """Begin the screen anew; through a pipe, begin a new block."""
+    sys.stdout.write("\x1b[2J\x1b[H" if sys.stdout.isatty() else "\n")
+    sys.stdout.flush()
+
+
+def print_table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, note: str | None = None
+) -> None:
+    """Print a table. Cells are shown as they are, without markup, and ids are never broken.
+
+    Args:
+        note: a column of sentences, each of which goes below its row where it has no room beside it.
+    """
     from rich import box
     from rich.table import Table
 
+    out, cells = console(), [[_text(cell) for cell in row] for row in rows]
+    below = note is not None and _too_wide(columns, cells, out.width)
+    shown = columns if below or note is None else [*columns, note]
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(cell) for cell in row))
-    out = console()
+    for column in shown:
+        table.add_column(column, overflow="fold", no_wrap=column in WHOLE)
+    for row in cells:
+        table.add_row(*row[: len(shown)])
     with out.capture() as captured:
         out.print(table)
-    # Cells are padded to their column; through a pipe the padding is noise at the end of each line.
     lines = captured.get().splitlines()
+    if below:
+        lines = _with_notes(lines, [row[-1] for row in cells], out)
+    # Cells are padded to their column; through a pipe the padding is noise at the end of each line.
     sys.stdout.write("\n".join(line if out.is_terminal else line.rstrip() for line in lines) + "\n")
+
+
+def _too_wide(columns: Sequence[str], cells: Sequence[Sequence[Text]], width: int) -> bool:
+    """Return whether a last column of sentences would have less than a line of them has to have."""
+    widest = [max([len(name), *(len(row[place]) for row in cells)]) for place, name in enumerate(columns)]
+    return sum(widest) + 2 * len(widest) + NOTE_CHARS > width
+
+
+def _with_notes(lines: Sequence[str], notes: Sequence[Text], out: Console) -> list[str]:
+    """Put each note below its row, which is one line as long as no cell of it is folded."""
+    head = len(lines) - len(notes) - 1
+    if head < 0:
+        return [*lines, *(note.plain for note in notes if note.plain)]
+    found = list(lines[:head])
+    for line, note in zip(lines[head:], [*notes, None], strict=True):
+        found.append(line)
+        if note is not None and note.plain:
+            folded = note.wrap(out, out.width - 4)
+            found += [f"  {'└' if number == 0 else ' '} {part.plain}" for number, part in enumerate(folded)]
+    return found
 
 
 def _text(cell: object) -> Text:

@@ -9,7 +9,7 @@ from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import confirm, echo, print_json, print_table
+from workers.cli.terminal import confirm, echo, print_json, print_table, refuse
 
 COLUMNS = ("id", "at", "queue", "task_id", "reason")
 ITEM_CHARS = 4_000
@@ -30,7 +30,7 @@ def list_letters(*, as_json: bool) -> Exit:
 def show_letter(name: str, *, as_json: bool) -> Exit:
     found = _named(name)
     if found is None:
-        return _unknown(name)
+        return _unknown(name, as_json=as_json)
     letter = found[1]
     if as_json:
         print_json(letter)
@@ -44,11 +44,11 @@ def requeue_letter(name: str, *, as_json: bool) -> Exit:
     """Send a message again, for example once a producer or a worker of another version is mended."""
     found = _named(name)
     if found is None:
-        return _unknown(name)
+        return _unknown(name, as_json=as_json)
     text, letter = found
     if not letter["whole"] or not letter.get("queue"):
-        echo(f"scaleout: {name} was not kept whole, or names no queue: have its producer send it again")
-        return Exit.USAGE
+        problem = f"{name} was not kept whole, or names no queue: have its producer send it again"
+        return refuse(problem, Exit.USAGE, as_json=as_json)
     with_ledger(lambda ledger, settings: _requeue(ledger, settings, text, letter))
     if as_json:
         print_json({"id": name, "queue": letter["queue"], "requeued": True})
@@ -80,7 +80,8 @@ async def _read(ledger: Ledger, _: LedgerSettings) -> list[tuple[str, dict[str, 
         except ValueError:
             letter = {"reason": "cannot be read", "item": text}
         # Those of an earlier version have no id.
-        found.append((str(text), {"id": f"#{number}", "task_id": None, "whole": False, **letter}))
+        none = {"id": f"#{number}", "at": None, "queue": None, "task_id": None, "whole": False}
+        found.append((str(text), {**none, **letter}))
     return found
 
 
@@ -102,6 +103,6 @@ async def _clear(ledger: Ledger, _: LedgerSettings) -> int:
     return kept
 
 
-def _unknown(name: str) -> Exit:
-    echo(f"scaleout: no message {name} was put aside: see `scaleout dead-letters list`")
-    return Exit.NOT_FOUND
+def _unknown(name: str, *, as_json: bool) -> Exit:
+    problem = f"no message {name} was put aside: see `scaleout dead-letters list`"
+    return refuse(problem, Exit.NOT_FOUND, as_json=as_json)

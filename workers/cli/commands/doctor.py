@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from config.logs.redaction import redact
 from config.policy.file import PolicyError
@@ -26,6 +26,7 @@ from tasks.quota.rate_limiter import Denied
 from tasks.runtime.clock import MAX_STEP_MS
 from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.commands.doctor_broker import broker_findings
+from workers.cli.commands.doctor_server import server_findings
 from workers.cli.commands.findings import Finding
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
@@ -97,7 +98,7 @@ async def _findings(zone: str | None) -> list[Finding]:
         detail = redact(f"cannot be reached: {error}")
         return [*findings, Finding("redis", "error", detail, unreachable=True)]
     try:
-        findings += await _redis(ledger)
+        findings += await server_findings(settings)
         findings += await _ledger(ledger)
         try:
             findings += await broker_findings(settings, ledger)
@@ -137,28 +138,6 @@ def _policy(settings: LedgerSettings) -> list[Finding]:
         return [Finding("policy", "error", redact(str(error)))]
     detail = f"{settings.policy_file}, schedules: {len(policy.schedules)}"
     return [Finding("policy", "ok", detail)]
-
-
-async def _redis(ledger: Ledger) -> list[Finding]:
-    info = await ledger.redis.info()
-    name = "valkey" if "valkey_version" in info else "redis"
-    version = info.get("valkey_version", info.get("redis_version", "unknown"))
-    findings = [Finding("redis", "ok", f"{name} {version}, {info.get('used_memory_human', '?')} used")]
-    options = {
-        "appendonly": ("yes", "what was accepted is lost when the server dies"),
-        "appendfsync": ("always", "the last second is lost when the machine dies"),
-        "maxmemory-policy": ("noeviction", "records of running operations may be thrown out"),
-    }
-    for option, (value, risk) in options.items():
-        try:
-            found = (await ledger.redis.config_get(option)).get(option)
-        except ResponseError:
-            findings.append(Finding(option, "warning", f"cannot be read here; it must be {value}"))
-            continue
-        valid = found == value
-        detail = str(found) if valid else f"{found}, should be {value}: {risk}"
-        findings.append(Finding(option, "ok" if valid else "warning", detail))
-    return findings
 
 
 async def _account(settings: Settings, ledger: Ledger) -> list[Finding]:

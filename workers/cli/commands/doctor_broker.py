@@ -50,7 +50,7 @@ async def _workers(ledger: Ledger, workers: Workers, queue: str, waiting: int) -
 
 def _policies(settings: LedgerSettings, workers: Workers) -> list[Finding]:
     """Report limits that hold in some processes only."""
-    rows = [worker for worker in workers if worker["alive"] and "policy" in worker]
+    rows = [worker for worker in workers if worker["alive"] and worker["version"] is not None]
     if differing := policies_differ(rows):
         detail = f"workers have different policies: {', '.join(differing)}; see `scaleout workers`"
         return [Finding("policies", "error", detail)]

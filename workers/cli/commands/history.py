@@ -12,7 +12,7 @@ from tasks.views.history import HistoryFilter, history_entry
 from workers.cli.durations import InvalidDuration, parse_since
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.terminal import echo, print_json, print_table, refuse
 
 COLUMNS = (
     "request_id",
@@ -45,31 +45,28 @@ class Filters:
 def show_history(request_id: str | None, filters: Filters, *, events: bool, as_json: bool) -> Exit:
     """Show one request's events, what stopped submissions, or one entry a request, latest first."""
     if (request_id is not None) + events + filters.given > 1:
-        echo("scaleout: a request, --events and filters exclude each other: use one of them")
-        return Exit.USAGE
+        problem = "a request, --events and filters exclude each other: use one of them"
+        return refuse(problem, Exit.USAGE, as_json=as_json)
     if request_id is not None:
         return _of_request(request_id, as_json=as_json)
     if events:
         return _show_lines(with_ledger(lambda ledger, _: ledger.overview.journal()), as_json=as_json)
     if filters.status is not None and filters.status not in (*ENDED, *NOT_ENDED):
-        echo(f"scaleout: --status: {filters.status!r} is not one of {', '.join((*ENDED, *NOT_ENDED))}")
-        return Exit.USAGE
+        problem = f"--status: {filters.status!r} is not one of {', '.join((*ENDED, *NOT_ENDED))}"
+        return refuse(problem, Exit.USAGE, as_json=as_json)
     try:
         parse_since(filters.since or "1s", 0)
     except InvalidDuration as error:
-        echo(f"scaleout: --since: {error}")
-        return Exit.USAGE
+        return refuse(f"--since: {error}", Exit.USAGE, as_json=as_json)
     with_ledger(lambda ledger, _: _stream(ledger, filters, as_json=as_json))
     return Exit.SUCCEEDED
 
 
 def _of_request(request_id: str, *, as_json: bool) -> Exit:
     lines = with_ledger(lambda ledger, _: ledger.overview.history(request_id))
-    _show_lines(lines, as_json=as_json)
     if not lines:
-        echo(f"scaleout: no request {request_id} is known here")
-        return Exit.NOT_FOUND
-    return Exit.SUCCEEDED
+        return refuse(f"no request {request_id} is known here", Exit.NOT_FOUND, as_json=as_json)
+    return _show_lines(lines, as_json=as_json)
 
 
 def _show_lines(lines: list[dict[str, Any]], *, as_json: bool) -> Exit:
@@ -101,7 +98,7 @@ async def _stream(ledger: Ledger, filters: Filters, *, as_json: bool) -> None:
         out.write("]\n")
         out.flush()
     else:
-        print_table(None, (*COLUMNS, "what"), rows)
+        print_table(None, COLUMNS, rows, note="what")
 
 
 async def _entries(ledger: Ledger, filters: Filters) -> AsyncIterator[dict[str, Any]]:

@@ -1,71 +1,79 @@
 """`scaleout list`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
 from tasks.views.blockers import read_blockers
-from tasks.views.status import read_status, status_document
+from tasks.views.history import HistoryFilter
+from tasks.views.request_list import RequestList, read_list
+from workers.cli.arguments import Output
 from workers.cli.commands.status import reason_text
+from workers.cli.durations import age_text
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.terminal import clear_screen, echo, print_json, print_table, refuse
 
-COLUMNS = ("request_id", "state", "cluster_id", "nodes", "accepted_at", "reason")
+STATES = ("waiting", "in_progress", "held")
+ENDS = ("succeeded", "partially_succeeded", "failed", "timed_out", "rejected", "cancelled")
+COLUMNS = ("request_id", "state", "cluster_id", "nodes", "age")
+WIDE = (*COLUMNS, "zone", "role", "requested_by", "accepted_at", "deadline_at", "jobs")
+WATCH_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which requests are listed; None: whatever they have."""
-
-    state: str | None = None
-    cluster_id: str | None = None
-    requested_by: str | None = None
-
-    def fits(self, row: Mapping[str, Any]) -> bool:
-        return (
-            self.state in (None, row["state"])
-            and self.cluster_id in (None, row["cluster_id"])
-            and self.requested_by in (None, row["requested_by"])
+def show_list(wanted: HistoryFilter, *, ended: bool, limit: int, output: Output, watch: bool) -> Exit:
+    """List requests. `watch`: again and again, until Ctrl-C."""
+    as_json = output is Output.json
+    known = ENDS if ended else STATES
+    if wanted.state is not None and wanted.state not in known:
+        other = (
+            ""
+            if wanted.state not in (*STATES, *ENDS)
+            else f"; {'without' if ended else 'with'} --ended it is"
         )
+        problem = f"--state {wanted.state!r} is not one of {', '.join(known)}{other}"
+        return refuse(problem, Exit.USAGE, as_json=as_json)
+    if watch and as_json:
+        return refuse("--watch is for people: run the command again for JSON", Exit.USAGE, as_json=True)
 
-
-def show_list(wanted: Wanted, *, ended: bool, limit: int, as_json: bool) -> Exit:
-    async def read(ledger: Ledger, _: LedgerSettings) -> tuple[list[dict[str, Any]], int]:
+    async def read(ledger: Ledger, _: LedgerSettings) -> tuple[RequestList, int]:
         for blocker in await read_blockers(ledger):
             echo(blocker.text)
-        ids = await (ledger.overview.ended_requests(limit) if ended else ledger.overview.open_requests(limit))
-        found = await ledger.requests(ids, readable_only=True)
-        known = [found[request_id] for request_id in ids if request_id in found]
-        outcomes = await ledger.outcomes([request.request_id for request in known])
-        rows = [
-            status_document(request, await read_status(ledger, request), outcome)
-            for request, outcome in zip(known, outcomes, strict=True)
-        ]
-        in_all = len(rows) if ended else await ledger.overview.open_count()
-        return [row for row in rows if wanted.fits(row)], in_all
+        return await read_list(ledger, wanted, ended=ended, limit=limit), ledger.clock.now_ms()
 
-    rows, in_all = with_ledger(read)
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(None, COLUMNS, [_cells(row) for row in rows])
-        if in_all > limit:
-            echo(f"the oldest {limit} of {in_all} were looked at: --limit looks at more")
-    return Exit.SUCCEEDED
+    while True:
+        if watch:
+            clear_screen()
+        _print(*with_ledger(read), output)
+        if not watch:
+            return Exit.SUCCEEDED
+        time.sleep(WATCH_S)
 
 
-def _cells(row: dict[str, Any]) -> list[object]:
-    """Return cells that fit a terminal of eighty columns."""
+def _print(found: RequestList, now: int, output: Output) -> None:
+    if output is Output.json:
+        print_json(found.rows)
+        return
+    columns = WIDE if output is Output.wide else COLUMNS
+    rows = [[*_cells(row, now, columns), reason_text(row["reason"])] for row in found.rows]
+    print_table(None, columns, rows, note="reason")
+    shown = len(found.rows)
+    if found.matching is None:
+        echo(f"the latest {shown} are shown, and there are more: --limit shows more")
+    elif found.matching > shown:
+        echo(f"{shown} of {found.matching:,} shown: --limit shows more")
+
+
+def _cells(row: dict[str, Any], now: int, columns: tuple[str, ...]) -> list[object]:
     requested = row["nodes_requested"]
-    return [
-        row["request_id"],
-        row["state"],
-        row["cluster_id"],
-        f"{row['nodes_added']}/{'-' if requested is None else requested}",
-        # To the second, as in 2026-01-31 23:59:59
-        str(row["accepted_at"])[:19].replace("T", " "),
-        reason_text(row["reason"]),
-    ]
+    accepted = datetime.fromisoformat(row["accepted_at"]).astimezone(UTC).timestamp() * 1000
+    cells = {
+        **row,
+        "nodes": f"{row['nodes_added']}/{'-' if requested is None else requested}",
+        "age": age_text((now - accepted) / 1000),
+        "role": row["node_role"],
+        "jobs": " ".join(one["job_id"] for one in row["operations"] if one["job_id"]),
+    }
+    return [cells[column] for column in columns]

@@ -13,7 +13,7 @@ from tasks.state_machine.resolution import DECIDABLE, CannotResolve
 from tasks.views.held_operations import evidence_of
 from workers.cli.exit_codes import Exit
 from workers.cli.session import provider_of, with_ledger
-from workers.cli.terminal import confirm, echo, echo_problems, print_json, print_table, user_name
+from workers.cli.terminal import confirm, echo, echo_problems, print_json, print_table, refuse, user_name
 
 CANDIDATE_COLUMNS = ("job_id", "job_action", "status", "created_at", "nodes")
 
@@ -37,17 +37,14 @@ class Choice:
 def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
     """Show or decide. `name`: an operation, or a request whose held operation is meant."""
     if choice.adopt_job is not None and choice.not_executed:
-        echo("scaleout: --adopt and --not-executed contradict each other: use one of them")
-        return Exit.USAGE
+        problem = "--adopt and --not-executed contradict each other: use one of them"
+        return refuse(problem, Exit.USAGE, as_json=as_json)
     found = with_ledger(lambda ledger, _: _held(ledger, name))
-    if not found and as_json:
-        print_json([])
     if found is None:
-        echo(f"scaleout: no operation or request {name} is known here")
-        return Exit.NOT_FOUND
+        return refuse(f"no operation or request {name} is known here", Exit.NOT_FOUND, as_json=as_json)
     if not found:
-        echo(f"scaleout: request {name} has no held operation: there is nothing to decide")
-        return Exit.USAGE
+        problem = f"request {name} has no held operation: there is nothing to decide"
+        return refuse(problem, Exit.USAGE, as_json=as_json)
     if not (as_json and choice.decides):
         _show(found, as_json=as_json)
     if not choice.decides:
@@ -55,8 +52,8 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
         return Exit.SUCCEEDED
     if len(found) > 1:
         ids = ", ".join(evidence["operation_id"] for evidence in found)
-        echo(f"scaleout: {len(found)} operations are held, name one of them: {ids}")
-        return Exit.USAGE
+        problem = f"{len(found)} operations are held, name one of them: {ids}"
+        return refuse(problem, Exit.USAGE, as_json=as_json)
     operation_id = found[0]["operation_id"]
     objections = with_ledger(lambda ledger, _: _objections(ledger, operation_id, choice.adopt_job))
     if refusals := _refusals(objections, force=choice.force):
@@ -76,8 +73,7 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
             )
         )
     except CannotResolve as error:
-        echo(f"scaleout: {error}")
-        return Exit.USAGE
+        return refuse(str(error), Exit.USAGE, as_json=as_json)
     done = with_ledger(lambda ledger, _: _evidence(ledger, [operation_id]))
     if as_json:
         print_json(done[0])

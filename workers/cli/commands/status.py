@@ -7,27 +7,28 @@ from typing import Any
 
 from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
-from tasks.views.status import read_status, status_document
+from tasks.views.read_status import read_documents
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.terminal import echo, print_json, print_table, refuse
 
 CHECK_INTERVAL_S = 1.0
+IDS_SHOWN = 5
+ONLY_WIDE = frozenset({"submitted_at", "finished_at", "error_codes"})
 
 
-async def _read(ledger: Ledger, request_id: str) -> dict[str, Any] | None:
+async def read_document(ledger: Ledger, request_id: str) -> dict[str, Any] | None:
+    """Return the status document of a request; None if it is not known."""
     request = await ledger.request(request_id)
-    (outcome,) = await ledger.outcomes([request_id])
-    if request is None:
-        return None
-    return status_document(request, await read_status(ledger, request), outcome)
+    return None if request is None else (await read_documents(ledger, [request]))[0]
 
 
-def show_status(request_id: str, *, as_json: bool) -> Exit:
-    found = with_ledger(lambda ledger, _: _read(ledger, request_id))
+def show_status(request_id: str, *, as_json: bool, wide: bool = False) -> Exit:
+    """Show the status document. Exit code 3 if it has not ended."""
+    found = with_ledger(lambda ledger, _: read_document(ledger, request_id))
     if found is None:
         return _unknown(request_id, as_json=as_json)
-    _print_status(found, as_json=as_json)
+    print_status(found, as_json=as_json, wide=wide)
     return for_state(found["state"]) if found["outcome"] else Exit.NOT_ENDED
 
 
@@ -43,7 +44,7 @@ def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool)
                 raise asyncio.CancelledError
             # Read the stream's end before the request: an end in between is seen by the next read.
             last = await ledger.last_outcome_id()
-            found = await _read(ledger, request_id)
+            found = await read_document(ledger, request_id)
             if found is None or found["outcome"] is not None:
                 return found
             if (found["state"], found["reason"]) != reported:
@@ -59,33 +60,31 @@ def wait_for_outcome(request_id: str, timeout_s: float | None, *, as_json: bool)
         return _unknown(request_id, as_json=as_json)
     if found["outcome"] is None:
         echo(f"scaleout: {request_id} has not ended after {timeout_s:g} s: it is {found['state']}")
-        _print_status(found, as_json=as_json)
-        return Exit.NOT_ENDED
-    print_outcome(found["outcome"], as_json=as_json)
-    return for_state(found["outcome"]["status"])
+    print_status(found, as_json=as_json)
+    return for_state(found["state"]) if found["outcome"] else Exit.NOT_ENDED
 
 
-def print_outcome(outcome: dict[str, Any], *, as_json: bool) -> None:
+def print_status(found: dict[str, Any], *, as_json: bool, wide: bool = False) -> None:
+    """Print a status document; for people, the outcome of a request that has ended.
+
+    Args:
+        wide: every node's id, however many there are.
+    """
     if as_json:
-        print_json(outcome)
-        return
-    _print_fields(outcome)
-    operations = outcome["operations"]
-    if operations:
-        columns = list(operations[0])
+        print_json(found)
+    else:
+        print_details(found["outcome"] or found, wide=wide)
+
+
+def print_details(outcome: dict[str, Any], *, wide: bool = False) -> None:
+    """Print an outcome, or a status document, for people."""
+    _print_fields(outcome, wide=wide)
+    if operations := outcome["operations"]:
+        columns = [name for name in operations[0] if wide or name not in ONLY_WIDE]
         print_table(None, columns, [[row[name] for name in columns] for row in operations])
 
 
-def _print_status(found: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-    elif found["outcome"] is not None:
-        print_outcome(found["outcome"], as_json=False)
-    else:
-        _print_fields(found)
-
-
-def _print_fields(fields: dict[str, Any]) -> None:
+def _print_fields(fields: dict[str, Any], *, wide: bool) -> None:
     shown = {
         name: value for name, value in fields.items() if name not in ("operations", "outcome", "version")
     }
@@ -94,10 +93,16 @@ def _print_fields(fields: dict[str, Any]) -> None:
     if shown.get("reason"):
         shown["reason"] = reason_text(shown["reason"])
     if "node_ids" in shown:
-        shown["node_ids"] = " ".join(shown["node_ids"])
+        shown["node_ids"] = _some(shown["node_ids"], wide=wide)
     print_table(
         None, ["field", "value"], [[name, value] for name, value in shown.items() if value is not None]
     )
+
+
+def _some(ids: list[str], *, wide: bool) -> str:
+    if wide or len(ids) <= IDS_SHOWN:
+        return " ".join(ids)
+    return f"{' '.join(ids[:IDS_SHOWN])} and {len(ids) - IDS_SHOWN} more (-o wide shows all)"
 
 
 def reason_text(reason: dict[str, Any] | None) -> str:
@@ -110,7 +115,4 @@ def reason_text(reason: dict[str, Any] | None) -> str:
 
 
 def _unknown(request_id: str, *, as_json: bool) -> Exit:
-    if as_json:
-        print_json({"request_id": request_id, "state": None, "reason": None, "outcome": None})
-    echo(f"scaleout: no request {request_id} is known here")
-    return Exit.NOT_FOUND
+    return refuse(f"no request {request_id} is known here", Exit.NOT_FOUND, as_json=as_json)

@@ -12,10 +12,10 @@ from tasks.engine.wiring import open_intake
 from tasks.intake.accept import Accepted, Ended
 from tasks.intake.dry_run import invalid
 from tasks.ledger.ledger import Ledger
-from workers.cli.commands.status import print_outcome, wait_for_outcome
+from workers.cli.commands.status import print_details, read_document, wait_for_outcome
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, echo_problems, print_json, print_table
+from workers.cli.terminal import echo, echo_problems, print_json, print_table, refuse
 
 
 def submit_request(
@@ -29,8 +29,7 @@ def submit_request(
     """Check first, then write: an invalid request is refused here, and nothing is stored."""
     dry_run = fields.get("dry_run") is True
     if timeout_s is not None and not wait_for_end:
-        echo("scaleout: --timeout needs --wait")
-        return Exit.USAGE
+        return refuse("--timeout needs --wait", Exit.USAGE, as_json=as_json)
     try:
         spec = _parse(fields, resource_conf)
     except InvalidRequest as error:
@@ -47,27 +46,20 @@ def submit_request(
     answer = with_ledger(write)
     if dry_run and isinstance(answer, Ended):
         return _print_dry_run(answer.outcome, as_json=as_json)
-    if isinstance(answer, Ended):
-        return _already_over(answer.outcome, as_json=as_json)
-    if wait_for_end:
+    if isinstance(answer, Ended) and (answer.outcome["error"] or {}).get("kind") == "conflict":
+        echo_problems([answer.outcome["error"]["message"]], as_json=as_json, kind="conflict")
+        return Exit.USAGE
+    if wait_for_end and isinstance(answer, Accepted):
         echo(f"{spec.request_id} accepted")
         return wait_for_outcome(spec.request_id, timeout_s, as_json=as_json)
-    if as_json:
-        print_json({"request_id": spec.request_id, "state": "waiting"})
+    found = with_ledger(lambda ledger, _: read_document(ledger, spec.request_id)) if as_json else None
+    if found is not None:
+        print_json(found)
+    elif isinstance(answer, Ended):
+        print_details(answer.outcome)
     else:
         print(spec.request_id)  # noqa: T201
-    return Exit.SUCCEEDED
-
-
-def _already_over(outcome: dict[str, Any], *, as_json: bool) -> Exit:
-    error = outcome["error"] or {}
-    if error.get("kind") != "conflict":
-        print_outcome(outcome, as_json=as_json)
-        return for_state(outcome["status"])
-    if as_json:
-        print_json(outcome)
-    echo(f"scaleout: {error['message']}")
-    return Exit.USAGE
+    return for_state(answer.outcome["status"]) if isinstance(answer, Ended) else Exit.SUCCEEDED
 
 
 def _parse(fields: Mapping[str, Any], resource_conf: str | None) -> ScaleOutRequest:

@@ -19,7 +19,7 @@ from tasks.schedules.request_ids import trigger_id
 from workers.cli.commands.schedules import find_schedule
 from workers.cli.exit_codes import Exit
 from workers.cli.session import provider_of, with_ledger
-from workers.cli.terminal import confirm, echo, print_json, print_table, user_name
+from workers.cli.terminal import confirm, echo, print_json, print_table, refuse, user_name
 
 ATTEMPTS = 5
 
@@ -33,8 +33,8 @@ def trigger_schedule(name: str, *, dry_run: bool, by: str | None, confirmed: boo
     try:
         planned = with_ledger(lambda ledger, settings: _plan(ledger, settings, name))
         if planned is None:
-            echo(f"scaleout: no schedule {name} is in force here, nor in the policy file")
-            return Exit.NOT_FOUND
+            problem = f"no schedule {name} is in force here, nor in the policy file"
+            return refuse(problem, Exit.NOT_FOUND, as_json=as_json)
         if dry_run:
             _show(planned, as_json=as_json)
             return Exit.SUCCEEDED
@@ -43,8 +43,7 @@ def trigger_schedule(name: str, *, dry_run: bool, by: str | None, confirmed: boo
         who = by or user_name()
         scheduled = with_ledger(lambda ledger, settings: _trigger(ledger, settings, name, who))
     except (CannotTrigger, DataLost, ServerChanged, WriteConflict) as error:
-        echo(f"scaleout: nothing was requested: {error}")
-        return Exit.UNREACHABLE
+        return refuse(f"nothing was requested: {error}", Exit.UNREACHABLE, as_json=as_json)
     if as_json:
         print_json({"request_id": scheduled.request_id, "node_count": scheduled.node_count})
     elif scheduled.request_id is not None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from config.settings import Settings, load
 from tasks.contract.policy_file import read_policy
 
-WORKER = ("-m", "celery", "-A", "workers", "worker")
+# -P keeps the folder's own packages away.
+WORKER = ("-P", "-m", "workers")
 
 
 def become_worker(arguments: Sequence[str]) -> None:
