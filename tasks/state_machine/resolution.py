@@ -107,6 +107,11 @@ def _held(operation: Operation) -> Operation:
             remedy = "nothing was sent for it: cancel its requests instead"
         case State.SUBMITTING:
             remedy = "its response is awaited: try again in a minute"
+        case State.NOT_EXECUTED:
+            remedy = (
+                "its nodes were requested again, so that no job can be its own any more: delete the nodes of "
+                "a job that was found later at the provider, or cancel the request"
+            )
         case _:
             remedy = "it has ended, and there is nothing to decide"
     raise CannotResolve(f"operation {operation.operation_id} is {operation.state}: {remedy}")

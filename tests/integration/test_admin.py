@@ -115,7 +115,7 @@ async def test_what_was_sent_and_has_not_ended_can_be_decided(ledger: Ledger) ->
     await admin.resolve(ledger, of.operation_id, adopt_job=None, by="bob", reason=None)
 
     for adopt_job in (None, "j-9"):
-        with pytest.raises(CannotResolve, match="is not_executed: it has ended"):
+        with pytest.raises(CannotResolve, match="is not_executed: its nodes were requested again"):
             await admin.resolve(ledger, of.operation_id, adopt_job=adopt_job, by="bob", reason=None)
     with pytest.raises(CannotResolve, match="is gone"):
         await admin.resolve(ledger, "op-unknown", adopt_job=None, by="bob", reason=None)

@@ -226,14 +226,14 @@ async def test_an_unreadable_cluster_keeps_no_other_task_from_being_told(
     intake = Intake(ledger, coalesce_s=0.0, deadline_s=7200.0)
     await intake.accept(spec("r-3", cluster_id="ehpc-b"), "task-r-3")
     server.hset("scaleout:cluster:ehpc-a", mapping={"version": 1, "content": "{"})
-    told: list[str] = []
+    told: dict[str, str] = {}
 
     async def tell(states: Sequence[TaskStatus]) -> None:
-        told.extend(task_id for task_id, _ in states)
+        told.update((task_id, document["reason"]["kind"]) for task_id, document in states)
 
     clock.advance(1)
     nothing = cast("Any", None)
     settings = Settings(access_key_id=SecretStr("id"), secret_access_key=SecretStr("key"))
     assert await publish_progress(Context(settings, ledger, nothing, nothing, clock), tell)
 
-    assert told == ["task-r-3"]
+    assert told == {"task-r-1": "ledger", "task-r-2": "ledger", "task-r-3": "worker"}

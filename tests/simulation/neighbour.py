@@ -26,6 +26,7 @@ class Neighbour:
         after = self._dumps()
         differ = [key for key in {*self._before, *after} if self._before.get(key) != after.get(key)]
         assert not differ, f"another installation's keys were touched: {sorted(differ)}"
+        self._server.delete(*after)
         self._server.close()
 
     def _dumps(self) -> dict[bytes, bytes]:
