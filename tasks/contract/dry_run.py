@@ -69,4 +69,8 @@ class DryRun(_Shape):
     counted_at: str | None = None
     expected_duration: ExpectedDuration | None = None
     expected_calls: ExpectedCalls | None = None
+    blocked_by: list[str] = Field(
+        default_factory=list,
+        description="What would keep it waiting now",
+    )
     requested_by: str | None = None

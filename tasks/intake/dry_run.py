@@ -18,6 +18,8 @@ from tasks.ledger.records import Cluster, Request
 from tasks.limits.applicable import per_cluster
 from tasks.limits.checks import check, fatal
 from tasks.limits.fitting import max_nodes_per_operation
+from tasks.quota.rate_limiter import EXHAUSTED
+from tasks.state_machine import blocked_account, circuit_breaker, pauses
 from tasks.state_machine.plan_limits import reason_of
 
 CALLS_OF_A_SUBMISSION = 2  # the baseline, and addNodes
@@ -59,6 +61,7 @@ async def dry_run(ledger: Ledger, policy: Policy, spec: ScaleOutRequest, *, poll
         **counted,
         operations=operations,
         operations_before=before,
+        blocked_by=await _blocked_by(ledger, spec, cluster),
         expected_duration=expected,
         expected_calls=ExpectedCalls(
             submitting=CALLS_OF_A_SUBMISSION * len(operations),
@@ -111,6 +114,23 @@ def expected_duration(durations: Sequence[Duration], own: int, before: int) -> E
 def _polls(durations: Sequence[Duration], own: int, poll_interval_s: float) -> int | None:
     expected = expected_duration(durations, own, 0)
     return None if expected is None else ceil(expected.p50_s / poll_interval_s)
+
+
+async def _blocked_by(ledger: Ledger, spec: ScaleOutRequest, cluster: Cluster) -> list[str]:
+    """Return what keeps new operations of its pool from being sent now, a sentence each."""
+    now, found = ledger.clock.now_ms(), []
+    account, pause = await ledger.account(), (await ledger.pauses(spec.cluster_id)).in_force(now)
+    if account.blocked_since is not None:
+        found.append(blocked_account.describe(account))
+    if pause is not None:
+        found.append(pauses.describe(pause))
+    breaker = cluster.breakers.get(pool_of(spec))
+    if breaker is not None and breaker.is_open:
+        found.append(circuit_breaker.describe(breaker))
+    suspended_until = await ledger.submissions_suspended_until()
+    if suspended_until is not None:
+        found.append(f"{EXHAUSTED}, until {timestamp(suspended_until)}")
+    return found
 
 
 async def _operations_before(ledger: Ledger, cluster: Cluster) -> int:

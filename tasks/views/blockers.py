@@ -8,7 +8,7 @@ from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING, Pause
 from tasks.ledger.records import Account, Cluster
-from tasks.state_machine import circuit_breaker, pauses
+from tasks.state_machine import blocked_account, circuit_breaker, pauses
 
 Kind = Literal["pause", "breaker", "account"]
 
@@ -53,11 +53,6 @@ def blockers_of(
     return sorted(found, key=lambda blocker: (blocker.scope != EVERYTHING, blocker.scope))
 
 
-def account_text(account: Account) -> str:
-    detail = "" if account.reason is None else f": {account.reason.message}"
-    return f"the provider blocks the account, next attempt at {timestamp(account.not_before)}{detail}"
-
-
 def _pause(pause: Pause) -> Blocker:
     until = None if pause.until is None else timestamp(pause.until)
     since = timestamp(pause.since)
@@ -72,7 +67,7 @@ def _account(account: Account) -> Blocker:
         None if account.reason is None else account.reason.message,
         timestamp(account.blocked_since or 0),
         timestamp(account.not_before),
-        account_text(account),
+        blocked_account.describe(account),
     )
 
 

@@ -10,8 +10,7 @@ from tasks.ledger.pauses import Pauses
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Account, Cluster, Operation, Request
 from tasks.quota.rate_limiter import EXHAUSTED
-from tasks.state_machine import circuit_breaker, pauses
-from tasks.views.blockers import account_text
+from tasks.state_machine import blocked_account, circuit_breaker, pauses
 
 SILENT_S = 60.0
 
@@ -111,7 +110,7 @@ def _progress(operation: Operation, missing_since: Mapping[str, int]) -> StatusR
 def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
     cluster, account = around.cluster, around.account
     if account.blocked_since is not None and account.reason is not None:
-        return StatusReason("account", account_text(account), timestamp(account.not_before))
+        return StatusReason("account", blocked_account.describe(account), timestamp(account.not_before))
     if cluster.locked_by is not None:
         message = f"operation {cluster.locked_by} is changing cluster {cluster.cluster_id}"
         return StatusReason("cluster_lock", message)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tasks.ledger.server_options import NEEDED
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCTOR = ("doctor.py", "doctor_broker.py", "doctor_server.py")
+DOCTOR = ("doctor.py", "doctor_broker.py", "doctor_server.py", "doctor_requests.py")
 
 
 def test_every_check_of_doctor_is_on_the_troubleshooting_page() -> None:

@@ -116,3 +116,40 @@ def test_the_list_shows_those_that_are_wanted(env: dict[str, str]) -> None:
     assert listed("--state", "waiting", "--cluster", "ehpc-a") == ["a", "b"]
     assert listed("--state", "held") == []
     assert listed("--cluster", "ehpc-other") == []
+
+
+def test_a_dry_run_knows_what_would_keep_the_request_waiting(env: dict[str, str]) -> None:
+    spec = ["--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "1", "--dry-run"]
+    assert scaleout(env, "submit", *spec)[1]["blocked_by"] == []
+    scaleout(env, "pause", "--cluster", "ehpc-a", "--by", "ann", "--reason", "maintenance")
+
+    code, answer, _ = scaleout(env, "submit", *spec)
+
+    assert (code, answer["status"]) == (0, "accepted")
+    (text,) = answer["blocked_by"]
+    assert "paused by ann" in text
+    assert "maintenance" in text
+
+
+def test_doctor_names_the_oldest_request_and_what_it_waits_for(env: dict[str, str]) -> None:
+    submit(env, "first")
+    submit(env, "second")
+
+    found = findings(env)["oldest request"]
+
+    assert found["status"] == "ok"
+    assert found["detail"].startswith("first is waiting since ")
+    assert "no worker has ticked" in found["detail"]
+
+
+def test_a_list_finds_what_it_is_asked_for_however_many_there_are(env: dict[str, str]) -> None:
+    for number in range(3):
+        submit(env, f"r-{number}", "--requested-by", f"team-{number}")
+
+    found = scaleout(env, "list", "--requested-by", "team-2", "--limit", "1")[1]
+    done = command_line.scaleout(env, "list", "--limit", "2")
+
+    assert [row["request_id"] for row in found] == ["r-2"]
+    assert "2 of 3 shown" in done.err
+    assert command_line.scaleout(env, "list", "--state", "ended").code == 2
+    assert "with --ended it is" in command_line.scaleout(env, "list", "--state", "failed").err

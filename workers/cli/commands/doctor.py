@@ -26,6 +26,7 @@ from tasks.quota.rate_limiter import Denied
 from tasks.runtime.clock import MAX_STEP_MS
 from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.commands.doctor_broker import broker_findings
+from workers.cli.commands.doctor_requests import request_findings
 from workers.cli.commands.doctor_server import server_findings
 from workers.cli.commands.findings import Finding
 from workers.cli.exit_codes import Exit
@@ -100,6 +101,7 @@ async def _findings(zone: str | None) -> list[Finding]:
     try:
         findings += await server_findings(settings)
         findings += await _ledger(ledger)
+        findings += await request_findings(ledger)
         try:
             findings += await broker_findings(settings, ledger)
         except RedisError as error:

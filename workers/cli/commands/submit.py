@@ -17,6 +17,10 @@ from workers.cli.exit_codes import Exit, for_state
 from workers.cli.session import with_ledger
 from workers.cli.terminal import echo, echo_problems, print_json, print_table, refuse
 
+IN_OTHER_WORDS = frozenset(
+    {"version", "error", "broken_rules", "expected_duration", "expected_calls", "blocked_by"}
+)
+
 
 def submit_request(
     fields: Mapping[str, Any],
@@ -95,16 +99,14 @@ def _print_dry_run(answer: dict[str, Any], *, as_json: bool) -> Exit:
 
 
 def _in_words(answer: dict[str, Any]) -> dict[str, Any]:
-    shown = {
-        name: value
-        for name, value in answer.items()
-        if name not in ("version", "error", "broken_rules", "expected_duration", "expected_calls")
-    }
+    shown = {name: value for name, value in answer.items() if name not in IN_OTHER_WORDS}
     if answer["error"]:
         shown["error"] = f"{answer['error']['kind']}: {answer['error']['message']}"
     for place, rule in enumerate(answer["broken_rules"], start=1):
         does = "waits for" if rule["waits"] else "breaks"
         shown[f"{does} ({place})"] = rule["message"]
+    for place, text in enumerate(answer["blocked_by"], start=1):
+        shown[f"blocked ({place})"] = text
     if expected := answer["expected_duration"]:
         shown["expected_duration"] = (
             f"{expected['p50_s']:g} s, nine times in ten within {expected['p90_s']:g} s "
