@@ -8,6 +8,7 @@ import typer
 
 from workers.cli import dead_letter_commands, operator_commands, policy_commands, request_commands
 from workers.cli.arguments import Json
+from workers.cli.help_texts import PROCESSES, examples
 
 app = typer.Typer(
     name="scaleout",
@@ -38,7 +39,7 @@ def scaleout(
     pass
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=PROCESSES, epilog=examples("worker"))
 def worker(context: typer.Context) -> None:
     """Run a Celery worker. Further arguments go to `celery -A workers worker`."""
     from workers.cli.commands.worker import become_worker
@@ -46,7 +47,7 @@ def worker(context: typer.Context) -> None:
     become_worker(context.args)
 
 
-@app.command(context_settings={**PASS_ON, "help_option_names": []})
+@app.command(context_settings={**PASS_ON, "help_option_names": []}, rich_help_panel=PROCESSES)
 def simulator(context: typer.Context) -> None:
     """Run the simulator of the EHPC API on loopback. `scaleout simulator --help` lists its options."""
     from workers.simulator.__main__ import main as serve
@@ -54,20 +55,20 @@ def simulator(context: typer.Context) -> None:
     serve(context.args)
 
 
-@app.command()
+@app.command(rich_help_panel=PROCESSES, epilog=examples("demo"))
 def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave it all running, until Ctrl-C, and say what to try.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Run a server, the simulator and a worker on loopback; twenty-four requests and a schedule."""
+    """Run a server, the simulator and a worker on loopback: all of it in twenty seconds."""
     from workers.cli.demo.run import run_demo
 
     raise typer.Exit(run_demo(as_json=json, keep=keep))
 
 
-for group in (request_commands, operator_commands, policy_commands, dead_letter_commands):
+for group in (request_commands, operator_commands, dead_letter_commands, policy_commands):
     group.register(app)
 
 
@@ -83,6 +84,9 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as ended:
+        _print_usage_error(ended.__context__)
+        raise
     except Exception as error:
         from workers.cli.errors import describe
 
@@ -96,6 +100,15 @@ def main() -> None:
             print_json({"error": {"kind": code.name.lower(), "problems": [text]}})
         sys.stderr.write(f"scaleout: {text}\n")
         sys.exit(code)
+
+
+def _print_usage_error(cause: BaseException | None) -> None:
+    """Print as JSON what Typer has said on stderr of wrong options."""
+    message = getattr(cause, "format_message", None)
+    if message is not None and "--json" in sys.argv:
+        from workers.cli.terminal import print_json
+
+        print_json({"error": {"kind": "usage", "problems": [message()]}})
 
 
 def _is_text(argument: str) -> bool:

@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 
 from workers.cli.arguments import Json, RequestId, Yes
+from workers.cli.help_texts import OPERATORS, examples
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `scaleout`."""
     for command in (cancel, pause, resume, resolve, quota, workers, doctor, health):
-        app.command()(command)
+        name = command.__name__
+        app.command(name, rich_help_panel=OPERATORS, epilog=examples(name))(command)
 
 
 def cancel(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from workers.cli.arguments import Json, Yes
+from workers.cli.help_texts import POLICY, examples
 
 policy = typer.Typer(no_args_is_help=True, help="The policy file: limits, what is allowed, schedules.")
 schedules = typer.Typer(help="The schedules in force, their next occurrences, and their last results.")
@@ -13,11 +14,11 @@ schedules = typer.Typer(help="The schedules in force, their next occurrences, an
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `scaleout`."""
-    app.add_typer(policy, name="policy")
-    app.add_typer(schedules, name="schedules")
+    app.add_typer(policy, name="policy", rich_help_panel=POLICY)
+    app.add_typer(schedules, name="schedules", rich_help_panel=POLICY)
 
 
-@policy.command()
+@policy.command(epilog=examples("check"))
 def check(file: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = False) -> None:
     """List every mistake in a policy file. Exit code 2 if there is one."""
     from workers.cli.commands.policy import check_policy
@@ -25,7 +26,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE")], json: Json = Fa
     raise typer.Exit(check_policy(file, as_json=json))
 
 
-@policy.command()
+@policy.command(epilog=examples("show"))
 def show(json: Json = False) -> None:
     """Show the policy that SCALEOUT_POLICY_FILE names, with its defaults."""
     from workers.cli.commands.policy import show_policy
@@ -41,7 +42,7 @@ def list_schedules(context: typer.Context, json: Json = False) -> None:
         raise typer.Exit(show_schedules(as_json=json))
 
 
-@schedules.command()
+@schedules.command(epilog=examples("trigger"))
 def trigger(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be requested.")] = False,

@@ -15,13 +15,14 @@ from workers.cli.arguments import (
     output_of,
     seconds,
 )
+from workers.cli.help_texts import REQUESTS, examples
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `scaleout`."""
-    for command in (submit, status, wait, history, stats):
-        app.command()(command)
-    app.command("list")(list_requests)
+    for command in (submit, status, wait, list_requests, history, stats):
+        name = command.__name__.removesuffix("_requests")
+        app.command(name, rich_help_panel=REQUESTS, epilog=examples(name))(command)
 
 
 def submit(

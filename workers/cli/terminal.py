@@ -1,4 +1,4 @@
-"""Data goes to stdout, everything else to stderr; colours only on a terminal."""
+"""Data goes to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,8 @@ from workers.cli.exit_codes import Exit
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 PIPED_WIDTH = 200
-NOTE_CHARS = 40
-WHOLE = frozenset(
-    {"request_id", "cluster_id", "operation_id", "job_id", "name", "id", "task_id", "state", "age", "nodes"}
-)
 
 
 def print_json(data: Any) -> None:
@@ -91,76 +86,3 @@ def clear_screen() -> None:
     """Begin the screen anew; through a pipe, begin a new block."""
     sys.stdout.write("\x1b[2J\x1b[H" if sys.stdout.isatty() else "\n")
     sys.stdout.flush()
-
-
-def print_table(
-    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, note: str | None = None
-) -> None:
-    """Print a table. Cells are shown as they are, without markup, and ids are never broken.
-
-    Args:
-        note: a column of sentences, each of which goes below its row where it has no room beside it.
-    """
-    from rich import box
-    from rich.table import Table
-
-    out, cells = console(), [[_text(cell) for cell in row] for row in rows]
-    below = note is not None and _too_wide(columns, cells, out.width)
-    shown = columns if below or note is None else [*columns, note]
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in shown:
-        table.add_column(column, overflow="fold", no_wrap=column in WHOLE)
-    for row in cells:
-        table.add_row(*row[: len(shown)])
-    with out.capture() as captured:
-        out.print(table)
-    lines = captured.get().splitlines()
-    if below:
-        lines = _with_notes(lines, [row[-1] for row in cells], out)
-    # Cells are padded to their column; through a pipe the padding is noise at the end of each line.
-    sys.stdout.write("\n".join(line if out.is_terminal else line.rstrip() for line in lines) + "\n")
-
-
-def _too_wide(columns: Sequence[str], cells: Sequence[Sequence[Text]], width: int) -> bool:
-    """Return whether a last column of sentences would have less than a line of them has to have."""
-    widest = [max([len(name), *(len(row[place]) for row in cells)]) for place, name in enumerate(columns)]
-    return sum(widest) + 2 * len(widest) + NOTE_CHARS > width
-
-
-def _with_notes(lines: Sequence[str], notes: Sequence[Text], out: Console) -> list[str]:
-    """Put each note below its row, which is one line as long as no cell of it is folded."""
-    head = len(lines) - len(notes) - 1
-    if head < 0:
-        return [*lines, *(note.plain for note in notes if note.plain)]
-    found = list(lines[:head])
-    for line, note in zip(lines[head:], [*notes, None], strict=True):
-        found.append(line)
-        if note is not None and note.plain:
-            folded = note.wrap(out, out.width - 4)
-            found += [f"  {'└' if number == 0 else ' '} {part.plain}" for number, part in enumerate(folded)]
-    return found
-
-
-def _text(cell: object) -> Text:
-    from rich.text import Text
-
-    return Text("" if cell is None else printable(str(cell)), style=_style(cell))
-
-
-STYLES = {
-    "succeeded": "green",
-    "ok": "green",
-    "waiting": "yellow",
-    "in_progress": "cyan",
-    "partially_succeeded": "yellow",
-    "warning": "yellow",
-    "held": "bold red",
-    "failed": "red",
-    "error": "bold red",
-    "rejected": "red",
-    "timed_out": "red",
-}
-
-
-def _style(cell: object) -> str:
-    return STYLES.get(cell, "") if isinstance(cell, str) else ""

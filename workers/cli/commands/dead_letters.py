@@ -9,7 +9,8 @@ from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import confirm, echo, print_json, print_table, refuse
+from workers.cli.tables import print_table
+from workers.cli.terminal import confirm, echo, print_json, refuse
 
 COLUMNS = ("id", "at", "queue", "task_id", "reason")
 ITEM_CHARS = 4_000

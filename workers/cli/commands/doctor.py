@@ -31,7 +31,8 @@ from workers.cli.commands.doctor_server import server_findings
 from workers.cli.commands.findings import Finding
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import confirm, echo, print_json, print_table, user_name
+from workers.cli.tables import print_table
+from workers.cli.terminal import confirm, echo, print_json, user_name
 
 DAY_MS = 86_400_000
 COUNTED = (

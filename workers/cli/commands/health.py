@@ -7,7 +7,8 @@ from config.timestamps import timestamp
 from tasks.ledger.ledger import Ledger
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json
 
 
 def show_health(within_s: float, worker: str | None, *, anywhere: bool, as_json: bool) -> Exit:

@@ -12,7 +12,8 @@ from tasks.views.history import HistoryFilter, history_entry
 from workers.cli.durations import InvalidDuration, parse_since
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table, refuse
+from workers.cli.tables import print_rows, print_table
+from workers.cli.terminal import echo, print_json, refuse
 
 COLUMNS = (
     "request_id",
@@ -98,7 +99,7 @@ async def _stream(ledger: Ledger, filters: Filters, *, as_json: bool) -> None:
         out.write("]\n")
         out.flush()
     else:
-        print_table(None, COLUMNS, rows, note="what")
+        print_rows(COLUMNS, rows, "what")
 
 
 async def _entries(ledger: Ledger, filters: Filters) -> AsyncIterator[dict[str, Any]]:

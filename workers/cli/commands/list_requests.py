@@ -14,7 +14,8 @@ from workers.cli.commands.status import reason_text
 from workers.cli.durations import age_text
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import clear_screen, echo, print_json, print_table, refuse
+from workers.cli.tables import print_rows
+from workers.cli.terminal import clear_screen, echo, print_json, refuse
 
 STATES = ("waiting", "in_progress", "held")
 ENDS = ("succeeded", "partially_succeeded", "failed", "timed_out", "rejected", "cancelled")
@@ -58,7 +59,7 @@ def _print(found: RequestList, now: int, output: Output) -> None:
         return
     columns = WIDE if output is Output.wide else COLUMNS
     rows = [[*_cells(row, now, columns), reason_text(row["reason"])] for row in found.rows]
-    print_table(None, columns, rows, note="reason")
+    print_rows(columns, rows, "reason")
     shown = len(found.rows)
     if found.matching is None:
         echo(f"the latest {shown} are shown, and there are more: --limit shows more")

@@ -12,7 +12,8 @@ from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.durations import InvalidDuration, parse_duration
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, echo_problems, print_json, print_table, user_name
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, echo_problems, print_json, user_name
 
 CLUSTER_ID = re.compile(r"e?hpc-[A-Za-z0-9]{1,64}")
 MAX_CHARS = 500

@@ -8,7 +8,8 @@ from config.policy.model import Limits, Policy
 from config.settings import LedgerSettings, load
 from tasks.contract.policy_file import read_policy
 from workers.cli.exit_codes import Exit
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json
 
 NOTHING = "nothing is limited, everything is allowed, nothing is scheduled"
 

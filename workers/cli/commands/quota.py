@@ -9,7 +9,8 @@ from tasks.ledger.ledger import Ledger
 from tasks.quota.priorities import CallPriority
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json
 
 
 def show_quota(*, as_json: bool) -> Exit:

@@ -13,7 +13,8 @@ from tasks.state_machine.resolution import DECIDABLE, CannotResolve
 from tasks.views.held_operations import evidence_of
 from workers.cli.exit_codes import Exit
 from workers.cli.session import provider_of, with_ledger
-from workers.cli.terminal import confirm, echo, echo_problems, print_json, print_table, refuse, user_name
+from workers.cli.tables import print_table
+from workers.cli.terminal import confirm, echo, echo_problems, print_json, refuse, user_name
 
 CANDIDATE_COLUMNS = ("job_id", "job_action", "status", "created_at", "nodes")
 

@@ -15,7 +15,8 @@ from tasks.schedules.build_request import lead_time_of
 from tasks.views.status import state_of
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json
 
 MAX_OCCURRENCES = 5
 COLUMNS = ("schedule", "requests", "next, local", "next, UTC", "lead time", "last")

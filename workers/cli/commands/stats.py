@@ -8,7 +8,8 @@ from tasks.ledger.ledger import Ledger
 from tasks.views.stats import pool_stats
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json
 
 COLUMNS = (
     "cluster_id",

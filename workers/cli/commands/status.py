@@ -10,7 +10,8 @@ from tasks.ledger.ledger import Ledger
 from tasks.views.read_status import read_documents
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table, refuse
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json, refuse
 
 CHECK_INTERVAL_S = 1.0
 IDS_SHOWN = 5

@@ -15,7 +15,8 @@ from tasks.ledger.ledger import Ledger
 from workers.cli.commands.status import print_details, read_document, wait_for_outcome
 from workers.cli.exit_codes import Exit, for_state
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, echo_problems, print_json, print_table, refuse
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, echo_problems, print_json, refuse
 
 IN_OTHER_WORDS = frozenset(
     {"version", "error", "broken_rules", "expected_duration", "expected_calls", "blocked_by"}

@@ -19,7 +19,8 @@ from tasks.schedules.request_ids import trigger_id
 from workers.cli.commands.schedules import find_schedule
 from workers.cli.exit_codes import Exit
 from workers.cli.session import provider_of, with_ledger
-from workers.cli.terminal import confirm, echo, print_json, print_table, refuse, user_name
+from workers.cli.tables import print_table
+from workers.cli.terminal import confirm, echo, print_json, refuse, user_name
 
 ATTEMPTS = 5
 

@@ -3,7 +3,8 @@
 from tasks.views.fleet import fleet
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json
 
 COLUMNS = ("name", "alive", "pid", "version", "since", "last_tick", "policy")
 

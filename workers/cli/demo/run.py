@@ -31,7 +31,8 @@ from workers.cli.demo.scenario import SCENARIO, SOLD_OUT_CLUSTER, SOLD_OUT_NODES
 from workers.cli.demo.schedule import write_schedule
 from workers.cli.demo.what_to_try import what_to_try
 from workers.cli.exit_codes import Exit
-from workers.cli.terminal import echo, print_json, print_table
+from workers.cli.tables import print_table
+from workers.cli.terminal import echo, print_json
 from workers.simulator.client import Child, ChildFailed, SimulatorClient
 
 MAX_S = 90.0
