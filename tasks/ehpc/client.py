@@ -13,7 +13,7 @@ from yarl import URL
 
 from tasks.ehpc import actions
 from tasks.ehpc.actions import ApiRequest
-from tasks.ehpc.connections import ConnectionLost, Connections
+from tasks.ehpc.connections import MAY_SEND, ConnectionLost, Connections
 from tasks.ehpc.errors import EhpcError, InDoubt, NotSent
 from tasks.ehpc.models import JobAccepted, JobPage, NodePage
 from tasks.ehpc.replies import MAX_BYTES, Reply, add_nodes_response, jobs_response, nodes_response
@@ -59,9 +59,22 @@ class EhpcClient:
         self.skew_s: float | None = None
         self.skew_at_ms = 0
 
-    async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
-        """Send `body` once, signed with exactly `sent_at`. Raises EhpcError."""
-        return await self._call(actions.add_nodes(zone, body), sent_at, add_nodes_response)
+    async def add_nodes(
+        self, zone: str, body: bytes, sent_at: datetime, may_send: Callable[[], bool]
+    ) -> JobAccepted:
+        """Send `body` once, signed with exactly `sent_at`.
+
+        Args:
+            may_send: asked just before the call is written: a process may be stopped while it connects.
+
+        Raises:
+            EhpcError: NotSent if it is too late; else by the reply, or for want of one.
+        """
+        token = MAY_SEND.set(may_send)
+        try:
+            return await self._call(actions.add_nodes(zone, body), sent_at, add_nodes_response)
+        finally:
+            MAY_SEND.reset(token)
 
     async def list_jobs(
         self,

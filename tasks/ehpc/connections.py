@@ -1,12 +1,18 @@
 """The connections of a process to the API: a new one for each addNodes, kept ones for listings."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
+from tasks.ehpc.errors import NotSent
+
 MOST = 64
+# Of the call that is being made.
+MAY_SEND: ContextVar[Callable[[], bool] | None] = ContextVar("MAY_SEND", default=None)
 KEPT_S = 4.0  # less than a server keeps an idle connection: the least usual is five seconds
 
 
@@ -24,6 +30,23 @@ async def never_resend(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise ConnectionLost(type(error).__name__) from error
+
+
+class PunctualConnector(aiohttp.TCPConnector):
+    """Asks once more whether a call may be sent when its connection is there, which can take long."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - its name in aiohttp
+    ) -> Any:
+        connection = await super().connect(req, traces, timeout)
+        may_send = MAY_SEND.get()
+        if may_send is not None and not may_send():
+            connection.close()
+            raise NotSent("it was too late to send it when the API was connected, and nothing was sent")
+        return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +83,7 @@ def open_connections(kept_s: float = KEPT_S) -> Connections:
     `kept_s`: for how long a kept connection that is not used stays open, in seconds.
     """
     return Connections(
-        fresh=_session(aiohttp.TCPConnector(limit=MOST, force_close=True)),
+        fresh=_session(PunctualConnector(limit=MOST, force_close=True)),
         kept=_session(aiohttp.TCPConnector(limit=MOST, keepalive_timeout=kept_s)),
     )
 

@@ -227,11 +227,15 @@ async def _send(ctx: Context, snapshot: OperationSnapshot, sending: Grant) -> No
     if body is None or sent_at is None:
         raise ValueError(f"operation {operation.operation_id} is {operation.state} without a body to send")
     response: JobAccepted | EhpcError
+
+    def may_send() -> bool:
+        return ctx.clock.now_ms() - sent_at <= ctx.lease_ms
+
     try:
-        if ctx.clock.now_ms() - sent_at > ctx.lease_ms:
+        if not may_send():
             raise NotSent("the worker resumed after its lease had expired, and sent nothing")
         await _wait_for_replicas(ctx)
-        request = ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at))
+        request = ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at), may_send)
         response = await call_with_grant(ctx, sending, sending.calls[0], request, sends=True)
     except EhpcError as error:
         response = error

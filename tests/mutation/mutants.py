@@ -215,9 +215,16 @@ MUTANTS = (
     Mutant(
         "lease: a worker that resumes after it sends nothing",
         "tasks/handlers/submit_operation.py",
-        "if ctx.clock.now_ms() - sent_at > ctx.lease_ms:",
-        "if False:",
+        "return ctx.clock.now_ms() - sent_at <= ctx.lease_ms",
+        "return True",
         (LATE_RESPONSES,),
+    ),
+    Mutant(
+        "lease: it is looked at again once the call's connection is there",
+        "tasks/ehpc/connections.py",
+        "if may_send is not None and not may_send():",
+        "if False:",
+        ("tests/unit/tasks/ehpc/test_client.py",),
     ),
     Mutant(
         "a job belongs to one operation of all clusters",
@@ -479,8 +486,8 @@ MUTANTS = (
     Mutant(
         "what is signed is the recorded time",
         "tasks/handlers/submit_operation.py",
-        "ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at))",
-        "ctx.api.add_nodes(operation.zone, body.encode(), utc_second(ctx.clock.now_ms()))",
+        "ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at), may_send)",
+        "ctx.api.add_nodes(operation.zone, body.encode(), utc_second(ctx.clock.now_ms()), may_send)",
     ),
     Mutant(
         "allocations and body are built again when the call is sent",

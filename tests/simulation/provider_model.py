@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -214,8 +215,12 @@ class SimulatedApi:
         self.skew_s: float | None = None
         self.skew_at_ms = 0
 
-    async def add_nodes(self, zone: str, body: bytes, sent_at: datetime) -> JobAccepted:
+    async def add_nodes(
+        self, zone: str, body: bytes, sent_at: datetime, may_send: Callable[[], bool]
+    ) -> JobAccepted:
         await self._process.turn("addNodes")
+        if not may_send():
+            raise NotSent("too late")
         if self._provider.world.chance("connection refused"):
             raise NotSent("connection refused")
         sending = self._provider.leave(self._process, zone, body, sent_at)

@@ -209,8 +209,12 @@ def client(connect: Connect, provider: Provider) -> EhpcClient:
     return connect(provider.url)
 
 
+def in_time() -> bool:
+    return True
+
+
 async def add_nodes(client: EhpcClient) -> JobAccepted:
-    return await client.add_nodes("jn1a", BODY, AT)
+    return await client.add_nodes("jn1a", BODY, AT, in_time)
 
 
 async def read_log(client: EhpcClient) -> Any:
@@ -261,7 +265,7 @@ async def test_the_bytes_that_are_signed_are_the_bytes_that_arrive(
 ) -> None:
     body = '{"node_name":  "节点 \\u0041+%2B&=?#", "zone":"jn1a" }'.encode()
 
-    await client.add_nodes("jn1a", body, AT)
+    await client.add_nodes("jn1a", body, AT, in_time)
 
     call = provider.calls[0]
     assert call.body == body
@@ -273,7 +277,7 @@ async def test_the_signature_is_encoded_exactly_twice_whatever_signs_it_has(
 ) -> None:
     # Base64 has a plus or a slash in most signatures: among these calls are some of either.
     for second in range(12):
-        await client.add_nodes("jn1a", BODY, AT + timedelta(seconds=second))
+        await client.add_nodes("jn1a", BODY, AT + timedelta(seconds=second), in_time)
 
     wires = [call.raw_signature for call in provider.calls]
     plain = [unquote(unquote(wire)) for wire in wires]
@@ -599,6 +603,24 @@ async def test_a_session_that_was_closed_is_proof_that_nothing_was_sent(
     assert type(error) is NotSent
     assert [report.error_kind for report in reports] == ["not_sent"]
     assert provider.connections == 0
+
+
+async def test_what_is_too_late_once_it_is_connected_is_not_sent(
+    client: EhpcClient, provider: Provider
+) -> None:
+    connected: list[int] = []
+
+    def too_late() -> bool:
+        connected.append(provider.connections)
+        return False
+
+    error = await error_of(client.add_nodes("jn1a", BODY, AT, too_late))
+    await add_nodes(client)
+
+    assert type(error) is NotSent
+    assert "too late" in str(error)
+    assert len(connected) == 1
+    assert len(provider.calls) == 1, "only the call that was in time"
 
 
 async def test_an_unknown_host_is_proof_that_nothing_was_sent(connect: Connect) -> None:

@@ -94,7 +94,7 @@ async def test_each_sending_has_a_connection_that_nothing_else_has_used(
 ) -> None:
     for _ in range(3):
         await read(client)
-        await client.add_nodes("jn1a", b"{}", AT)
+        await client.add_nodes("jn1a", b"{}", AT, lambda: True)
 
     assert len(set(server.listed("POST"))) == 3
     assert not set(server.listed("POST")) & set(server.listed("GET"))
