@@ -58,7 +58,7 @@ reference: $(READY)  ## write what docs/ takes from the code: schemas, settings,
 	$(BIN)/python -m docs.generate
 
 simulate: $(READY)  ## random histories; SEEDS=1-300
-	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -s tests/simulation/test_random_histories.py
+	PYTHONHASHSEED=0 SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -s tests/simulation/test_random_histories.py
 
 chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=5 SEED=1
 	$(BIN)/python -m tests.chaos.run --runs $(RUNS) --seed $(SEED)

@@ -53,8 +53,9 @@ def against_adoption(
     found += _against_time_and_size(operation, row, rules)
     if nodes_counted is not None:
         found += _against_count(operation, row, nodes_counted)
-    elif row.status is JobStatus.PENDING and not row.node_ids:
-        found.append(Objection(f"job {job_id} has not ended, and nothing shows its number of nodes", False))
+    elif row.status is JobStatus.PENDING and len(row.node_ids) != operation.node_count:
+        shown = f"the log names {len(row.node_ids)} nodes so far, and {operation.node_count} were requested"
+        found.append(Objection(f"job {job_id} has not ended: {shown}", certain=False))
     return found
 
 

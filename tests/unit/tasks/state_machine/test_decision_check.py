@@ -68,6 +68,7 @@ UNSURE = [
     row(create_time="2023-11-14T22:20:20Z"),
     row(resource_ids="ehpc-a cln-1"),
     row(resource_ids="ehpc-a", status="pending"),
+    row(resource_ids="ehpc-a cln-1", status="pending"),
 ]
 
 
