@@ -7,7 +7,7 @@ import pytest
 from tests.support.simulator_calls import Caller
 
 WRONG: list[tuple[str, Any, bytes]] = [
-    ("faults", {"kind": "dorp"}, b"kind"),
+    ("faults", {"kind": "dropped"}, b"kind"),
     ("faults", {"kind": "drop", "time": 3}, b"time"),
     ("faults", {"kind": "drop", "times": "3"}, b"times"),
     ("faults", {"kind": "drop", "times": True}, b"times"),
