@@ -1,7 +1,7 @@
 """Read what the status of requests depends on: each record once, however many requests depend on it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ async def read_statuses(ledger: Ledger, requests: Sequence[Request]) -> list[Req
     """Return the state of each request. A record that cannot be read concerns its own requests alone."""
     live = [part.operation_id for request in requests for part in request.live_assignments]
     operations = await ledger.operations(live, readable_only=True) if live else {}
-    reader = _Reader(ledger, operations)
+    reader = _Reader(ledger, operations, await _next_tries(ledger, operations.values()))
     return list(await asyncio.gather(*(reader.status(request) for request in requests)))
 
 
@@ -39,12 +39,42 @@ async def read_documents(ledger: Ledger, requests: Sequence[Request]) -> list[di
     ]
 
 
-class _Reader:
-    """Reads for one look at the ledger. `operations`: those that serve the requests, by id."""
+async def _next_tries(ledger: Ledger, operations: Iterable[Operation]) -> dict[str, int]:
+    """Return when operations that wait for something are tried again (ms), by id."""
+    waiting = [
+        operation
+        for operation in operations
+        if operation.state is State.IN_DOUBT
+        or operation.reason is not None
+        or operation.job_result is not None
+    ]
+    if not waiting:
+        return {}
+    async with ledger.redis.pipeline(transaction=False) as pipe:
+        for operation in waiting:
+            pipe.zscore(ledger.keys.due(operation.due.lane), str(operation.due))
+        scores = await pipe.execute()
+    return {
+        operation.operation_id: int(score)
+        for operation, score in zip(waiting, scores, strict=True)
+        if score is not None
+    }
 
-    def __init__(self, ledger: Ledger, operations: Mapping[str, Operation]) -> None:
+
+class _Reader:
+    """Reads for one look at the ledger.
+
+    Args:
+        operations: those that serve the requests, by id.
+        next_try: when those of them that wait are tried again (ms).
+    """
+
+    def __init__(
+        self, ledger: Ledger, operations: Mapping[str, Operation], next_try: Mapping[str, int]
+    ) -> None:
         self._ledger = ledger
         self._operations = operations
+        self._next_try = next_try
         self._found: dict[str, asyncio.Future[Any]] = {}
 
     async def status(self, request: Request) -> RequestStatus:
@@ -70,23 +100,35 @@ class _Reader:
             pauses=Pauses.none(cluster_id),
             operations=self._operations,
             missing_since=(await self._once(f"zone {zone}", lambda: self._ledger.zone(zone))).missing,
+            next_try=self._next_try,
         )
 
     async def _of_waiting(self, request: Request) -> Surroundings:
         ledger = self._ledger
         zone, cluster_id = _place(request)
         beats = await self._once("beats", ledger.overview.heartbeats)
+        cluster: Cluster = await self._once(f"cluster {cluster_id}", lambda: ledger.cluster(cluster_id))
+        locking = await self._locking(cluster.locked_by)
         return Surroundings(
-            cluster=await self._once(f"cluster {cluster_id}", lambda: ledger.cluster(cluster_id)),
+            cluster=cluster,
             account=await self._once("account", ledger.account),
             pauses=Pauses(
                 await self._once("pause", lambda: ledger.pause(EVERYTHING)),
                 await self._once(f"pause {cluster_id}", lambda: ledger.pause(cluster_id)),
             ),
-            operations=self._operations,
+            operations={**self._operations, **locking},
             missing_since=(await self._once(f"zone {zone}", lambda: ledger.zone(zone))).missing,
+            next_try=self._next_try,
             suspended_until=await self._once("suspended", ledger.submissions_suspended_until),
             silent_s=(ledger.clock.now_ms() - max(beats.values())) / 1000 if beats else inf,
+        )
+
+    async def _locking(self, name: str | None) -> Mapping[str, Operation]:
+        """Return the operation that locks a cluster, by id."""
+        if name is None or name in self._operations:
+            return {}
+        return await self._once(
+            f"operation {name}", lambda: self._ledger.operations([name], readable_only=True)
         )
 
     async def _once(self, name: str, read: Callable[[], Awaitable[T]]) -> T:

@@ -13,6 +13,8 @@ from tasks.quota.rate_limiter import EXHAUSTED
 from tasks.state_machine import blocked_account, circuit_breaker, pauses
 
 SILENT_S = 60.0
+# Kinds of errors of the listing before a call.
+OF_A_LISTING = frozenset({"in_doubt", "rejected", "api_error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Surroundings:
     """What else the status of a request depends on.
 
     Fields:
-        operations: those that serve the request, by id.
+        operations: those that serve the request, and the one that locks its cluster, by id.
+        next_try: when operations that wait are tried again (ms), by id.
         missing_since: jobs that the operation log does not show, by since when (ms).
         suspended_until: when there are API calls for new operations again (ms); None if there are now.
         silent_s: for how many seconds no worker has ticked.
@@ -49,6 +52,7 @@ class Surroundings:
     pauses: Pauses
     operations: Mapping[str, Operation]
     missing_since: Mapping[str, int] = field(default_factory=dict)
+    next_try: Mapping[str, int] = field(default_factory=dict)
     suspended_until: int | None = None
     silent_s: float = 0.0
 
@@ -79,32 +83,54 @@ def status_of(request: Request, around: Surroundings, now: int) -> RequestStatus
         return RequestStatus("held", StatusReason("held", message, remedy=f"scaleout resolve {operation_id}"))
     sent = [operation for operation in live if operation.state is not State.PLANNED]
     if sent:
-        return RequestStatus("in_progress", _progress(sent[0], around.missing_since))
+        return RequestStatus("in_progress", _progress(sent[0], around, now))
     if (pause := around.pauses.in_force(now)) is not None:
         until = None if pause.until is None else timestamp(pause.until)
         return RequestStatus("waiting", StatusReason("pause", pauses.describe(pause), until))
-    if live and live[0].reason is not None:
-        return RequestStatus("waiting", StatusReason(live[0].reason.kind, live[0].reason.message))
     if live:
-        return RequestStatus("waiting", StatusReason("submission", "its cluster's jobs are being listed"))
+        return RequestStatus("waiting", _planned(live[0], around, now))
     return RequestStatus("waiting", _waiting(request, around, now))
 
 
-def _progress(operation: Operation, missing_since: Mapping[str, int]) -> StatusReason:
-    name = operation.operation_id
+def _planned(operation: Operation, around: Surroundings, now: int) -> StatusReason:
+    """Return what keeps an operation from being sent. What kept it before its next try does no more."""
+    name, until = operation.operation_id, around.next_try.get(operation.operation_id, 0)
+    if operation.reason is None or until <= now:
+        message = f"operation {name} is about to be sent: the jobs of {operation.cluster_id} are being listed"
+        return StatusReason("submission", message)
+    # Nothing was sent for it, so that nothing of it can be in doubt or rejected: a listing was.
+    kind = "listing" if operation.reason.kind in OF_A_LISTING else operation.reason.kind
+    message = f"operation {name} is not sent yet: {operation.reason.message}"
+    return StatusReason(kind, message, timestamp(until))
+
+
+def _progress(operation: Operation, around: Surroundings, now: int) -> StatusReason:
+    name, job_id = operation.operation_id, operation.job_id
+    until = around.next_try.get(name, 0)
+    next_try = timestamp(until) if until > now else None
     if operation.state is State.IN_DOUBT:
-        detail = operation.doubt.reason if operation.doubt else "unknown"
-        return StatusReason("in_doubt", f"operation {name} is in doubt: {detail}")
-    if operation.job_id is None:
+        detail = f": {operation.doubt.reason}" if operation.doubt else ""
+        since = f" since {timestamp(operation.doubt.since)}" if operation.doubt else ""
+        message = f"operation {name} is in doubt{since}{detail}"
+        if operation.reason is not None and next_try is not None:
+            message = f"{message}; its cluster's jobs could not be listed: {operation.reason.message}"
+        return StatusReason("in_doubt", message, next_try, f"scaleout resolve {name}")
+    if job_id is None:
         return StatusReason("submission", f"operation {name} is being sent")
-    since = missing_since.get(operation.job_id)
-    if since is not None:
+    if operation.job_result is not None:
+        message = f"job {job_id} has ended, and the nodes that it made are being counted"
+        if operation.reason is not None and next_try is not None:
+            message = f"{message}: {operation.reason.message}"
+        return StatusReason("job", message, next_try)
+    since_ms = around.missing_since.get(job_id)
+    if since_ms is not None:
         message = (
-            f"the operation log has not shown job {operation.job_id} since {timestamp(since)}: it is looked "
+            f"the operation log has not shown job {job_id} since {timestamp(since_ms)}: it is looked "
             "up with each poll, and held if it stays away"
         )
         return StatusReason("job_missing", message)
-    return StatusReason("job", f"job {operation.job_id} is running")
+    since = "" if operation.sent_at is None else f" since {timestamp(operation.sent_at)}"
+    return StatusReason("job", f"job {job_id} is running{since}")
 
 
 def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
@@ -112,8 +138,7 @@ def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
     if account.blocked_since is not None and account.reason is not None:
         return StatusReason("account", blocked_account.describe(account), timestamp(account.not_before))
     if cluster.locked_by is not None:
-        message = f"operation {cluster.locked_by} is changing cluster {cluster.cluster_id}"
-        return StatusReason("cluster_lock", message)
+        return _locked(cluster, cluster.locked_by, around.operations.get(cluster.locked_by))
     breaker = cluster.breakers.get(request.pool)
     if breaker is not None and breaker.is_open:
         remedy = f"scaleout resume --cluster {cluster.cluster_id}"
@@ -133,6 +158,18 @@ def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
         since = "yet" if isinf(around.silent_s) else f"for {around.silent_s:.0f} s"
         return StatusReason("worker", f"no worker has ticked {since}", remedy="scaleout doctor")
     return StatusReason("planning", "the next operation of its pool is about to be planned")
+
+
+def _locked(cluster: Cluster, name: str, operation: Operation | None) -> StatusReason:
+    if operation is not None and operation.state is State.HELD:
+        message = (
+            f"operation {name}, which is held, locks cluster {cluster.cluster_id}: {operation.held_reason}"
+        )
+        return StatusReason("cluster_lock", message, remedy=f"scaleout resolve {name}")
+    message = f"operation {name} is changing cluster {cluster.cluster_id}"
+    if operation is not None and operation.sent_at is not None:
+        message = f"{message} since {timestamp(operation.sent_at)}"
+    return StatusReason("cluster_lock", message)
 
 
 def status_document(

@@ -177,7 +177,8 @@ async def _ledger(ledger: Ledger) -> list[Finding]:
         findings.append(Finding("server", "warning", detail))
     held = await ledger.operations(await ledger.overview.held_operations(), readable_only=True)
     for operation in held.values():
-        detail = f"cluster {operation.cluster_id}: {operation.held_reason}"
+        decide = f"`scaleout resolve {operation.operation_id}` shows the evidence and decides"
+        detail = f"cluster {operation.cluster_id}: {operation.held_reason}. {decide}"
         findings.append(Finding(f"held {operation.operation_id}", "error", detail))
     findings += [_blocker(blocker) for blocker in await read_blockers(ledger)]
     if blockers := await _counted(ledger, COUNTED):

@@ -62,7 +62,7 @@ def test_a_pause_does_not_hide_what_is_running() -> None:
 
     assert status.state == "in_progress"
     assert status.reason is not None
-    assert status.reason.message == "job j-1 is running"
+    assert status.reason.message.startswith("job j-1 is running since ")
 
 
 def test_a_request_of_a_broken_pool_says_when_it_is_retried() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.pauses import Pauses
-from tasks.ledger.record_values import Allocation, Assignment, Doubt, Reason, State
+from tasks.ledger.record_values import Allocation, Assignment, Doubt, JobResult, Reason, State
 from tasks.ledger.records import Account, Cluster, Operation, Request
 from tasks.views.status import RequestStatus, StatusReason, Surroundings, status_document, status_of
 
@@ -16,7 +16,9 @@ SOON = "2023-11-14T22:13:25.000Z"
 SPEC = ScaleOutRequest(request_id="r-1", cluster_id="ehpc-a", zone="jn1a", node_count=2)
 SHORTAGE = Reason(kind="shortage", message="too few nodes", code=5200)
 PLANNING = StatusReason("planning", "the next operation of its pool is about to be planned")
-LISTING = StatusReason("submission", "its cluster's jobs are being listed")
+LISTING = StatusReason(
+    "submission", "operation op-1 is about to be sent: the jobs of ehpc-a are being listed"
+)
 
 
 def request(state: State | None = None, **more: Any) -> Request:
@@ -86,27 +88,78 @@ def test_a_request_that_has_ended_has_the_status_of_its_outcome() -> None:
             State.IN_DOUBT,
             {"doubt": Doubt(since=NOW, reason="no reply")},
             "in_progress",
-            StatusReason("in_doubt", "operation op-1 is in doubt: no reply"),
+            StatusReason(
+                "in_doubt",
+                "operation op-1 is in doubt since 2023-11-14T22:13:20.000Z: no reply",
+                remedy="scaleout resolve op-1",
+            ),
         ),
         (
             State.IN_DOUBT,
             {},
             "in_progress",
-            StatusReason("in_doubt", "operation op-1 is in doubt: unknown"),
+            StatusReason("in_doubt", "operation op-1 is in doubt", remedy="scaleout resolve op-1"),
         ),
         (State.PLANNED, {}, "waiting", LISTING),
         (
-            State.PLANNED,
-            {"reason": Reason(kind="quota", message="no calls")},
-            "waiting",
-            StatusReason("quota", "no calls"),
+            State.RUNNING,
+            {"job_id": "j-1", "sent_at": NOW},
+            "in_progress",
+            StatusReason("job", "job j-1 is running since 2023-11-14T22:13:20.000Z"),
         ),
+        (
+            State.RUNNING,
+            {"job_id": "j-1", "job_result": JobResult(successful=True, ended_at=NOW)},
+            "in_progress",
+            StatusReason("job", "job j-1 has ended, and the nodes that it made are being counted"),
+        ),
+        # Its next try is under way: what kept it before does no more.
+        (State.PLANNED, {"reason": Reason(kind="quota", message="no calls")}, "waiting", LISTING),
     ],
 )
 def test_a_request_in_an_operation_shows_the_state_of_that_operation(
     state: State, more: dict[str, Any], shown: str, expected: StatusReason
 ) -> None:
     assert status(request(state), operation("op-1", state, **more)) == RequestStatus(shown, expected)
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("quota", "quota"), ("in_doubt", "listing")])
+def test_what_is_not_sent_says_why_and_when_it_is_tried_again(kind: str, shown: str) -> None:
+    waits = operation("op-1", State.PLANNED, reason=Reason(kind=kind, message="HTTP 500"))
+
+    found = status(request(State.PLANNED), waits, next_try={"op-1": NOW + 5000}).reason
+
+    assert found == StatusReason(shown, "operation op-1 is not sent yet: HTTP 500", SOON)
+
+
+def test_what_cannot_be_counted_or_listed_says_so_until_the_next_try() -> None:
+    failed, next_try = Reason(kind="busy", message="HTTP 500"), {"op-1": NOW + 5000}
+    ended = JobResult(successful=True, ended_at=NOW)
+    counted = operation("op-1", State.RUNNING, job_id="j-1", job_result=ended, reason=failed)
+    doubted = operation("op-1", State.IN_DOUBT, reason=failed)
+
+    for state, of in ((State.RUNNING, counted), (State.IN_DOUBT, doubted)):
+        found = status(request(state), of, next_try=next_try).reason
+        assert found is not None
+        assert ("HTTP 500" in found.message, found.until) == (True, SOON)
+
+
+def test_a_held_operation_that_locks_the_cluster_is_named_with_its_command() -> None:
+    locked = Cluster(cluster_id="ehpc-a", locked_by="op-7")
+    held = operation("op-7", State.HELD, held_reason="two jobs")
+    sent = operation("op-7", State.RUNNING, job_id="j-7", sent_at=NOW)
+
+    def found(of: Operation) -> StatusReason | None:
+        return status(request(), of, cluster=locked).reason
+
+    assert found(held) == StatusReason(
+        "cluster_lock",
+        "operation op-7, which is held, locks cluster ehpc-a: two jobs",
+        remedy="scaleout resolve op-7",
+    )
+    assert found(sent) == StatusReason(
+        "cluster_lock", "operation op-7 is changing cluster ehpc-a since 2023-11-14T22:13:20.000Z"
+    )
 
 
 def test_a_waiting_request_names_its_blocker_and_until_when() -> None:
