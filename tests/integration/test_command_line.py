@@ -302,6 +302,7 @@ def test_an_invalid_request_is_exit_code_2_with_every_problem(
     lines = said.err.splitlines()
     for name in ("resource_conf", "zone=", "node_count=", "node_role=", "private_ips="):
         assert sum(line.startswith(f"scaleout: {name}") for line in lines) == 1
+    assert [line.rpartition("(")[2] for line in lines if "zone=" in line] == ["--zone)"]
     assert as_json.code == 2
     assert [f"scaleout: {text}" for text in as_json.json()["error"]["problems"]] == lines
     assert server.keys("*") == []

@@ -126,4 +126,19 @@ def _text(cell: object) -> Text:
     from rich.text import Text
 
     style = STYLES.get(cell, "") if isinstance(cell, str) else ""
-    return Text("" if cell is None else printable(str(cell)), style=style)
+    return Text(printable(_words(cell)), style=style)
+
+
+def _words(cell: object) -> str:
+    """Return a cell as people write it."""
+    match cell:
+        case None:
+            return ""
+        case bool():
+            return "yes" if cell else "no"
+        case list() | tuple():
+            return ", ".join(map(_words, cell))
+        case dict():
+            return ", ".join(f"{name}: {_words(value)}" for name, value in cell.items())
+        case _:
+            return str(cell)

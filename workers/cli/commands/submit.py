@@ -22,6 +22,21 @@ IN_OTHER_WORDS = frozenset(
     {"version", "error", "broken_rules", "expected_duration", "expected_calls", "blocked_by"}
 )
 
+OPTIONS = {
+    "request_id": "--request-id",
+    "cluster_id": "--cluster",
+    "zone": "--zone",
+    "node_count": "--nodes",
+    "node_role": "--role",
+    "node_name": "--name",
+    "private_ips": "--ip",
+    "resource_conf": "--resource-conf",
+    "deadline_s": "--deadline",
+    "not_before": "--not-before",
+    "on_shortage": "--on-shortage",
+    "requested_by": "--requested-by",
+}
+
 
 def submit_request(
     fields: Mapping[str, Any],
@@ -40,7 +55,7 @@ def submit_request(
     except InvalidRequest as error:
         if as_json and dry_run:
             print_json(invalid(fields, error.problems).model_dump(mode="json"))
-        echo_problems(error.problems, as_json=as_json and not dry_run)
+        echo_problems([*map(by_option, error.problems)], as_json=as_json and not dry_run)
         return Exit.USAGE
 
     async def write(ledger: Ledger, settings: LedgerSettings) -> Accepted | Ended:
@@ -65,6 +80,12 @@ def submit_request(
     else:
         print(spec.request_id)  # noqa: T201
     return for_state(answer.outcome["status"]) if isinstance(answer, Ended) else Exit.SUCCEEDED
+
+
+def by_option(problem: str) -> str:
+    """Return a problem of a field with the name of its option."""
+    name = problem.partition("=")[0].partition(" ")[0].partition("[")[0]
+    return f"{problem} ({OPTIONS[name]})" if name in OPTIONS else problem
 
 
 def _parse(fields: Mapping[str, Any], resource_conf: str | None) -> ScaleOutRequest:

@@ -15,11 +15,7 @@ def show_workers(*, as_json: bool) -> Exit:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(None, COLUMNS, [[_cell(row.get(column)) for column in COLUMNS] for row in rows])
+        print_table(None, COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
     else:
         echo("no worker has ticked in the last day")
     return Exit.SUCCEEDED if any(row["alive"] for row in rows) else Exit.FAILED
-
-
-def _cell(value: object) -> object:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
