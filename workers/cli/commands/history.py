@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from config.timestamps import timestamp
 from tasks.ledger.history_pages import histories, newest_first
 from tasks.ledger.ledger import Ledger
 from tasks.views.history import HistoryFilter, history_entry
@@ -24,6 +25,7 @@ COLUMNS = (
     "requested_by",
     "accepted_at",
 )
+TIMES_MS = ("sent_at",)
 NOT_ENDED = ("waiting", "in_progress", "held")
 ENDED = ("succeeded", "partially_succeeded", "failed", "timed_out", "rejected", "cancelled")
 
@@ -142,6 +144,7 @@ def _what(entry: dict[str, Any]) -> str:
 
 def _row(line: dict[str, Any]) -> tuple[str, str, str]:
     about = {name: value for name, value in line.items() if name not in ("at", "event") and value is not None}
+    about |= {name: timestamp(about[name]) for name in TIMES_MS if isinstance(about.get(name), int)}
     what = " ".join(
         f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in about.items()
     )

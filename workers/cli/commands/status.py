@@ -15,6 +15,8 @@ from workers.cli.terminal import echo, print_json, refuse
 
 CHECK_INTERVAL_S = 1.0
 IDS_SHOWN = 5
+# Of these reasons it is known when they end; of all others, when the next attempt is made.
+ENDS_AT = frozenset({"pause", "breaker", "not_before", "quota"})
 ONLY_WIDE = frozenset({"submitted_at", "finished_at", "error_codes"})
 
 
@@ -110,7 +112,8 @@ def reason_text(reason: dict[str, Any] | None) -> str:
     """Return the reason of a status document as a line."""
     if reason is None:
         return ""
-    until = f", until {reason['until']}" if reason["until"] else ""
+    word = "until" if reason["kind"] in ENDS_AT else "next try at"
+    until = f", {word} {reason['until']}" if reason["until"] else ""
     remedy = f" ({reason['remedy']})" if reason["remedy"] else ""
     return f"{reason['message']}{until}{remedy}"
 
