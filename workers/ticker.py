@@ -14,6 +14,7 @@ from tasks.engine.wiring import Engine
 from tasks.engine.worker_info import note_worker, this_worker
 from tasks.ledger.identity import OtherAccount
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.shell_acts import log_acts
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         if worker_process.run(ledger.request_sweep(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
             self._send_sweep(ledger)
         engine.state_file.save(ledger.epoch)
+        worker_process.run(log_acts(ledger), timeout_s=TICK_TIMEOUT_S)
         self._describe(engine)
         worker_process.run(engine.scrub.step(), timeout_s=TICK_TIMEOUT_S)
         # Last, so that a problem with schedules stops nothing else.

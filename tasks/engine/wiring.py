@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -52,10 +53,18 @@ class Engine:
         await self.redis.aclose()
 
 
+L = TypeVar("L", bound=Ledger)
+
+
 async def open_ledger(settings: LedgerSettings, clock: Clock | None = None) -> Ledger:
     """Open a ledger that knows the server's time. Close its `redis` after use."""
+    return await open_ledger_as(Ledger, settings, clock)
+
+
+async def open_ledger_as(kind: type[L], settings: LedgerSettings, clock: Clock | None = None) -> L:
+    """Open a ledger of a certain kind."""
     redis = open_redis(settings.redis_url.get_secret_value())
-    ledger = Ledger(
+    ledger = kind(
         redis,
         Keys(settings.key_prefix),
         clock or ServerClock(),

@@ -91,6 +91,8 @@ class Keys:
     history = _Each("history")
     # List of the last events that stopped submissions, or let them resume.
     journal = _One("journal")
+    # List of what was done from shells and is not in a worker's log yet, as JSON.
+    acts = _One("acts")
     counters = _One("counters")
     # List of the last messages that could not be decoded.
     dead_letters = _One("dead-letters")

@@ -153,3 +153,24 @@ def test_a_list_finds_what_it_is_asked_for_however_many_there_are(env: dict[str,
     assert "2 of 3 shown" in done.err
     assert command_line.scaleout(env, "list", "--state", "ended").code == 2
     assert "with --ended it is" in command_line.scaleout(env, "list", "--state", "failed").err
+
+
+def test_what_is_done_from_a_shell_is_in_the_workers_log_once(
+    env: dict[str, str], server: redis.Redis, tmp_path: Path
+) -> None:
+    submit(env, "before", "--deadline", "1h")
+    server.rpush("scaleout:acts", "of another version")
+    scaleout(env, "pause", "--for", "1h", "--extend-deadlines", "--by", "ann")
+    scaleout(env, "cancel", "before", "--by", "bob")
+    names = ("request_accepted", "deadline_extended", "request_cancelled", "request_finished", "paused")
+
+    with worker(env, tmp_path / "worker.log") as running:
+        eventually(lambda: all(running.events(name) for name in names), "all of it is in the log")
+        submit(env, "after")
+        eventually(lambda: len(running.events("request_accepted")) == 2, "and what comes later")
+        found = {name: running.events(name) for name in names}
+
+    assert [len(found[name]) for name in names] == [2, 1, 1, 1, 1]
+    (cancelled,) = found["request_cancelled"]
+    assert (cancelled["request_id"], cancelled["by"]) == ("before", "bob")
+    assert "@" in cancelled["shell"]

@@ -1,6 +1,7 @@
 """Runs a command's coroutine against the ledger that the environment names."""
 
 import asyncio
+import platform
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -8,9 +9,11 @@ from typing import TypeVar
 from config.logs.setup import configure_logging
 from config.settings import LedgerSettings, Settings, load
 from tasks.ehpc.connections import open_connections
-from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
+from tasks.engine.wiring import open_api, open_ledger_as, open_rate_limiter
 from tasks.handlers.context import Context
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.shell_acts import ShellLedger
+from workers.cli.terminal import user_name
 
 T = TypeVar("T")
 
@@ -27,7 +30,8 @@ def with_ledger(command: Callable[[Ledger, LedgerSettings], Awaitable[T]]) -> T:
     configure_logging(log_format="console", level="ERROR", secrets=settings.secrets())
 
     async def run() -> T:
-        ledger = await open_ledger(settings)
+        ledger = await open_ledger_as(ShellLedger, settings)
+        ledger.shell = f"{user_name()}@{platform.node()}"
         try:
             return await command(ledger, settings)
         finally:
