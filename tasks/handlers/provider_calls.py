@@ -143,7 +143,9 @@ async def _block_account(ctx: Context, reason: Reason) -> int:
         until = blocked.not_before
         changes = ChangeSet()
         changes.write(blocked)
-        changes.record(account_blocked(account, reason))
+        if account.blocked_since is None:
+            # Each call that is refused from now on would say it again.
+            changes.record(account_blocked(account, reason))
         return changes
 
     await ctx.ledger.transact(build)

@@ -6,15 +6,20 @@ from math import isinf
 from typing import Any
 
 from config.timestamps import timestamp
-from tasks.ledger.pauses import Pauses
+from tasks.ledger.pauses import EVERYTHING, Pauses
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Account, Cluster, Operation, Request
 from tasks.quota.rate_limiter import EXHAUSTED
 from tasks.state_machine import blocked_account, circuit_breaker, pauses
 
 SILENT_S = 60.0
-# Kinds of errors of the listing before a call.
-OF_A_LISTING = frozenset({"in_doubt", "rejected", "api_error"})
+# What an error means that the listing before a call has met.
+KINDS_BEFORE_SENDING = {
+    "in_doubt": "listing",
+    "rejected": "listing",
+    "api_error": "listing",
+    "account_blocked": "account",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,10 @@ def status_of(request: Request, around: Surroundings, now: int) -> RequestStatus
         return RequestStatus("in_progress", _progress(sent[0], around, now))
     if (pause := around.pauses.in_force(now)) is not None:
         until = None if pause.until is None else timestamp(pause.until)
-        return RequestStatus("waiting", StatusReason("pause", pauses.describe(pause), until))
+        of = "" if pause.scope == EVERYTHING else f" --cluster {pause.scope}"
+        return RequestStatus(
+            "waiting", StatusReason("pause", pauses.describe(pause), until, f"scaleout resume{of}")
+        )
     if live:
         return RequestStatus("waiting", _planned(live[0], around, now))
     return RequestStatus("waiting", _waiting(request, around, now))
@@ -99,7 +107,7 @@ def _planned(operation: Operation, around: Surroundings, now: int) -> StatusReas
         message = f"operation {name} is about to be sent: the jobs of {operation.cluster_id} are being listed"
         return StatusReason("submission", message)
     # Nothing was sent for it, so that nothing of it can be in doubt or rejected: a listing was.
-    kind = "listing" if operation.reason.kind in OF_A_LISTING else operation.reason.kind
+    kind = KINDS_BEFORE_SENDING.get(operation.reason.kind, operation.reason.kind)
     message = f"operation {name} is not sent yet: {operation.reason.message}"
     return StatusReason(kind, message, timestamp(until))
 
@@ -116,7 +124,7 @@ def _progress(operation: Operation, around: Surroundings, now: int) -> StatusRea
             message = f"{message}; its cluster's jobs could not be listed: {operation.reason.message}"
         return StatusReason("in_doubt", message, next_try, f"scaleout resolve {name}")
     if job_id is None:
-        return StatusReason("submission", f"operation {name} is being sent")
+        return StatusReason("submission", f"the call of operation {name} is on its way{_since(operation)}")
     if operation.job_result is not None:
         message = f"job {job_id} has ended, and the nodes that it made are being counted"
         if operation.reason is not None and next_try is not None:
@@ -129,14 +137,18 @@ def _progress(operation: Operation, around: Surroundings, now: int) -> StatusRea
             "up with each poll, and held if it stays away"
         )
         return StatusReason("job_missing", message)
-    since = "" if operation.sent_at is None else f" since {timestamp(operation.sent_at)}"
-    return StatusReason("job", f"job {job_id} is running{since}")
+    return StatusReason("job", f"job {job_id} is running{_since(operation)}")
+
+
+def _since(operation: Operation) -> str:
+    return "" if operation.sent_at is None else f" since {timestamp(operation.sent_at)}"
 
 
 def _waiting(request: Request, around: Surroundings, now: int) -> StatusReason:
     cluster, account = around.cluster, around.account
     if account.blocked_since is not None and account.reason is not None:
-        return StatusReason("account", blocked_account.describe(account), timestamp(account.not_before))
+        message, next_try = blocked_account.describe(account), timestamp(account.not_before)
+        return StatusReason("account", message, next_try, "scaleout doctor")
     if cluster.locked_by is not None:
         return _locked(cluster, cluster.locked_by, around.operations.get(cluster.locked_by))
     breaker = cluster.breakers.get(request.pool)
@@ -166,10 +178,8 @@ def _locked(cluster: Cluster, name: str, operation: Operation | None) -> StatusR
             f"operation {name}, which is held, locks cluster {cluster.cluster_id}: {operation.held_reason}"
         )
         return StatusReason("cluster_lock", message, remedy=f"scaleout resolve {name}")
-    message = f"operation {name} is changing cluster {cluster.cluster_id}"
-    if operation is not None and operation.sent_at is not None:
-        message = f"{message} since {timestamp(operation.sent_at)}"
-    return StatusReason("cluster_lock", message)
+    since = "" if operation is None else _since(operation)
+    return StatusReason("cluster_lock", f"operation {name} is changing cluster {cluster.cluster_id}{since}")
 
 
 def status_document(

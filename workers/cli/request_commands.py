@@ -137,9 +137,10 @@ def history(
 
 def stats(
     cluster_id: Annotated[str | None, typer.Option("--cluster", help="Only of this cluster.")] = None,
+    output: OutputOption = Output.table,
     json: Json = False,
 ) -> None:
     """Show how long operations take (p50, p90) and how many fail, by pool."""
     from workers.cli.commands.stats import show_stats
 
-    raise typer.Exit(show_stats(cluster_id, as_json=json))
+    raise typer.Exit(show_stats(cluster_id, output_of(output, json=json)))

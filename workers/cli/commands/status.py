@@ -113,7 +113,8 @@ def reason_text(reason: dict[str, Any] | None) -> str:
     if reason is None:
         return ""
     word = "until" if reason["kind"] in ENDS_AT else "next try at"
-    until = f", {word} {reason['until']}" if reason["until"] else ""
+    said = reason["until"] is None or reason["until"] in reason["message"]
+    until = "" if said else f", {word} {reason['until']}"
     remedy = f" ({reason['remedy']})" if reason["remedy"] else ""
     return f"{reason['message']}{until}{remedy}"
 

@@ -82,7 +82,12 @@ def test_a_request_that_has_ended_has_the_status_of_its_outcome() -> None:
             "held",
             StatusReason("held", "operation op-1 is held: two jobs", remedy="scaleout resolve op-1"),
         ),
-        (State.SUBMITTING, {}, "in_progress", StatusReason("submission", "operation op-1 is being sent")),
+        (
+            State.SUBMITTING,
+            {},
+            "in_progress",
+            StatusReason("submission", "the call of operation op-1 is on its way"),
+        ),
         (State.RUNNING, {"job_id": "j-1"}, "in_progress", StatusReason("job", "job j-1 is running")),
         (
             State.IN_DOUBT,
