@@ -211,6 +211,21 @@ class Settings(QuotaSettings):
         return value
 
 
+class GatewaySettings(QuotaSettings):
+    """Settings of the HTTP gateway."""
+
+    gateway_host: str = Field("127.0.0.1", min_length=1, description="Address that the gateway listens on")
+    gateway_port: int = Field(8080, ge=0, le=65_535, description="Port of the gateway; 0 for any free one")
+    gateway_tokens_file: Path | None = Field(
+        None, description="Clients of the gateway; without it, only this machine may use it"
+    )
+    gateway_names: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9.,:_\[\] -]*$",
+        description="Names of the gateway, with commas between, if there is no tokens file",
+    )
+
+
 S = TypeVar("S", bound="LedgerSettings")
 
 
@@ -259,6 +274,6 @@ def load(kind: type[S], **given: Any) -> S:
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Return variables with our prefix that are no settings: most often a typing error."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *GatewaySettings.model_fields)}
     known |= {f"{PREFIX}{name.upper()}{FILE_SUFFIX}" for name in _SECRET_FIELDS}
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)

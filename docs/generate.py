@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 
 from config.secret_files import FILE_SUFFIX, PREFIX, secret_names
-from config.settings import Settings
+from config.settings import GatewaySettings, Settings
 from docs.json_output import ERROR, OUTPUT
 from tasks.contract.dry_run import DryRun
 from tasks.contract.outcome import Outcome
@@ -122,7 +122,8 @@ def settings_table() -> str:
     """Return every setting as a Markdown table, the required ones first."""
     secrets = secret_names(Settings)
     rows = ["| variable | default | description |", "|---|---|---|"]
-    for name, field in sorted(Settings.model_fields.items(), key=lambda item: not item[1].is_required()):
+    fields = {**Settings.model_fields, **GatewaySettings.model_fields}
+    for name, field in sorted(fields.items(), key=lambda item: not item[1].is_required()):
         variable = f"`{PREFIX}{name.upper()}`"
         if name in secrets:
             variable += f", `…{FILE_SUFFIX}`"

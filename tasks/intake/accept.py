@@ -142,11 +142,15 @@ class Intake:
         planner_s: float = 0.0,
         times: MessageTimes = ANY_TIME,
         revoked: bool = False,
+        by: str | None = None,
     ) -> Accepted | Ended:
         """Write a valid request, once. The same id with other content gets a `conflict` outcome.
 
         What the policy forbids permanently, or now and without waiting, ends as `rejected`. A dry run is
         answered, and nothing is written.
+
+        Args:
+            by: the client that sends it, for the history.
         """
         if spec.dry_run:
             policy = self._policy()
@@ -159,7 +163,8 @@ class Intake:
                 self._stage_ended(changes, spec, *ends)
                 return None
             violations = await self.violations(spec)
-            return self.stage(changes, spec, violations, planner_s=planner_s, begins_at=times.not_before)
+            begins_at = times.not_before
+            return self.stage(changes, spec, violations, planner_s=planner_s, begins_at=begins_at, by=by)
 
         return await self._write(spec.request_id, spec.fingerprint(), spec, task_id, stage)
 
@@ -175,6 +180,7 @@ class Intake:
         *,
         planner_s: float = 0.0,
         begins_at: int = 0,
+        by: str | None = None,
     ) -> Accepted | None:
         """Stage a valid request in `changes`, which may do more in that step.
 
@@ -195,6 +201,7 @@ class Intake:
         changes.schedule(Due(DueKind.CLUSTER, spec.cluster_id), plan_at, DueRule.NO_LATER)
         changes.schedule(Due(DueKind.REQUEST, spec.request_id), request.deadline_at)
         about = spec.model_dump(mode="json", exclude_none=True, exclude=NOT_LOGGED)
+        about |= {} if by is None else {"by": by}
         changes.record(Event("request_accepted", requests=(spec.request_id,), fields=about))
         return Accepted(spec.request_id, spec.cluster_id, True)
 

@@ -160,7 +160,8 @@ class Tell:
     def commands(self, keys: Keys) -> Iterator[Command]:
         outbox = (keys.progress, keys.due(OUTBOX.lane))
         times = (self.at, self.settled_at)
-        yield "tell", keys.waiters(self.request_id), *outbox, self.request_id, str(OUTBOX), *times
+        waiters = keys.waiters(self.request_id)
+        yield "tell", waiters, *outbox, self.request_id, str(OUTBOX), *times, keys.changes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,22 @@ PAGE = 200
 
 
 async def newest_first(
-    ledger: Ledger, index: str, *, since: int | None = None, page: int = PAGE
+    ledger: Ledger,
+    index: str,
+    *,
+    since: int | None = None,
+    page: int = PAGE,
+    start: tuple[int, Sequence[str]] | None = None,
 ) -> AsyncIterator[list[str]]:
     """Yield pages of the members of the sorted set `index`, highest score first, down to `since`.
+
+    `start`: a score, and those of its members that are known already.
 
     Continues from the last score, not from a rank: members that are added or removed meanwhile move no other
     to another page. A member that stays is yielded once.
     """
-    highest: float | str = "+inf"
-    yielded: set[str] = set()
+    highest: float | str = "+inf" if start is None else start[0]
+    yielded: set[str] = set() if start is None else set(start[1])
     while True:
         rows = cast(
             "list[tuple[str, float]]",

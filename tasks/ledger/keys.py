@@ -69,6 +69,8 @@ class Keys:
     caller = _Each("caller")
     # Sorted set of the requests whose state has changed since their tasks were told, by when they are (ms).
     progress = _One("progress")
+    # Stream of the ids of requests whose state has changed; kept only while somebody listens to it.
+    changes = _One("changes")
     # Sorted set of `task_id request_id`: outcomes that are not yet published to their task.
     outbox = _One("outbox")
     # What a Celery task is answered that has no request of its own: a conflict, or a dry run.

@@ -1,10 +1,21 @@
 """The evidence about an operation, for the operator who decides about it."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from config.timestamps import timestamp
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Operation
+
+
+async def read_evidence(ledger: Ledger, operation_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the evidence about those operations that exist."""
+    found = await ledger.operations(operation_ids, readable_only=True)
+    return [
+        evidence_of(operation, await ledger.overview.held_since(operation.operation_id))
+        for operation in found.values()
+    ]
 
 
 def evidence_of(operation: Operation, held_since: int | None) -> dict[str, Any]:

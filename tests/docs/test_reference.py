@@ -43,7 +43,11 @@ def event_names(path: Path) -> Iterator[str]:
 def test_every_log_event_is_in_the_reference_and_no_other() -> None:
     files = [path for name in ("config", "tasks") for path in (ROOT / name).rglob("*.py")]
     files += [ROOT / "workers/ticker.py", ROOT / "workers/celery.py", ROOT / "workers/remote_control.py"]
-    files += [path for name in ("broker", "cli/commands") for path in (ROOT / "workers" / name).glob("*.py")]
+    files += [
+        path
+        for name in ("broker", "cli/commands", "gateway")
+        for path in (ROOT / "workers" / name).glob("*.py")
+    ]
     found = {name for path in files for name in event_names(path)}
     # The event of a refusal is named by the state that it ends in; a pause's by the record's own event.
     found |= {f"operation_{one.target}" for one in TRANSITIONS if one.module == "refusal"}

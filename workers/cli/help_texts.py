@@ -42,6 +42,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "worker": ("scaleout worker --concurrency 8 --loglevel info",),
     "simulator": ("scaleout simulator --port 8090 --job-duration-s 20-60",),
     "demo": ("scaleout demo --keep",),
+    "gateway token": ("scaleout gateway token simulations --role submit",),
     "check": ("scaleout policy check policy.toml",),
     "show": ("scaleout policy show --json",),
     "trigger": ("scaleout schedules trigger evening-batch --dry-run",),

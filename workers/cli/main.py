@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from workers.cli import dead_letter_commands, operator_commands, policy_commands, request_commands
+from workers.cli import (
+    dead_letter_commands,
+    gateway_commands,
+    operator_commands,
+    policy_commands,
+    request_commands,
+)
 from workers.cli.arguments import Json
 from workers.cli.help_texts import PROCESSES, examples
 
@@ -68,7 +74,7 @@ def demo(
     raise typer.Exit(run_demo(as_json=json, keep=keep))
 
 
-for group in (request_commands, operator_commands, dead_letter_commands, policy_commands):
+for group in (gateway_commands, request_commands, operator_commands, dead_letter_commands, policy_commands):
     group.register(app)
 
 

@@ -25,8 +25,9 @@
 --          xadd   {i, maxlen, field, value, …}
 --          notify {waiters i, outbox i, due i, request id, score, due member}
 --                                            tasks that wait for the request are added to the outbox
---          tell   {waiters i, progress i, due i, request id, due member, score, score if there is one already}
---                                            tasks that wait for the request, if any, are told of its state
+--          tell   {waiters i, progress i, due i, request id, due member, score, score if there is one already,
+--                  changes i}                tasks that wait for the request, if any, are told of its state; so are
+--                                            those who listen to the stream of changes
 --          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
 --                                            the nodes count on the counter, from the earliest time given
 --          trim   {i, score}                 forget members up to the score
@@ -161,6 +162,7 @@ for _, w in ipairs(step.notify or {}) do
   end
 end
 for _, w in ipairs(step.tell or {}) do
+  redis.call('XADD', KEYS[w[8]], 'NOMKSTREAM', 'MAXLEN', '~', 10000, '*', 'request_id', w[4])
   if redis.call('SCARD', KEYS[w[1]]) > 0 then
     local before = redis.call('ZSCORE', KEYS[w[2]], w[4])
     if before then

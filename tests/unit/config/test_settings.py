@@ -10,7 +10,14 @@ import pytest
 from pydantic import SecretStr
 
 from config.secret_files import PREFIX, secret_names
-from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
+from config.settings import (
+    GatewaySettings,
+    LedgerSettings,
+    Settings,
+    SettingsError,
+    load,
+    unknown_variables,
+)
 
 KEYS = {"ACCESS_KEY_ID": "QYACCESSKEYIDEXAMPLE", "SECRET_ACCESS_KEY": "hunter2hunter2"}
 
@@ -193,6 +200,19 @@ def test_broker_and_results_are_on_the_ledgers_server_unless_they_are_named(put:
     assert [url.get_secret_value() for url in (shared.broker, shared.results)] == ["redis://ledger/0"] * 2
     assert apart.broker.get_secret_value() == "redis://broker/1"
     assert apart.results.get_secret_value() == "redis://results/2"
+
+
+def test_the_gateways_settings_are_known_and_have_defaults() -> None:
+    own = {name: GatewaySettings.model_fields[name].default for name in GatewaySettings.model_fields}
+    own = {name: value for name, value in own.items() if name.startswith("gateway_")}
+
+    assert own == {
+        "gateway_host": "127.0.0.1",
+        "gateway_port": 8080,
+        "gateway_tokens_file": None,
+        "gateway_names": "",
+    }
+    assert unknown_variables({f"{PREFIX}{name.upper()}": "" for name in own}) == []
 
 
 def test_every_setting_is_described() -> None:

@@ -72,7 +72,7 @@ def examine(zone: str | None, acknowledge: Acknowledge, *, acknowledge_account: 
         key = load(Settings).access_key_id.get_secret_value()
         with_ledger(lambda ledger, _: ledger.acknowledge_account(key))
         echo("the access key is acknowledged: start the workers again")
-    findings = asyncio.run(_findings(zone))
+    findings = asyncio.run(read_findings(zone))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -86,7 +86,8 @@ def examine(zone: str | None, acknowledge: Acknowledge, *, acknowledge_account: 
     return Exit.FAILED if errors else Exit.SUCCEEDED
 
 
-async def _findings(zone: str | None) -> list[Finding]:
+async def read_findings(zone: str | None) -> list[Finding]:
+    """Run all checks. `zone`: of the one call that checks the credentials."""
     settings, findings = _settings()
     findings += [
         Finding("environment", "warning", f"unknown setting {name}") for name in unknown_variables(os.environ)

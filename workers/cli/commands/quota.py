@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from config.settings import LedgerSettings, QuotaSettings, load
+from config.settings import QuotaSettings, load
 from config.timestamps import timestamp
 from tasks.engine.wiring import open_rate_limiter
 from tasks.ledger.ledger import Ledger
@@ -13,30 +13,31 @@ from workers.cli.tables import print_table
 from workers.cli.terminal import echo, print_json
 
 
+async def read_quota(ledger: Ledger, settings: QuotaSettings) -> dict[str, Any]:
+    """Return how many of the account's API calls are used."""
+    rate_limiter = open_rate_limiter(settings, ledger)
+    usage = await rate_limiter.usage()
+    exhausted = usage.exhausted_until_ms
+    return {
+        "limit": usage.limit,
+        "period_s": settings.quota_period_s,
+        "used": usage.used,
+        "left": max(0, usage.limit - usage.used),
+        "exhausted_until": None if exhausted is None else timestamp(exhausted),
+        "by_class": {
+            priority.name.lower(): {
+                "used": usage.by_priority[priority],
+                "limit": usage.limit_for(priority),
+                "next_free_at": timestamp(await rate_limiter.next_free_ms(priority)),
+            }
+            for priority in CallPriority
+        },
+    }
+
+
 def show_quota(*, as_json: bool) -> Exit:
     settings = load(QuotaSettings)
-
-    async def read(ledger: Ledger, _: LedgerSettings) -> dict[str, Any]:
-        rate_limiter = open_rate_limiter(settings, ledger)
-        usage = await rate_limiter.usage()
-        exhausted = usage.exhausted_until_ms
-        return {
-            "limit": usage.limit,
-            "period_s": settings.quota_period_s,
-            "used": usage.used,
-            "left": max(0, usage.limit - usage.used),
-            "exhausted_until": None if exhausted is None else timestamp(exhausted),
-            "by_class": {
-                priority.name.lower(): {
-                    "used": usage.by_priority[priority],
-                    "limit": usage.limit_for(priority),
-                    "next_free_at": timestamp(await rate_limiter.next_free_ms(priority)),
-                }
-                for priority in CallPriority
-            },
-        }
-
-    found = with_ledger(read)
+    found = with_ledger(lambda ledger, _: read_quota(ledger, settings))
     if as_json:
         print_json(found)
         return Exit.SUCCEEDED

@@ -1,16 +1,14 @@
 """`scaleout resolve`: an operator decides what the operation log cannot."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks import admin
-from tasks.handlers.check_decision import check_absence, check_adoption
+from tasks.engine.decide import decide, objections, refusals
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import State
 from tasks.state_machine.decision_check import Objection
-from tasks.state_machine.resolution import DECIDABLE, CannotResolve
-from tasks.views.held_operations import evidence_of
+from tasks.state_machine.resolution import CannotResolve
+from tasks.views.held_operations import read_evidence
 from workers.cli.exit_codes import Exit
 from workers.cli.session import provider_of, with_ledger
 from workers.cli.tables import print_table
@@ -56,26 +54,22 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
         problem = f"{len(found)} operations are held, name one of them: {ids}"
         return refuse(problem, Exit.USAGE, as_json=as_json)
     operation_id = found[0]["operation_id"]
-    objections = with_ledger(lambda ledger, _: _objections(ledger, operation_id, choice.adopt_job))
-    if refusals := _refusals(objections, force=choice.force):
-        echo_problems(refusals, as_json=as_json)
+    found_against = with_ledger(lambda ledger, _: _objections(ledger, operation_id, choice.adopt_job))
+    if refused := refusals(found_against, force=choice.force):
+        echo_problems(refused, as_json=as_json)
         return Exit.USAGE
     if not choice.confirmed and not confirm(_question(found[0], choice.adopt_job)):
         return Exit.USAGE
     try:
+        by = choice.by or user_name()
         with_ledger(
-            lambda ledger, _: admin.resolve(
-                ledger,
-                operation_id,
-                adopt_job=choice.adopt_job,
-                by=choice.by or user_name(),
-                reason=choice.reason,
-                overruled=[one.text for one in objections],
+            lambda ledger, _: decide(
+                ledger, operation_id, choice.adopt_job, found_against, by=by, reason=choice.reason
             )
         )
     except CannotResolve as error:
         return refuse(str(error), Exit.USAGE, as_json=as_json)
-    done = with_ledger(lambda ledger, _: _evidence(ledger, [operation_id]))
+    done = with_ledger(lambda ledger, _: read_evidence(ledger, [operation_id]))
     if as_json:
         print_json(done[0])
     echo(f"operation {operation_id} is {done[0]['state']}")
@@ -84,39 +78,18 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
 
 async def _objections(ledger: Ledger, operation_id: str, adopt_job: str | None) -> list[Objection]:
     """Compare the decision with the provider's log."""
-    operation = await ledger.operation(operation_id)
-    if operation is None or operation.state not in DECIDABLE:
-        return []
     async with provider_of(ledger) as ctx:
-        if adopt_job is None:
-            return await check_absence(ctx, operation)
-        return await check_adoption(ctx, operation, adopt_job)
-
-
-def _refusals(objections: Sequence[Objection], *, force: bool) -> list[str]:
-    """Return why the decision is not taken, as sentences with a remedy."""
-    certain = [one.text for one in objections if one.certain]
-    if certain or force:
-        return certain
-    return [f"{one.text}: --force overrules that, for what the log cannot show" for one in objections]
+        return await objections(ctx, operation_id, adopt_job)
 
 
 async def _held(ledger: Ledger, name: str) -> list[dict[str, Any]] | None:
     if await ledger.operation(name) is not None:
-        return await _evidence(ledger, [name])
+        return await read_evidence(ledger, [name])
     request = await ledger.request(name)
     if request is None:
         return None
     held = (part.operation_id for part in request.assignments if part.state is State.HELD)
-    return await _evidence(ledger, list(held))
-
-
-async def _evidence(ledger: Ledger, operation_ids: list[str]) -> list[dict[str, Any]]:
-    found = await ledger.operations(operation_ids)
-    return [
-        evidence_of(operation, await ledger.overview.held_since(operation.operation_id))
-        for operation in found.values()
-    ]
+    return await read_evidence(ledger, list(held))
 
 
 def _question(evidence: dict[str, Any], adopt_job: str | None) -> str:

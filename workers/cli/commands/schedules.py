@@ -24,7 +24,7 @@ COLUMNS = ("schedule", "requests", "next, local", "next, UTC", "lead time", "las
 
 def show_schedules(*, as_json: bool) -> Exit:
     """Show what is in force, as workers have written it to the ledger, and what only the local file has."""
-    rows = with_ledger(_read)
+    rows = with_ledger(read_schedules)
     if as_json:
         print_json(rows)
         return Exit.SUCCEEDED
@@ -50,7 +50,8 @@ def _policy(settings: LedgerSettings) -> Policy:
     return Policy() if settings.policy_file is None else read_policy(settings.policy_file)
 
 
-async def _read(ledger: Ledger, settings: LedgerSettings) -> list[dict[str, Any]]:
+async def read_schedules(ledger: Ledger, settings: LedgerSettings) -> list[dict[str, Any]]:
+    """Return what is in force, and what only the policy file here has."""
     in_file = {schedule.name: schedule for schedule in _policy(settings).schedules}
     names = await ledger.schedule_names()
     rows = []

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
 from tasks.views.stats import pool_stats
 from workers.cli.arguments import Output
@@ -15,14 +14,14 @@ COLUMNS = ("cluster_id", "zone", "node_role", "operations", "failed", "p50_s", "
 WIDE = (*COLUMNS, "failure_rate", "nodes_added", "since", "until", "resource_conf")
 
 
-def show_stats(cluster_id: str | None, output: Output) -> Exit:
-    async def read(ledger: Ledger, _: LedgerSettings) -> list[dict[str, Any]]:
-        pools = [pool for pool in await ledger.overview.pools_seen() if cluster_id in (None, pool.cluster_id)]
-        return [
-            pool_stats(pool, await ledger.overview.durations(pool.cluster_id, pool.name)) for pool in pools
-        ]
+async def read_stats(ledger: Ledger, cluster_id: str | None) -> list[dict[str, Any]]:
+    """Return the statistics of each pool; `cluster_id`: only of this cluster."""
+    pools = [pool for pool in await ledger.overview.pools_seen() if cluster_id in (None, pool.cluster_id)]
+    return [pool_stats(pool, await ledger.overview.durations(pool.cluster_id, pool.name)) for pool in pools]
 
-    rows = with_ledger(read)
+
+def show_stats(cluster_id: str | None, output: Output) -> Exit:
+    rows = with_ledger(lambda ledger, _: read_stats(ledger, cluster_id))
     if output is Output.json:
         print_json(rows)
     elif rows:

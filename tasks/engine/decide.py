@@ -1,0 +1,49 @@
+"""A person decides about an operation: the provider's log is asked first, whichever surface it comes by."""
+
+from collections.abc import Sequence
+
+from tasks import admin
+from tasks.handlers.check_decision import check_absence, check_adoption
+from tasks.handlers.context import Context
+from tasks.ledger.ledger import Ledger
+from tasks.state_machine.decision_check import Objection
+from tasks.state_machine.resolution import DECIDABLE
+
+
+async def objections(ctx: Context, operation_id: str, adopt_job: str | None) -> list[Objection]:
+    """Return what speaks against the decision. `adopt_job`: None if it was not executed."""
+    operation = await ctx.ledger.operation(operation_id)
+    if operation is None or operation.state not in DECIDABLE:
+        # What is the matter with it is said when it is decided.
+        return []
+    if adopt_job is None:
+        return await check_absence(ctx, operation)
+    return await check_adoption(ctx, operation, adopt_job)
+
+
+def refusals(found: Sequence[Objection], *, force: bool) -> list[str]:
+    """Return why the decision is not taken, as sentences with a remedy."""
+    certain = [one.text for one in found if one.certain]
+    if certain or force:
+        return certain
+    return [f"{one.text}: --force overrules that, for what the log cannot show" for one in found]
+
+
+async def decide(
+    ledger: Ledger,
+    operation_id: str,
+    adopt_job: str | None,
+    overruled: Sequence[Objection],
+    *,
+    by: str,
+    reason: str | None,
+) -> None:
+    """Record and carry out the decision. Raises CannotResolve."""
+    await admin.resolve(
+        ledger,
+        operation_id,
+        adopt_job=adopt_job,
+        by=by,
+        reason=reason,
+        overruled=[one.text for one in overruled],
+    )

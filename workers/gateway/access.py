@@ -1,0 +1,99 @@
+"""Who calls, and whether they may: tokens, roles, and what a browser on this machine can be made to do."""
+
+from collections.abc import Collection
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from workers.gateway.clients import Client, Role, Tokens
+from workers.gateway.problems import Problem
+from workers.gateway.throttle import Throttle
+
+CLIENT: web.RequestKey[Client] = web.RequestKey("client", Client)
+SAFE = frozenset({"GET", "HEAD"})
+ONCE = ("Authorization", "Host", "Content-Type", "Content-Length", "Idempotency-Key", "Last-Event-ID")
+EVERYBODY = Client("local", Role.OPERATE)
+BEARER = "bearer "
+MAX_TOKEN_CHARS = 512
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a listening address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    """Decides about each call before its handler runs.
+
+    Args:
+        tokens: None if everybody on this machine may do everything.
+        names: hosts by which the gateway may be called then, in lower case.
+    """
+
+    def __init__(self, tokens: Tokens | None, names: Collection[str], throttle: Throttle) -> None:
+        self._tokens = tokens
+        self._names = frozenset(names)
+        self._throttle = throttle
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        for name in ONCE:
+            if len(request.headers.getall(name, ())) > 1:
+                raise Problem(HTTPStatus.BAD_REQUEST, "duplicate-header", f"the header {name} came twice")
+        role = getattr(request.match_info.handler, "role", Role.NONE)
+        if self._tokens is None:
+            self._check_browser(request)
+        if role is not Role.NONE:
+            client = EVERYBODY if self._tokens is None else self._client(request, self._tokens)
+            self._throttle.count(client.name)
+            if client.role < role:
+                has, needed = client.role.name.lower(), role.name.lower()
+                detail = f"client {client.name} has the role {has}: this needs {needed}"
+                raise Problem(HTTPStatus.FORBIDDEN, "forbidden", detail)
+            request[CLIENT] = client
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    def _client(self, request: web.Request, tokens: Tokens) -> Client:
+        given = request.headers.get("Authorization", "")
+        if not given.lower().startswith(BEARER) or len(given) > MAX_TOKEN_CHARS:
+            raise _unauthorized("a token is needed: Authorization: Bearer …")
+        client = tokens.client_of(given[len(BEARER) :].strip())
+        if client is None:
+            raise _unauthorized("the token is not known here: see `scaleout gateway token`")
+        return client
+
+    def _check_browser(self, request: web.Request) -> None:
+        """Refuse what another site has a browser on this machine send."""
+        host = _name_of(f"//{request.headers.get('Host', '')}")
+        if host not in self._names:
+            detail = "this name of the gateway is not in SCALEOUT_GATEWAY_NAMES"
+            raise Problem(HTTPStatus.FORBIDDEN, "foreign-host", detail)
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
+            raise Problem(HTTPStatus.FORBIDDEN, "foreign-origin", "the call comes from another site")
+        if request.method in SAFE or "X-Scaleout" in request.headers:
+            return
+        if request.content_type != "application/json":
+            detail = "without tokens this needs Content-Type: application/json or the header X-Scaleout"
+            raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+
+
+def _name_of(url: str) -> str | None:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return None
+
+
+def _unauthorized(detail: str) -> Problem:
+    headers = {"WWW-Authenticate": 'Bearer realm="scaleout"'}
+    return Problem(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers=headers)

@@ -1,0 +1,202 @@
+"""Follows the ledger's streams once for all who listen, and keeps the last events for those who come back."""
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tasks.ledger.ledger import Ledger
+from tasks.views.read_status import read_documents
+
+log = structlog.get_logger(__name__)
+
+KEPT = 2_000
+READ_AT_ONCE = 200
+BLOCK_MS = 1_000
+LISTENING_S = 3_600
+RENEW_S = 60
+RETRY_S = 1.0
+Entry = tuple[str, dict[str, str]]
+POSITION = re.compile(r"^(\d{1,16}-\d{1,10})_(\d{1,16}-\d{1,10})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far somebody has read: the last entry of the outcomes' stream, and of the changes' one."""
+
+    outcomes: str
+    changes: str
+
+    @classmethod
+    def of(cls, text: str) -> "Position | None":
+        """Return the position that an event's id names; None if it is none."""
+        match = POSITION.match(text)
+        return None if match is None else cls(match.group(1), match.group(2))
+
+    def __str__(self) -> str:
+        return f"{self.outcomes}_{self.changes}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`kind`: `status` or `outcome`, or `late_nodes`."""
+
+    kind: str
+    request_id: str
+    cluster_id: str | None
+    data: str
+    position: Position
+
+
+class Hub:
+    """Call `run` once; `events_after` and `changed` serve any number of listeners.
+
+    Args:
+        reading: a client of its own, for commands that block.
+    """
+
+    def __init__(self, ledger: Ledger, reading: Redis) -> None:
+        self._ledger = ledger
+        self._reading: Any = reading
+        self._events: deque[tuple[int, Event]] = deque(maxlen=KEPT)
+        self._number = 0
+        self._changed = asyncio.Event()
+        self.position = Position("0-0", "0-0")
+
+    async def run(self) -> None:
+        """Follow both streams until cancelled. An outage is waited for, and nothing is left out after it."""
+        renewed_at, reachable = float("-inf"), True
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                if loop.time() - renewed_at > RENEW_S:
+                    await self._listen(first=renewed_at == float("-inf"))
+                    renewed_at = loop.time()
+                await self._read()
+                reachable = True
+            except (RedisError, OSError) as error:
+                if reachable:
+                    log.warning("stream_unreachable", kind=type(error).__name__, detail=str(error))
+                reachable, renewed_at = False, min(renewed_at, 0.0)
+                await asyncio.sleep(RETRY_S)
+
+    @property
+    def number(self) -> int:
+        """How many events there were so far."""
+        return self._number
+
+    def since(self, number: int) -> Sequence[Event] | None:
+        """Return the events after the first `number`; None if some of them are not kept any more."""
+        if number >= self._number:
+            return ()
+        if self._events[0][0] > number + 1:
+            return None
+        return [event for count, event in self._events if count > number]
+
+    def wake(self) -> None:
+        """Let all who wait look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def changed(self, timeout_s: float) -> None:
+        """Wait for an event, at most `timeout_s` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+
+    async def missed(self, after: Position, until: Position) -> AsyncIterator[Event]:
+        """Yield what came after one position until another; each request's status comes once."""
+        keys = self._ledger.keys
+        async for page in self._pages(keys.outcomes, after.outcomes, until.outcomes):
+            for entry, fields in page:
+                yield self._outcome(fields, Position(entry, after.changes))
+        names: list[str] = []
+        async for page in self._pages(keys.changes, after.changes, until.changes):
+            names += [fields["request_id"] for _, fields in page if "request_id" in fields]
+        if await self._is_gone(after.changes):
+            # What changed in between is not known any more: tell the state of all that is open.
+            names += [request.request_id async for request in self._ledger.overview.open_records()]
+        for first in range(0, len(names := list(dict.fromkeys(names))), READ_AT_ONCE):
+            told = Position(until.outcomes, after.changes)
+            for event in await self._statuses(names[first : first + READ_AT_ONCE], told):
+                yield event
+
+    async def _listen(self, *, first: bool) -> None:
+        """Have workers write what changes, for as long as somebody listens."""
+        keys = self._ledger.keys
+        async with self._ledger.redis.pipeline(transaction=False) as pipe:
+            if not await self._ledger.redis.exists(keys.changes):
+                pipe.xadd(keys.changes, {"started": "1"})
+            pipe.expire(keys.changes, LISTENING_S)
+            await pipe.execute()
+        if first:
+            self.position = Position(await self._last(keys.outcomes), await self._last(keys.changes))
+
+    async def _last(self, stream: str) -> str:
+        newest = await self._reading.xrevrange(stream, count=1)
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def _read(self) -> None:
+        keys, here = self._ledger.keys, self.position
+        streams = {keys.outcomes: here.outcomes, keys.changes: here.changes}
+        found = dict(await self._reading.xread(streams, count=READ_AT_ONCE, block=BLOCK_MS) or ())
+        outcomes, changes = found.get(keys.outcomes, []), found.get(keys.changes, [])
+        if not outcomes and not changes:
+            return
+        position = Position(
+            outcomes[-1][0] if outcomes else here.outcomes, changes[-1][0] if changes else here.changes
+        )
+        names = [fields["request_id"] for _, fields in changes if "request_id" in fields]
+        # Statuses first: an outcome is the last that is told of a request. Whoever is cut off in between has
+        # read up to here, and is told of all of it again; only the last event says that it was all.
+        events = await self._statuses(names, here)
+        events += [self._outcome(fields, here) for _, fields in outcomes]
+        if events:
+            events[-1] = replace(events[-1], position=position)
+        self.position = position
+        for event in events:
+            self._number += 1
+            self._events.append((self._number, event))
+        self.wake()
+
+    async def _statuses(self, names: Sequence[str], position: Position) -> list[Event]:
+        requests = await self._ledger.requests(dict.fromkeys(names), readable_only=True)
+        waiting = [request for request in requests.values() if not request.ended]
+        return [
+            Event("status", document["request_id"], document["cluster_id"], _text(document), position)
+            for document in await read_documents(self._ledger, waiting)
+        ]
+
+    def _outcome(self, fields: dict[str, str], position: Position) -> Event:
+        outcome = json.loads(fields["outcome"])
+        kind = "late_nodes" if fields.get("status") == "late_nodes" else "outcome"
+        return Event(kind, fields["request_id"], outcome.get("cluster_id"), _text(outcome), position)
+
+    async def _pages(self, stream: str, after: str, until: str) -> AsyncIterator[list[Entry]]:
+        redis: Any = self._ledger.redis
+        while page := await redis.xrange(stream, f"({after}", until, count=READ_AT_ONCE):
+            yield page
+            after = page[-1][0]
+
+    async def _is_gone(self, after: str) -> bool:
+        """Return whether changes after this entry may have been dropped."""
+        redis: Any = self._ledger.redis
+        oldest = await redis.xrange(self._ledger.keys.changes, count=1)
+        return not oldest or _order(oldest[0][0]) > _order(after)
+
+
+def _order(entry: str) -> tuple[int, int]:
+    ms, _, number = entry.partition("-")
+    return int(ms), int(number)
+
+
+def _text(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False)

@@ -1,0 +1,109 @@
+"""Runs the gateway until SIGTERM or SIGINT; what is open then ends in order."""
+
+import asyncio
+import json
+import platform
+import signal
+import sys
+from contextlib import suppress
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+
+from config.logs.setup import configure_logging
+from config.settings import GatewaySettings
+from tasks.contract.policy_file import open_policy
+from tasks.engine.wiring import open_intake, open_ledger
+from workers.gateway import hardly_http
+from workers.gateway.access import Access, is_loopback
+from workers.gateway.app import make_app
+from workers.gateway.clients import Tokens
+from workers.gateway.house import House
+from workers.gateway.hub import Hub
+from workers.gateway.throttle import Throttle
+
+log = structlog.get_logger(__name__)
+
+DRAIN_S = 10.0
+KEEP_ALIVE_S = 75.0
+BLOCKING_TIMEOUT_S = 10.0
+
+
+class CannotServe(ValueError):  # noqa: N818 - says what is the matter
+    """The settings do not allow it; the text names the remedy."""
+
+
+def serve(settings: GatewaySettings) -> None:
+    """Serve until the process is told to end.
+
+    Raises:
+        CannotServe, TokensError: the settings do not allow it.
+        OSError: the address cannot be listened on.
+    """
+    hardly_http.install()
+    configure_logging(log_format=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    tokens = None if settings.gateway_tokens_file is None else Tokens(settings.gateway_tokens_file)
+    if tokens is None and not is_loopback(settings.gateway_host):
+        raise CannotServe(
+            f"SCALEOUT_GATEWAY_HOST={settings.gateway_host} can be reached from elsewhere: set "
+            "SCALEOUT_GATEWAY_TOKENS_FILE, or listen on 127.0.0.1"
+        )
+    ledger = await open_ledger(settings)
+    reading: Redis = Redis.from_url(
+        settings.redis_url.get_secret_value(), decode_responses=True, socket_timeout=BLOCKING_TIMEOUT_S
+    )
+    hub, throttle = Hub(ledger, reading), Throttle()
+    policy = open_policy(settings)
+    intake = open_intake(settings, ledger, policy, poll_interval_s=settings.poll_interval_s)
+    house = House(settings, ledger, intake, hub, throttle)
+    following = asyncio.create_task(hub.run())
+    access = Access(tokens, _names(settings), throttle)
+    runner = web.AppRunner(
+        make_app(house, access),
+        access_log=None,
+        shutdown_timeout=DRAIN_S,
+        keepalive_timeout=KEEP_ALIVE_S,
+        handler_cancellation=True,
+    )
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port)
+        await site.start()
+        _say(runner, tokens)
+        await _told_to_end()
+        house.stopping.set()
+        hub.wake()
+        await runner.cleanup()
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        await reading.aclose()
+        await ledger.redis.aclose()
+    log.info("gateway_stopped")
+
+
+def _names(settings: GatewaySettings) -> set[str]:
+    given = {name.strip().lower() for name in settings.gateway_names.split(",") if name.strip()}
+    return given or {settings.gateway_host.strip("[]").lower(), "localhost"}
+
+
+def _say(runner: web.AppRunner, tokens: Tokens | None) -> None:
+    host, port = runner.addresses[0][:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    sys.stdout.write(json.dumps({"url": url, "host": platform.node()}) + "\n")
+    sys.stdout.flush()
+    log.info("gateway_started", url=url, clients="tokens" if tokens else "everybody on this machine")
+
+
+async def _told_to_end() -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, told.set)
+    await told.wait()
