@@ -1,4 +1,4 @@
-"""Server-sent events: statuses as requests change, and outcomes. Whoever comes back misses nothing."""
+"""Server-sent events: statuses as requests change, and outcomes. A client that comes back misses nothing."""
 
 import asyncio
 from http import HTTPStatus

@@ -213,7 +213,7 @@ async def _page(
 
 
 async def _cursor(house: House, part: int, index: str, found: Sequence[Request], start: Start | None) -> str:
-    """Return a cursor behind the last request that was found, and those of its very moment."""
+    """Return a cursor behind the last request that was found, and the others of its time."""
     redis: Any = house.ledger.redis
     scores = {one.request_id: await redis.zscore(index, one.request_id) for one in found}
     at = min((int(score) for score in scores.values() if score is not None), default=2**53)
