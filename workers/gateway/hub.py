@@ -155,7 +155,7 @@ class Hub:
             outcomes[-1][0] if outcomes else here.outcomes, changes[-1][0] if changes else here.changes
         )
         names = [fields["request_id"] for _, fields in changes if "request_id" in fields]
-        # Statuses first: an outcome is the last that is told of a request. A client that is cut off in between
+        # Statuses first: an outcome is the last that is told of a request. A client cut off in between
         # has read up to here, and is told of all of it again; only the last event says that it was all.
         events = await self._statuses(names, here)
         events += [self._outcome(fields, here) for _, fields in outcomes]
