@@ -82,8 +82,8 @@ MUTANTS = (
     Mutant(
         "decision: what is not proven is not done",
         "workers/cli/commands/resolve.py",
-        "if refusals := _refusals(objections, force=choice.force):",
-        "if refusals := []:",
+        "if refused := refusals(found_against, force=choice.force):",
+        "if refused := []:",
         ("tests/acceptance/test_decisions_are_checked.py",),
     ),
     Mutant(
