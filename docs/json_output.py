@@ -30,6 +30,7 @@ OUTPUT: Mapping[str, tuple[Any, ...]] = {
     "dead-letters show": (d.DeadLetter,),
     "dead-letters requeue": (d.Requeued,),
     "dead-letters clear": (d.Cleared,),
+    "gateway token": (d.NewToken,),
     "demo": (d.DemoReport,),
 }
 ERROR = d.Error

@@ -7,19 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.contract.outcome import Outcome, OutcomeError
+from tasks.contract.outcome import Outcome, OutcomeError, OutcomeStatus
 
-State = Literal[
-    "waiting",
-    "in_progress",
-    "held",
-    "succeeded",
-    "partially_succeeded",
-    "failed",
-    "timed_out",
-    "rejected",
-    "cancelled",
-]
+NotEnded = Literal["waiting", "in_progress", "held"]
+State = Literal[NotEnded, OutcomeStatus]
 
 
 class _Document(BaseModel):
@@ -331,6 +322,15 @@ class Cleared(_Document):
     """How many messages were forgotten."""
 
     cleared: int
+
+
+class NewToken(_Document):
+    """A token of the gateway, which is shown this once."""
+
+    name: str
+    role: Literal["read", "submit", "operate"]
+    token: str
+    table: str = Field(description="What to add to the tokens file")
 
 
 class DemoReport(_Document):

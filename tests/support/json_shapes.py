@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from docs.json_output import ERROR, OUTPUT
 
-GROUPS = ("policy", "schedules", "dead-letters")
+GROUPS = ("policy", "schedules", "dead-letters", "gateway")
 
 
 def command_of(arguments: Sequence[str]) -> str:

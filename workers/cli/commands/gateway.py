@@ -29,7 +29,7 @@ def print_token(name: str, role: Literal["read", "submit", "operate"], *, as_jso
         print_json({"name": name, "role": role, "token": token, "table": table})
         return Exit.SUCCEEDED
     print(token)  # noqa: T201
-    echo("It is shown this once. Add this to SCALEOUT_GATEWAY_TOKENS_FILE:\n".strip())
+    echo("It is shown this once. Add this to SCALEOUT_GATEWAY_TOKENS_FILE:")
     for line in table.splitlines():
         echo(line)
     return Exit.SUCCEEDED

@@ -4,9 +4,11 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from config.timestamps import timestamp
+from tasks.contract import documents
+from tasks.contract.outcome import OutcomeStatus
 from tasks.ledger.history_pages import histories, newest_first
 from tasks.ledger.ledger import Ledger
 from tasks.views.history import HistoryFilter, history_entry
@@ -26,8 +28,8 @@ COLUMNS = (
     "accepted_at",
 )
 TIMES_MS = ("sent_at",)
-NOT_ENDED = ("waiting", "in_progress", "held")
-ENDED = ("succeeded", "partially_succeeded", "failed", "timed_out", "rejected", "cancelled")
+NOT_ENDED = get_args(documents.NotEnded)
+ENDED = get_args(OutcomeStatus)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
 """`scaleout list`."""
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from config.settings import LedgerSettings
+from config.timestamps import milliseconds
 from tasks.ledger.ledger import Ledger
 from tasks.views.blockers import read_blockers
 from tasks.views.history import HistoryFilter
 from tasks.views.request_list import RequestList, read_list
 from workers.cli.arguments import Output
+from workers.cli.commands.history import ENDED, NOT_ENDED
 from workers.cli.commands.status import reason_text
 from workers.cli.durations import age_text
 from workers.cli.exit_codes import Exit
@@ -17,8 +18,6 @@ from workers.cli.session import with_ledger
 from workers.cli.tables import print_rows
 from workers.cli.terminal import clear_screen, echo, print_json, refuse
 
-STATES = ("waiting", "in_progress", "held")
-ENDS = ("succeeded", "partially_succeeded", "failed", "timed_out", "rejected", "cancelled")
 COLUMNS = ("request_id", "state", "cluster_id", "nodes", "age")
 WIDE = (*COLUMNS, "zone", "role", "requested_by", "accepted_at", "deadline_at", "jobs")
 WATCH_S = 2.0
@@ -27,11 +26,11 @@ WATCH_S = 2.0
 def show_list(wanted: HistoryFilter, *, ended: bool, limit: int, output: Output, watch: bool) -> Exit:
     """List requests. `watch`: again and again, until Ctrl-C."""
     as_json = output is Output.json
-    known = ENDS if ended else STATES
+    known = ENDED if ended else NOT_ENDED
     if wanted.state is not None and wanted.state not in known:
         other = (
             ""
-            if wanted.state not in (*STATES, *ENDS)
+            if wanted.state not in (*NOT_ENDED, *ENDED)
             else f"; {'without' if ended else 'with'} --ended it is"
         )
         problem = f"--state {wanted.state!r} is not one of {', '.join(known)}{other}"
@@ -69,11 +68,10 @@ def _print(found: RequestList, now: int, output: Output) -> None:
 
 def _cells(row: dict[str, Any], now: int, columns: tuple[str, ...]) -> list[object]:
     requested = row["nodes_requested"]
-    accepted = datetime.fromisoformat(row["accepted_at"]).astimezone(UTC).timestamp() * 1000
     cells = {
         **row,
         "nodes": f"{row['nodes_added']}/{'-' if requested is None else requested}",
-        "age": age_text((now - accepted) / 1000),
+        "age": age_text((now - milliseconds(row["accepted_at"])) / 1000),
         "role": row["node_role"],
         "jobs": " ".join(one["job_id"] for one in row["operations"] if one["job_id"]),
     }
