@@ -54,34 +54,27 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]], note: s
             table.add_row(*row)
         _write(out, _lines(out, table))
     elif needed <= out.width:
-        _write(out, _with_notes(out, columns, cells))
+        _write(out, _with_notes(out, columns, cells, ids_above=False))
     elif needed - widths[0] <= out.width:
-        _write(out, _stacked(out, columns, cells))
+        _write(out, _with_notes(out, columns, cells, ids_above=True))
     else:
         _write(out, [line for row in cells for line in _block(out, [*columns, note], row)])
 
 
-def _with_notes(out: Console, columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> list[str]:
-    table = _table(columns)
+def _with_notes(
+    out: Console, columns: Sequence[str], cells: Sequence[Sequence[Text]], *, ids_above: bool
+) -> list[str]:
+    """Return the lines of a table with each note below its row, and its id above it if asked for."""
+    first = 1 if ids_above else 0
+    table = _table(columns[first:])
     for row in cells:
-        table.add_row(*row[:-1])
+        table.add_row(*row[first:-1])
     lines = _lines(out, table)
     head = len(lines) - len(cells) - 1
-    found = lines[:head]
+    found = ["", f" {columns[0]}", *lines[1:head]] if ids_above else lines[:head]
     for line, row in zip(lines[head:], cells, strict=False):
-        found += [line, *_note(out, row[-1])]
-    return [*found, ""]
-
-
-def _stacked(out: Console, columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> list[str]:
-    table = _table(columns[1:])
-    for row in cells:
-        table.add_row(*row[1:-1])
-    lines = _lines(out, table)
-    head = len(lines) - len(cells) - 1
-    found = ["", f" {columns[0]}", *lines[1:head]]
-    for line, row in zip(lines[head:], cells, strict=False):
-        found += [f" {row[0].plain}", line, *_note(out, row[-1])]
+        above = [f" {row[0].plain}"] if ids_above else []
+        found += [*above, line, *_note(out, row[-1])]
     return [*found, ""]
 
 
