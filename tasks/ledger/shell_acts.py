@@ -1,10 +1,12 @@
 """What people do from a shell is in the log of a worker, too: a shell's own output is kept by nobody."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from pydantic import BaseModel, ValidationError
+from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from tasks.ledger.change_set import ChangeSet, CommitResult
@@ -38,7 +40,9 @@ class ShellLedger(Ledger):
     async def commit(self, changes: ChangeSet) -> CommitResult:
         result = await super().commit(changes)
         if result is CommitResult.OK:
-            await self._tell_workers(changes.events)
+            # It is done, whether a worker's log has it or not.
+            with suppress(RedisError, OSError):
+                await self._tell_workers(changes.events)
         return result
 
     async def _tell_workers(self, events: list[Event]) -> None:
