@@ -21,12 +21,12 @@ async def objections(ctx: Context, operation_id: str, adopt_job: str | None) -> 
     return await check_adoption(ctx, operation, adopt_job)
 
 
-def refusals(found: Sequence[Objection], *, force: bool) -> list[str]:
-    """Return why the decision is not taken, as sentences with a remedy."""
+def refusals(found: Sequence[Objection], *, force: bool, option: str) -> list[str]:
+    """Return why the decision is not taken, as sentences with a remedy. `option`: how `force` is called."""
     certain = [one.text for one in found if one.certain]
     if certain or force:
         return certain
-    return [f"{one.text}: --force overrules that, for what the log cannot show" for one in found]
+    return [f"{one.text}: {option} overrules that, for what the log cannot show" for one in found]
 
 
 async def decide(

@@ -353,6 +353,19 @@ def test_a_stream_tells_of_changes_and_ends_and_resumes_without_a_gap(local: Gat
     filtered.close()
 
 
+def test_a_client_that_vanishes_is_no_error_of_the_gateway(local: Gateway) -> None:
+    for _ in range(3):
+        Stream(local).close()
+    for number in range(3):
+        local.post("/v1/requests", {**NODES, "request_id": f"r-{number}"})
+        time.sleep(0.3)
+
+    assert local.get("/healthz").status == 200
+    said = local.process.text()
+    assert "Traceback" not in said
+    assert "request_failed" not in said
+
+
 def test_a_gateway_that_is_stopped_ends_waits_and_streams_in_order(
     env: dict[str, str], tmp_path: Path
 ) -> None:
@@ -396,3 +409,12 @@ def test_every_answer_has_the_shape_that_the_document_gives(local: Gateway) -> N
 def test_readiness_says_why_nobody_works(local: Gateway) -> None:
     assert "worker" in problem(local.get("/readyz"), 503, "unavailable")["detail"]
     assert local.get("/healthz").json() == {"ok": True}
+
+
+def test_a_token_is_shown_once_with_its_table(env: dict[str, str]) -> None:
+    said = scaleout(env, "gateway", "token", "team", "--role", "read", "--json").json()
+    wrong = scaleout(env, "gateway", "token", "a team", "--role", "read", "--json")
+
+    assert said["token"] not in said["table"]
+    assert '[clients."team"]' in said["table"]
+    assert (wrong.code, wrong.json()["error"]["kind"]) == (2, "usage")

@@ -138,8 +138,8 @@ def test_doctor_names_the_oldest_request_and_what_it_waits_for(env: dict[str, st
     found = findings(env)["oldest request"]
 
     assert found["status"] == "ok"
-    assert found["detail"].startswith("first is waiting since ")
-    assert "no worker has ticked" in found["detail"]
+    assert found["detail"].startswith("first, accepted ")
+    assert " ago, is waiting: no worker has ticked" in found["detail"]
 
 
 def test_a_list_finds_what_it_is_asked_for_however_many_there_are(env: dict[str, str]) -> None:

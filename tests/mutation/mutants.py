@@ -21,6 +21,7 @@ DECISION = "tests/unit/tasks/state_machine/test_decision.py"
 CLIENT = "tests/unit/tasks/ehpc/test_client.py"
 RATE_LIMITER = "tests/integration/test_rate_limiter.py"
 LEDGER = "tests/integration/test_ledger.py"
+GATEWAY = "tests/integration/test_gateway.py"
 LATE_RESPONSES = "tests/integration/test_late_responses.py"
 LIMITS = "tests/simulation/test_limits.py"
 INTAKE = "tests/integration/test_intake_by_policy.py"
@@ -82,7 +83,7 @@ MUTANTS = (
     Mutant(
         "decision: what is not proven is not done",
         "workers/cli/commands/resolve.py",
-        "if refused := refusals(found_against, force=choice.force):",
+        'if refused := refusals(found_against, force=choice.force, option="--force"):',
         "if refused := []:",
         ("tests/acceptance/test_decisions_are_checked.py",),
     ),
@@ -218,6 +219,55 @@ MUTANTS = (
         "return ctx.clock.now_ms() - sent_at <= ctx.lease_ms",
         "return True",
         (LATE_RESPONSES,),
+    ),
+    Mutant(
+        "gateway: a role may do no more than it may",
+        "workers/gateway/access.py",
+        "if client.role < role:",
+        "if False:",
+        (GATEWAY,),
+    ),
+    Mutant(
+        "gateway: a foreign host is refused",
+        "workers/gateway/access.py",
+        "if host not in self._names:",
+        "if False:",
+        (GATEWAY,),
+    ),
+    Mutant(
+        "gateway: a foreign origin is refused",
+        "workers/gateway/access.py",
+        "if origin is not None and",
+        "if False and",
+        (GATEWAY,),
+    ),
+    Mutant(
+        "gateway: a client cancels its own requests only",
+        "workers/gateway/requests.py",
+        "if client.role < Role.OPERATE and (client.requested_by is None",
+        "if False and (client.requested_by is None",
+        (GATEWAY,),
+    ),
+    Mutant(
+        "gateway: a batch of events counts as read with its last one only",
+        "workers/gateway/hub.py",
+        "events = await self._statuses(names, here)",
+        "events = await self._statuses(names, position)",
+        ("tests/integration/test_gateway_hub.py",),
+    ),
+    Mutant(
+        "decision: a job that has not ended shows all its nodes",
+        "tasks/state_machine/decision_check.py",
+        "elif row.status is JobStatus.PENDING and len(row.node_ids) != operation.node_count:",
+        "elif row.status is JobStatus.PENDING and not row.node_ids:",
+        ("tests/unit/tasks/state_machine/test_decision_check.py",),
+    ),
+    Mutant(
+        "start: another project's packages are refused",
+        "workers/own_packages.py",
+        "if found != HERE:",
+        "if False:",
+        ("tests/integration/test_foreign_places.py",),
     ),
     Mutant(
         "lease: it is looked at again once the call's connection is there",

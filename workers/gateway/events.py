@@ -1,12 +1,14 @@
 """Server-sent events: statuses as requests change, and outcomes. A client that comes back misses nothing."""
 
 import asyncio
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 from pydantic import Field
+from redis.exceptions import RedisError
 
 from workers.gateway.access import CLIENT
 from workers.gateway.clients import Role
@@ -36,11 +38,13 @@ async def stream(request: web.Request) -> web.StreamResponse:
         # What comes from here on is told live; what came before is read from the ledger.
         number, here = house.hub.number, house.hub.position
         async with sse_response(request) as response:
-            await response.send("", retry=COME_BACK_MS, id=str(after or here), event="hello")
-            if after is not None:
-                async for event in house.hub.missed(after, here):
-                    await _send(response, wanted, event)
-            await _follow(house, response, wanted, number)
+            # An answer has begun, whatever breaks it: the client comes back for what it has missed.
+            with suppress(RedisError, OSError):
+                await response.send("", retry=COME_BACK_MS, id=str(after or here), event="hello")
+                if after is not None:
+                    async for event in house.hub.missed(after, here):
+                        await _send(response, wanted, event)
+                await _follow(house, response, wanted, number)
     return response
 
 

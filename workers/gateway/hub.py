@@ -66,27 +66,36 @@ class Hub:
     def __init__(self, ledger: Ledger, reading: Redis) -> None:
         self._ledger = ledger
         self._reading: Any = reading
-        self._events: deque[tuple[int, Event]] = deque(maxlen=KEPT)
+        self._events: deque[Event] = deque(maxlen=KEPT)
         self._number = 0
         self._changed = asyncio.Event()
         self.position = Position("0-0", "0-0")
 
     async def run(self) -> None:
         """Follow both streams until cancelled. An outage is waited for, and nothing is left out after it."""
-        renewed_at, reachable = float("-inf"), True
-        loop = asyncio.get_running_loop()
+        began, reachable, renewed_at = False, True, 0.0
+        now = asyncio.get_running_loop().time
         while True:
             try:
-                if loop.time() - renewed_at > RENEW_S:
-                    await self._listen(first=renewed_at == float("-inf"))
-                    renewed_at = loop.time()
-                await self._read()
+                if not began:
+                    await self.begin()
+                    began, renewed_at = True, now()
+                elif not reachable or now() - renewed_at > RENEW_S:
+                    await self._listen()
+                    renewed_at = now()
+                await self.read()
                 reachable = True
             except (RedisError, OSError) as error:
                 if reachable:
                     log.warning("stream_unreachable", kind=type(error).__name__, detail=str(error))
-                reachable, renewed_at = False, min(renewed_at, 0.0)
+                reachable = False
                 await asyncio.sleep(RETRY_S)
+
+    async def begin(self) -> None:
+        """Listen from here on."""
+        await self._listen()
+        keys = self._ledger.keys
+        self.position = Position(await self._last(keys.outcomes), await self._last(keys.changes))
 
     @property
     def number(self) -> int:
@@ -95,11 +104,8 @@ class Hub:
 
     def since(self, number: int) -> Sequence[Event] | None:
         """Return the events after the first `number`; None if some of them are not kept any more."""
-        if number >= self._number:
-            return ()
-        if self._events[0][0] > number + 1:
-            return None
-        return [event for count, event in self._events if count > number]
+        new = self._number - number
+        return None if new > len(self._events) else [self._events[place] for place in range(-new, 0)]
 
     def wake(self) -> None:
         """Let all who wait look again."""
@@ -129,22 +135,19 @@ class Hub:
             for event in await self._statuses(names[first : first + READ_AT_ONCE], told):
                 yield event
 
-    async def _listen(self, *, first: bool) -> None:
+    async def _listen(self) -> None:
         """Have workers write what changes, for as long as somebody listens."""
-        keys = self._ledger.keys
-        async with self._ledger.redis.pipeline(transaction=False) as pipe:
-            if not await self._ledger.redis.exists(keys.changes):
-                pipe.xadd(keys.changes, {"started": "1"})
-            pipe.expire(keys.changes, LISTENING_S)
-            await pipe.execute()
-        if first:
-            self.position = Position(await self._last(keys.outcomes), await self._last(keys.changes))
+        changes = self._ledger.keys.changes
+        if not await self._ledger.redis.exists(changes):
+            await self._ledger.redis.xadd(changes, {"started": "1"})
+        await self._ledger.redis.expire(changes, LISTENING_S)
 
     async def _last(self, stream: str) -> str:
         newest = await self._reading.xrevrange(stream, count=1)
         return str(newest[0][0]) if newest else "0-0"
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Read what has come, and wait for something if nothing has."""
         keys, here = self._ledger.keys, self.position
         streams = {keys.outcomes: here.outcomes, keys.changes: here.changes}
         found = dict(await self._reading.xread(streams, count=READ_AT_ONCE, block=BLOCK_MS) or ())
@@ -162,9 +165,8 @@ class Hub:
         if events:
             events[-1] = replace(events[-1], position=position)
         self.position = position
-        for event in events:
-            self._number += 1
-            self._events.append((self._number, event))
+        self._events.extend(events)
+        self._number += len(events)
         self.wake()
 
     async def _statuses(self, names: Sequence[str], position: Position) -> list[Event]:

@@ -19,7 +19,7 @@ PARAMETER = re.compile(r"\{(\w+)\}")
 OF_EVERY_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 OF_A_CLIENT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 OF_A_BODY = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-MIXED = (HTTPStatus.UNPROCESSABLE_ENTITY,)
+OF_INPUT = (HTTPStatus.UNPROCESSABLE_ENTITY,)
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
@@ -71,9 +71,9 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
     if route.role is not Role.NONE:
         statuses |= set(OF_A_CLIENT)
     if route.body is not None:
-        statuses |= {*OF_A_BODY, *MIXED}
+        statuses |= {*OF_A_BODY, *OF_INPUT}
     if route.query is not None:
-        statuses |= set(MIXED)
+        statuses |= set(OF_INPUT)
     problem = {MEDIA_TYPE: {"schema": names[ProblemDocument, "serialization"]}}
     responses: dict[str, Any] = {
         str(status.value): {"description": status.phrase, "content": problem} for status in sorted(statuses)

@@ -15,6 +15,7 @@ from tasks.state_machine.resolution import CannotResolve
 from tasks.views.blockers import read_blockers
 from tasks.views.held_operations import read_evidence
 from workers.cli.commands.pause import CLUSTER_ID
+from workers.cli.session import provider_of
 from workers.gateway.access import CLIENT
 from workers.gateway.clients import Role
 from workers.gateway.house import house_of
@@ -62,9 +63,9 @@ async def resolve(request: web.Request) -> web.Response:
         raise invalid(["adopt: name a job, or set not_executed; one of the two"])
     if not await read_evidence(house.ledger, [operation_id]):
         raise not_found("operation of this id")
-    async with house.provider() as ctx:
+    async with provider_of(house.ledger) as ctx:
         found = await objections(ctx, operation_id, body.adopt)
-    if refused := refusals(found, force=body.force):
+    if refused := refusals(found, force=body.force, option="force"):
         raise _does_not_fit(refused)
     try:
         by, reason = request[CLIENT].name, body.reason

@@ -134,25 +134,25 @@ async def show(request: web.Request) -> web.Response:
 
 async def _wait(house: House, name: str, wait_s: float) -> dict[str, Any]:
     """Return the document once the request has ended, or as it is after `wait_s` seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait_s
+    now = asyncio.get_running_loop().time
+    deadline = now() + wait_s
     while True:
         number = house.hub.number
         document = await _document(house, name)
-        if document["outcome"] is not None:
+        if document["outcome"] is not None or house.stopping.is_set() or now() >= deadline:
             return document
-        looked = loop.time()
-        while True:
-            left_s = deadline - loop.time()
-            if left_s <= 0 or house.stopping.is_set():
-                return document
-            if loop.time() - looked > LOOK_AGAIN_S:
-                break
-            await house.hub.changed(min(left_s, LOOK_AGAIN_S))
-            events = house.hub.since(number)
-            number = house.hub.number
-            if events is None or any(event.request_id == name for event in events):
-                break
+        await _until_it_changes(house, name, number, min(deadline, now() + LOOK_AGAIN_S))
+
+
+async def _until_it_changes(house: House, name: str, number: int, deadline: float) -> None:
+    """Wait for an event of the request after the first `number` events, until `deadline` at most."""
+    now = asyncio.get_running_loop().time
+    while (left_s := deadline - now()) > 0 and not house.stopping.is_set():
+        events = house.hub.since(number)
+        if events is None or any(event.request_id == name for event in events):
+            return
+        number += len(events)
+        await house.hub.changed(left_s)
 
 
 async def list_requests(request: web.Request) -> web.Response:

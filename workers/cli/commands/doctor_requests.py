@@ -19,7 +19,8 @@ async def request_findings(ledger: Ledger) -> list[Finding]:
     (document,) = await read_documents(ledger, [oldest])
     now = ledger.clock.now_ms()
     age = age_text((now - oldest.accepted_at) / 1000)
-    detail = f"{oldest.request_id} is {document['state']} since {age}: {reason_text(document['reason'])}"
+    reason = reason_text(document["reason"])
+    detail = f"{oldest.request_id}, accepted {age} ago, is {document['state']}: {reason}"
     late = now > oldest.deadline_at
     findings = [Finding("oldest request", "warning" if late else "ok", detail)]
     zones = {request.spec.zone for request in requests if request.spec is not None}

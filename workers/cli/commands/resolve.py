@@ -55,7 +55,7 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
         return refuse(problem, Exit.USAGE, as_json=as_json)
     operation_id = found[0]["operation_id"]
     found_against = with_ledger(lambda ledger, _: _objections(ledger, operation_id, choice.adopt_job))
-    if refused := refusals(found_against, force=choice.force):
+    if refused := refusals(found_against, force=choice.force, option="--force"):
         echo_problems(refused, as_json=as_json)
         return Exit.USAGE
     if not choice.confirmed and not confirm(_question(found[0], choice.adopt_job)):
