@@ -33,6 +33,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def elsewhere(redis_url: str, api_url: str) -> dict[str, str]:
+    """The environment of a process in another folder: it finds this tree, whatever else is installed."""
+    return {**environment(redis_url, api_url), "PYTHONPATH": str(ROOT)}
+
+
 def one_line(command: list[str], env: Mapping[str, str], cwd: Path = ROOT) -> str:
     """Run what is to fail, and return the one line that it says."""
     done = subprocess.run(
@@ -50,7 +55,7 @@ def test_celerys_command_names_the_package_that_hides_ours(folder: Path, redis_u
         (folder / other / "__init__.py").unlink()
         (folder / other).rmdir()
 
-    said = one_line(CELERY, environment(redis_url, NOWHERE), folder)
+    said = one_line(CELERY, elsewhere(redis_url, NOWHERE), folder)
 
     assert said.startswith(f"scaleout: the package '{name}' of this folder ({folder})")
     assert "scaleout worker" in said
@@ -59,14 +64,14 @@ def test_celerys_command_names_the_package_that_hides_ours(folder: Path, redis_u
 def test_a_module_hides_ours_as_well(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "tasks.py").write_text("THEIRS = True\n", encoding="utf-8")
 
-    assert "the package 'tasks'" in one_line(CELERY, environment(redis_url, NOWHERE), tmp_path)
+    assert "the package 'tasks'" in one_line(CELERY, elsewhere(redis_url, NOWHERE), tmp_path)
 
 
 @pytest.mark.timeout(90)
 def test_our_command_works_in_a_folder_with_such_packages(
     folder: Path, redis_url: str, provider: Simulator, tmp_path: Path
 ) -> None:
-    env = environment(redis_url, provider.api_url)
+    env = elsewhere(redis_url, provider.api_url)
     started = child(Process, "worker", [SCALEOUT[0], "worker"], env, tmp_path / "worker.log", cwd=folder)
     with started as worker, Celery(broker=redis_url, backend=redis_url) as client:
         worker.until_written(" ready.")
