@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SWEEP_REQUEST_S = 10.0
 SCRUB_EVERY = 10  # ticks
+IDLE_TICK_MS = 600_000  # real ones tick all the time, which would take too long here
 TASKS_AT_ONCE = 8  # of a worker, as its pool has threads
 
 
@@ -80,6 +81,12 @@ class Worker(Process):
         self.scrub = Scrub(self.ctx)
         self.ticks = 0
         self._knows_time = False
+        self.next_idle_tick = world.clock.now_ms() + IDLE_TICK_MS
+
+    @property
+    def ahead_ms(self) -> int:
+        """How far its clock is ahead of the world's, which it may have learned from a wrong server."""
+        return max(0, self.clock.now_ms() - self.world.clock.now_ms()) if self._knows_time else 0
 
     async def begin(self) -> None:
         """As each process does before its first use of the ledger."""

@@ -26,7 +26,7 @@ from tests.simulation.quirks import Quirks
 from tests.simulation.server_time import ServerTime
 from tests.simulation.status_check import StatusCheck
 from tests.simulation.steps import Direct, Parked
-from tests.simulation.worker import TASKS_AT_ONCE, Message, Worker
+from tests.simulation.worker import IDLE_TICK_MS, TASKS_AT_ONCE, Message, Worker
 
 T = TypeVar("T")
 
@@ -297,9 +297,7 @@ class World:
             room = TASKS_AT_ONCE * len(runs) - sum(m.under_way and not m.done for m in self.messages)
             waiting = [message for message in self.messages if not message.done and not message.under_way]
             ready += [self._message(message, self.choose(runs)) for message in waiting[: max(0, room)]]
-            due = self.invariants.next_due
-            is_due = due is not None and due <= now
-            ticking = [worker for worker in runs if is_due or not worker.has_kept]
+            ticking = [worker for worker in runs if self._finds_due(worker) or not worker.has_kept]
             ready += [self._tick(worker) for worker in ticking if worker.next_tick <= now]
         ready += [
             self._timeout(sending)
@@ -309,6 +307,13 @@ class World:
         if ready:
             return ready[0] if self.calm else self.rng.choice(ready)
         return self.when_idle.pop(0) if self.when_idle else self._wait()
+
+    def _finds_due(self, worker: Worker) -> bool:
+        """Return whether the ledger's first entry is due by the worker's clock, or its next idle tick is."""
+        due = self.invariants.next_due
+        if due is None:
+            return False
+        return min(due - worker.ahead_ms, worker.next_idle_tick) <= self.clock.now_ms()
 
     def _wait(self) -> Callable[[], None] | None:
         """Nothing can be done now: let time pass until something can."""
@@ -326,8 +331,9 @@ class World:
         occurrences += [self.server_away_until] if self.server_away_until > now else []
         due = self.invariants.next_due
         if due is not None:
-            occurrences.append(due)
+            occurrences += [due - worker.ahead_ms for worker in self.workers]
             occurrences += [worker.next_tick for worker in self.workers if worker.next_tick > now]
+            occurrences += [worker.next_idle_tick for worker in self.workers if worker.runs]
         if not occurrences:
             return None
         hours = (now - 1_700_000_000_000) / 3_600_000
@@ -377,6 +383,7 @@ class World:
     def _tick(self, worker: Worker) -> Callable[[], None]:
         def tick() -> None:
             worker.next_tick = self.clock.now_ms() + 1000
+            worker.next_idle_tick = self.clock.now_ms() + IDLE_TICK_MS
             self.start(worker.tick())
 
         return tick
