@@ -216,8 +216,8 @@ class Invariants:
         journal = [json.loads(line) for line in world.server.lrange("scaleout:journal", 0, -1)]
         restored = [line["key"] for line in journal if line["event"] == "index_restored"]
         if world.faults["server clock steps"]:
-            # Entries that were written by a clock far ahead are pulled in; their key has the entry too. And who
-            # waited on a cluster seemed past the deadline, so that nothing was due until the clock was set back.
+            # Entries that were written by a clock far ahead are pulled in: their key has the entry too.
+            # And requests that seemed past their deadline are planned again once the clock is set back.
             restored = [key for key in restored if " " not in key and key != "scaleout:due:submissions"]
         self.demand(not restored, f"index entries were restored, though none had been lost: {restored}")
         self._check_nodes()
