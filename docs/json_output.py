@@ -30,6 +30,10 @@ OUTPUT: Mapping[str, tuple[Any, ...]] = {
     "dead-letters show": (d.DeadLetter,),
     "dead-letters requeue": (d.Requeued,),
     "dead-letters clear": (d.Cleared,),
+    "webhooks list": (list[d.Webhook],),
+    "webhooks test": (d.WebhookTest,),
+    "webhooks replay": (d.WebhookReplay,),
+    "webhooks enable": (d.WebhookEnabled,),
     "gateway token": (d.NewToken,),
     "demo": (d.DemoReport,),
 }

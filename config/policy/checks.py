@@ -33,15 +33,15 @@ def schedule_problems(schedule: Schedule) -> list[str]:
     return problems
 
 
-def duplicate_names(names: Sequence[str]) -> list[str]:
-    """Return names of schedules that are used twice or differ in case alone."""
+def duplicate_names(kind: str, names: Sequence[str]) -> list[str]:
+    """Return names of schedules, or of another kind, that are used twice or differ in case alone."""
     counted = Counter(name.lower() for name in names)
     doubled = [name for name in names if counted[name.lower()] > 1]
     seen: dict[str, list[str]] = {}
     for name in doubled:
         seen.setdefault(name.lower(), []).append(name)
     return [
-        f"schedule: {len(spelt)} have the name {' or '.join(dict.fromkeys(spelt))}: names must differ"
+        f"{kind}: {len(spelt)} have the name {' or '.join(dict.fromkeys(spelt))}: names must differ"
         for spelt in seen.values()
     ]
 

@@ -17,7 +17,7 @@ from config.policy.checks import (
     schedule_problems,
     unsatisfiable_schedules,
 )
-from config.policy.model import REQUEST_FIELDS, Allow, Policy, PolicyLimits, Schedule
+from config.policy.model import REQUEST_FIELDS, Allow, Policy, PolicyLimits, Schedule, Webhook
 from config.validation_messages import field_path, messages, unknown
 
 log = structlog.get_logger(__name__)
@@ -64,11 +64,12 @@ def parse_policy(content: bytes, check_request: CheckRequest | None) -> Policy:
         raise _Mistakes([f"line {line}: is not UTF-8"]) from None
     except tomllib.TOMLDecodeError as error:
         raise _Mistakes([f"is not TOML: {error}"]) from None
-    known = ("limits", "allow", "schedule")
+    known = ("limits", "allow", "schedule", "webhook")
     problems = [unknown("key", field_path((key,)), key, known) for key in data if key not in known]
     limits = _table(PolicyLimits, "limits", data.get("limits", {}), problems)
     allow = _table(Allow, "allow", data.get("allow", {}), problems)
     schedules = _schedules(data.get("schedule", []), problems, check_request)
+    webhooks = _webhooks(data.get("webhook", []), problems)
     if limits is not None:
         problems += limit_problems("limits", limits)
         for name, of_cluster in limits.clusters.items():
@@ -82,7 +83,7 @@ def parse_policy(content: bytes, check_request: CheckRequest | None) -> Policy:
         raise _Mistakes(problems)
     assert limits is not None  # noqa: S101 - or there were problems
     assert allow is not None  # noqa: S101
-    return Policy(limits=limits, allow=allow, schedules=tuple(schedules))
+    return Policy(limits=limits, allow=allow, schedules=tuple(schedules), webhooks=tuple(webhooks))
 
 
 def _table(
@@ -116,7 +117,22 @@ def _schedules(data: Any, problems: list[str], check_request: CheckRequest | Non
         if schedule is not None:
             problems += schedule_problems(schedule)
             found.append(schedule)
-    problems += duplicate_names([schedule.name for schedule in found])
+    problems += duplicate_names("schedule", [schedule.name for schedule in found])
+    return found
+
+
+def _webhooks(data: Any, problems: list[str]) -> list[Webhook]:
+    if not isinstance(data, list):
+        problems.append("webhook: must be written [[webhook]], once for each webhook")
+        return []
+    found = []
+    for number, table in enumerate(data, 1):
+        name = table.get("name") if isinstance(table, dict) else None
+        where = f'webhook."{name}"' if isinstance(name, str) else f"webhook #{number}"
+        webhook = _table(Webhook, where, table, problems)
+        if webhook is not None:
+            found.append(webhook)
+    problems += duplicate_names("webhook", [webhook.name for webhook in found])
     return found
 
 

@@ -1,9 +1,10 @@
-"""The types of a policy file: limits, what is allowed, schedules."""
+"""The types of a policy file: limits, what is allowed, schedules, webhooks."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, datetime
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +17,7 @@ from pydantic import (
 )
 
 from config.policy.cron import check_cron, check_zone, occurrences
+from config.policy.webhook_url import check_webhook_url
 
 MAX_CATCH_UP_S = 7 * 86_400
 MIN_CATCH_UP_S = 60
@@ -195,12 +197,48 @@ REQUEST_FIELDS = (
 )
 
 
+WebhookEvent = Literal["outcome", "held", "late_nodes", "paused"]
+WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
+
+
+class Webhook(_Table):
+    """Who is told of what happens, by HTTP.
+
+    Fields:
+        secret_file: holds the key that signs, `whsec_…`; it is read again for every delivery.
+        producers: globs of `requested_by`; None for all, and for what belongs to no request.
+        allow_private: the name may lead to loopback and private addresses.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    url: Annotated[str, AfterValidator(check_webhook_url)]
+    secret_file: Annotated[Path, Field(strict=False)]
+    events: Annotated[tuple[WebhookEvent, ...], Field(min_length=1, strict=False)] = WEBHOOK_EVENTS
+    producers: Globs | None = None
+    allow_private: bool = False
+
+    def wants(self, event: str, producers: Collection[str | None]) -> bool:
+        """Return whether it is told of an event that concerns requests of these producers, or nobody's."""
+        return event in self.events and is_of(self.producers, producers)
+
+
+def is_of(globs: Collection[str] | None, producers: Collection[str | None]) -> bool:
+    """Return whether one of the producers matches one of the globs; None, and nobody, match always."""
+    if globs is None or not producers:
+        return True
+    return any(fnmatchcase(name or "", glob) for name in producers for glob in globs)
+
+
 class Policy(_Table):
-    """A policy; by default without limits and schedules, and with everything allowed."""
+    """A policy; by default without limits, schedules and webhooks, and with everything allowed."""
 
     limits: PolicyLimits = PolicyLimits()
     allow: Allow = Allow()
     schedules: tuple[Schedule, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
 
     def schedule(self, name: str) -> Schedule | None:
         return next((schedule for schedule in self.schedules if schedule.name == name), None)
+
+    def webhook(self, name: str) -> Webhook | None:
+        return next((webhook for webhook in self.webhooks if webhook.name == name), None)

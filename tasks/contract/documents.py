@@ -324,6 +324,47 @@ class Cleared(_Document):
     cleared: int
 
 
+class Webhook(_Document):
+    """A webhook in force, and how it fares."""
+
+    name: str
+    url: str = Field(description="Without path: the rest may be a secret")
+    events: list[str]
+    producers: list[str] | None
+    pending: int = Field(description="Subjects with something to deliver")
+    next_at: str | None = Field(description="When something is delivered next")
+    delivered: int
+    failures: int = Field(description="In a row")
+    given_up: int = Field(description="Deliveries that failed for three days")
+    dropped: int = Field(description="Deliveries for which there was no room")
+    last_delivered_at: str | None
+    last_failure_at: str | None
+    last_failure: str | None
+    disabled: str | None = Field(description="Why it is told of nothing until `webhooks enable`")
+
+
+class WebhookTest(_Document):
+    """Whether a test message was delivered; null if no attempt was made in the time."""
+
+    webhook: str
+    delivered: bool | None
+    detail: str
+
+
+class WebhookReplay(_Document):
+    """How many outcomes are told again."""
+
+    webhook: str
+    outcomes: int
+
+
+class WebhookEnabled(_Document):
+    """A webhook that is told of things again."""
+
+    webhook: str
+    enabled: Literal[True]
+
+
 class NewToken(_Document):
     """A token of the gateway, which is shown this once."""
 

@@ -20,10 +20,11 @@ from tasks.handlers.publish_outcomes import Publisher, publish_outbox
 from tasks.handlers.reconcile_operation import expire_lease, reconcile
 from tasks.handlers.submit_operation import submit_operation
 from tasks.ledger.change_set import ChangeSet
-from tasks.ledger.due import Due, DueKind, Lane
+from tasks.ledger.due import NOTICES, Due, DueKind, Lane
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
 from tasks.schedules.fire import fire_schedule
+from tasks.webhooks.deliver import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class Dispatcher:
     def __init__(self, ctx: Context, publisher: Publisher) -> None:
         self._ctx = ctx
         self._publisher = publisher
+        self._webhooks = Webhooks(ctx)
         self._tasks: dict[Lane, set[asyncio.Task[None]]] = {lane: set() for lane in Lane}
         self._max = {Lane.SUBMISSIONS: ctx.settings.submissions_at_once, Lane.ALL_ELSE: MAX_TASKS}
         self._sweeping = asyncio.Lock()
@@ -106,11 +108,13 @@ class Dispatcher:
                 pass
         tasks = set().union(*self._tasks.values())
         if not tasks:
+            await self._webhooks.close()
             return
         _, late = await asyncio.wait(tasks, timeout=timeout_s)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        await self._webhooks.close()
 
     async def _sweep_lane(self, lane: Lane) -> int:
         started = 0
@@ -168,6 +172,10 @@ class Dispatcher:
                 await apply_pause(self._ctx, due.name)
             case DueKind.SCHEDULE:
                 await fire_schedule(self._ctx, due.name)
+            case DueKind.WEBHOOK if due == NOTICES:
+                await self._webhooks.hand_out()
+            case DueKind.WEBHOOK:
+                await self._webhooks.deliver(due.name)
 
     async def _poll(self, zone: str) -> None:
         """Poll a zone once at a time: a poll that takes longer than its lease comes up again."""

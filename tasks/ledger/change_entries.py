@@ -7,6 +7,7 @@ from enum import Enum
 from tasks.ledger.due import OUTBOX, Due, Lane
 from tasks.ledger.durations import KEPT, KEPT_S, Duration
 from tasks.ledger.keys import Command, Key, Keys
+from tasks.ledger.notices import Notify
 from tasks.ledger.outcome_entries import Answer, Publish, PublishLateNodes
 from tasks.ledger.pools import Pool
 from tasks.ledger.usage_entries import LimitCheck, UsageEntry
@@ -231,6 +232,7 @@ Entry = (
     | Publish
     | Answer
     | PublishLateNodes
+    | Notify
 )
 
 

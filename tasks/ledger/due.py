@@ -24,6 +24,7 @@ class DueKind(StrEnum):
     OUTBOX = "outbox"
     PAUSE = "pause"
     SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,5 @@ def is_known(member: str) -> bool:
 
 
 OUTBOX = Due(DueKind.OUTBOX, "all")
+# No webhook has this name: a space is not allowed.
+NOTICES = Due(DueKind.WEBHOOK, "all notices")

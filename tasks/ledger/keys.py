@@ -89,6 +89,13 @@ class Keys:
 
     # Sorted set of the pools that have had an operation, as JSON, by the end of the last one.
     pools_seen = _One("pools-seen")
+    # Hash of the webhooks in force, as JSON, by name. Nothing is noted for webhooks while there are none.
+    webhooks = _One("webhooks")
+    # List of what webhooks are to be told of, as JSON, until it is with each of them.
+    notices = _One("notices")
+    # Sorted set of the subjects of a webhook's deliveries, by when the next is due (ms); how it fares.
+    deliveries = _Each("deliveries")
+    webhook = _Each("webhook")
     # List of a request's events, as JSON.
     history = _Each("history")
     # List of the last events that stopped submissions, or let them resume.
@@ -133,6 +140,10 @@ class Keys:
     def durations(self, cluster_id: str, pool: str) -> Key:
         """Return the list of how long the last operations of a pool took, as JSON."""
         return Key(f"{self.prefix}:durations:{cluster_id}:{pool}")
+
+    def deliveries_about(self, name: str, subject: str) -> Key:
+        """Return the list of a webhook's deliveries about one subject, in order, as JSON."""
+        return Key(f"{self.prefix}:deliveries:{name}:{subject}")
 
     def usage(self, scope: str, window_s: int) -> tuple[Key, Key]:
         """Return a counter's sorted set of what counts, by from when, and its hash of node counts."""

@@ -8,6 +8,7 @@ from typing import Any
 from tasks.contract.outcome import LATE_NODES, Outcome
 from tasks.ledger.due import OUTBOX, Due, DueKind
 from tasks.ledger.keys import Command, Keys
+from tasks.ledger.notices import Notify, notice_of
 
 MIN_RECORDS_TTL_S = 7 * 86_400
 ANSWER = "="  # in the outbox in place of a request's id
@@ -44,6 +45,7 @@ class Publish:
         yield "zrem", keys.due(deadline.lane), str(deadline)
         outbox = (keys.outbox, keys.due(OUTBOX.lane))
         yield "notify", keys.waiters(request_id), *outbox, request_id, self.at, str(OUTBOX)
+        yield from Notify(notice_of("outcome", request_id, self.at)).commands(keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,12 @@ class PublishLateNodes:
     """Nodes arrived after the request had ended: the current outcome goes to the stream."""
 
     outcome: Outcome
+    at: int
 
     def commands(self, keys: Keys, kept: Retention) -> Iterator[Command]:
-        yield stream_entry(keys, kept, self.outcome.request_id, LATE_NODES, self.outcome.model_dump_json())
+        request_id = self.outcome.request_id
+        yield stream_entry(keys, kept, request_id, LATE_NODES, self.outcome.model_dump_json())
+        yield from Notify(notice_of("late_nodes", request_id, self.at)).commands(keys)
 
 
 def stream_entry(keys: Keys, kept: Retention, request_id: str, status: str, outcome: str) -> Command:

@@ -70,6 +70,24 @@ class Overview:
         """Return the requests that ended last, latest first."""
         return [str(member) for member in await self._redis.zrange(self._keys.ended, 0, limit - 1, desc=True)]
 
+    async def ended_since(self, since_ms: int) -> AsyncIterator[tuple[str, int]]:
+        """Yield the requests that have ended since then, each with when it did (ms), earliest first."""
+        redis: Any = self._redis
+        first, page = 0, READ_AT_ONCE
+        while page == READ_AT_ONCE:
+            rows = await redis.zrange(
+                self._keys.ended,
+                since_ms,
+                "+inf",
+                byscore=True,
+                offset=first,
+                num=READ_AT_ONCE,
+                withscores=True,
+            )
+            for request_id, at in rows:
+                yield str(request_id), int(at)
+            first, page = first + len(rows), len(rows)
+
     async def held_operations(self) -> list[str]:
         return [str(member) for member in await self._redis.zrange(self._keys.index("held"), 0, -1)]
 

@@ -1,4 +1,4 @@
-"""Write the schedules of the policy file to the ledger, and remove those that the file no longer has."""
+"""Write schedules and webhooks of the policy file to the ledger, and remove those that it no longer has."""
 
 from config.policy.file import PolicyFile
 from config.policy.model import Schedule
@@ -9,6 +9,7 @@ from tasks.ledger.due import Due, DueKind
 from tasks.ledger.events import Event
 from tasks.ledger.schedules import ScheduleRecord
 from tasks.schedules.timetable import last_handled_after
+from tasks.webhooks.sync import sync_webhooks
 
 
 class ScheduleSync:
@@ -33,6 +34,7 @@ class ScheduleSync:
         if read == self._synced or ledger.epoch.lost:
             return
         await sync_schedules(self._ctx, policy.schedules, ledger.epoch.id)
+        await sync_webhooks(ledger, policy.webhooks)
         self._synced = read
 
 

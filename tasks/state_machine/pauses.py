@@ -10,6 +10,7 @@ from tasks.ledger.change_entries import Index, Listed, Park, Unpark
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due
 from tasks.ledger.events import Event, Level
+from tasks.ledger.notices import Notify, notice_of
 from tasks.ledger.pauses import EVERYTHING, Pause, PauseEvent, Pauses
 from tasks.ledger.record import Record
 from tasks.ledger.records import Cluster
@@ -27,6 +28,8 @@ def pause(record: Pause, *, by: str, reason: str | None, until: int | None, now:
     changes.write(_with_unlogged(record.model_copy(update=update), made))
     changes.add(Listed(Index.PAUSED, record.scope, now))
     changes.schedule(record.due, now)
+    said = {"by": by, "reason": reason, "until": None if until is None else timestamp(until)}
+    changes.add(Notify(notice_of("paused", record.scope, now, said)))
     changes.record(_event(record, made, in_journal=True))
     return changes
 

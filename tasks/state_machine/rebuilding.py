@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.notices import Notify, notice_of
 from tasks.ledger.record_values import Allocation, State
 from tasks.ledger.records import Operation, Request
 
@@ -38,5 +39,6 @@ def held_without_record(
     )
     changes = ChangeSet()
     changes.write(operation, *(request.with_assignment(operation) for request in served))
+    changes.add(Notify(notice_of("held", operation_id, now)))
     changes.record(operation.event("operation_held", "error", reason=REASON))
     return operation, changes

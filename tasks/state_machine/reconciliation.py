@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tasks.ledger.change_entries import Index, Listed, PollJob
 from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.notices import Notify, notice_of
 from tasks.ledger.record_values import Candidate, Doubt, State
 from tasks.ledger.records import Cluster, Operation, Request
 from tasks.state_machine.states import move
@@ -45,6 +46,7 @@ def hold(operation: Operation, requests: Sequence[Request], *, reason: str, now:
     changes.write(held)
     changes.schedule(operation.due, None)
     changes.add(Listed(Index.HELD, operation.operation_id, now))
+    changes.add(Notify(notice_of("held", operation.operation_id, now)))
     stop_polling(changes, operation)
     changes.write(*(request.with_assignment(held) for request in requests))
     changes.record(held.event("operation_held", "error", reason=reason))

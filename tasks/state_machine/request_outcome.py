@@ -87,7 +87,8 @@ def cancel_request(
 
 def report_late_nodes(changes: ChangeSet, request: Request, assignment: Assignment) -> None:
     """Publish nodes that came after the request had ended at its deadline."""
-    changes.add(PublishLateNodes(outcome_of(request)))
+    at = assignment.finished_at or request.finished_at or 0
+    changes.add(PublishLateNodes(outcome_of(request), at))
     names = ("operation_id", "job_id", "nodes_added")
     fields = {name: getattr(assignment, name) for name in names}
     changes.record(Event("late_nodes", "warning", (request.request_id,), fields))

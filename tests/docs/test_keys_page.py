@@ -27,7 +27,7 @@ def families() -> set[str]:
 
 
 def _takes_more(key: object) -> bool:
-    return getattr(key, "__name__", "") in ("demand", "durations", "usage", "index")
+    return getattr(key, "__name__", "") in ("demand", "deliveries_about", "durations", "usage", "index")
 
 
 def test_every_key_family_has_its_bound_on_the_page() -> None:

@@ -37,6 +37,8 @@ LOST_CALLS = "tests/integration/test_lost_calls.py"
 SCRUBBING = "tests/integration/test_scrubbing.py"
 DECISION_CHECK = "tests/unit/tasks/state_machine/test_decision_check.py"
 ALL_OF_CELERY = "tests/acceptance/test_all_of_celery.py"
+WEBHOOKS = "tests/acceptance/test_webhooks.py"
+ADDRESSES = "tests/unit/tasks/webhooks/test_addresses.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
 
@@ -52,6 +54,42 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        "webhooks: a name is resolved to public addresses only",
+        "tasks/webhooks/addresses.py",
+        'public = [result for result in found if is_public(result["host"])]',
+        "public = found",
+        (ADDRESSES, WEBHOOKS),
+    ),
+    Mutant(
+        "webhooks: an address inside an IPv6 address counts",
+        "tasks/webhooks/addresses.py",
+        "return all(inner.is_global and not inner.is_multicast for inner in _inner(found))",
+        "return True",
+        (ADDRESSES,),
+    ),
+    Mutant(
+        "webhooks: redirects are not followed",
+        "tasks/webhooks/sender.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        (WEBHOOKS,),
+    ),
+    Mutant(
+        "webhooks: a delivery is forgotten once it is answered, not before",
+        "tasks/webhooks/deliver.py",
+        "            answer = await self._sender.send(webhook, delivery, now)\n",
+        "            await self._queues.settle(webhook.name, text, subject, Settled(None, now))\n"
+        "            answer = await self._sender.send(webhook, delivery, now)\n",
+        (WEBHOOKS,),
+    ),
+    Mutant(
+        "webhooks: what happened is noted in its own step",
+        "tasks/ledger/outcome_entries.py",
+        'yield from Notify(notice_of("outcome", request_id, self.at)).commands(keys)',
+        "yield from ()",
+        (WEBHOOKS,),
+    ),
     Mutant(
         "decision: the job of another operation is refused",
         "tasks/state_machine/decision_check.py",

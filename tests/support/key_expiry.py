@@ -48,6 +48,8 @@ PERMANENT = (
     "steps",
     "sweep-requested",
     "unacked*",
+    "webhook:*",
+    "webhooks",
     "workers",
     "zone:*",
 )

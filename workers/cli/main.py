@@ -12,6 +12,7 @@ from workers.cli import (
     operator_commands,
     policy_commands,
     request_commands,
+    webhook_commands,
 )
 from workers.cli.arguments import Json
 from workers.cli.help_texts import PROCESSES, examples
@@ -74,7 +75,15 @@ def demo(
     raise typer.Exit(run_demo(as_json=json, keep=keep))
 
 
-for group in (gateway_commands, request_commands, operator_commands, dead_letter_commands, policy_commands):
+GROUPS = (
+    gateway_commands,
+    request_commands,
+    operator_commands,
+    dead_letter_commands,
+    policy_commands,
+    webhook_commands,
+)
+for group in GROUPS:
     group.register(app)
 
 

@@ -28,6 +28,8 @@
 --          tell   {waiters i, progress i, due i, request id, due member, score, score if there is one already,
 --                  changes i}                tasks that wait for the request, if any, are told of its state; so are
 --                                            those who listen to the stream of changes
+--          notice {webhooks i, notices i, due i, text, score, due member}
+--                                            noted for webhooks, if there are any
 --          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
 --                                            the nodes count on the counter, from the earliest time given
 --          trim   {i, score}                 forget members up to the score
@@ -172,6 +174,14 @@ for _, w in ipairs(step.tell or {}) do
       local score = redis.call('ZSCORE', KEYS[w[3]], w[5])
       if not score or tonumber(score) > w[6] then redis.call('ZADD', KEYS[w[3]], w[6], w[5]) end
     end
+  end
+end
+for _, w in ipairs(step.notice or {}) do
+  if redis.call('EXISTS', KEYS[w[1]]) == 1 then
+    redis.call('RPUSH', KEYS[w[2]], w[4])
+    redis.call('LTRIM', KEYS[w[2]], -100000, -1)
+    redis.call('PEXPIRE', KEYS[w[2]], 604800000)
+    redis.call('ZADD', KEYS[w[3]], 'LT', w[5], w[6])
   end
 end
 for _, w in ipairs(step.spend or {}) do

@@ -28,6 +28,7 @@ from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.commands.doctor_broker import broker_findings
 from workers.cli.commands.doctor_requests import request_findings
 from workers.cli.commands.doctor_server import server_findings
+from workers.cli.commands.doctor_webhooks import webhook_findings
 from workers.cli.commands.findings import Finding
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
@@ -104,6 +105,7 @@ async def read_findings(zone: str | None) -> list[Finding]:
         findings += await server_findings(settings)
         findings += await _ledger(ledger)
         findings += await request_findings(ledger)
+        findings += await webhook_findings(ledger)
         try:
             findings += await broker_findings(settings, ledger)
         except RedisError as error:
