@@ -196,6 +196,10 @@ class Settings(QuotaSettings):
     retry_backoff_s: Seconds = Field(5.0, le=300, description="First wait after a refusal; doubles, to 300")
     signed_path_slash: bool = Field(True, description="Whether the signed path ends in a slash")
     signature_encoded_twice: bool = Field(True, description="Whether the signature is percent-encoded twice")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="Port at which a worker serves `/metrics`; none if it is not set"
+    )
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="Address at which it does")
     add_nodes_job_action: str = Field(
         "HpcClusterAddClusterNodes", min_length=1, description="The log's name for the jobs of addNodes"
     )

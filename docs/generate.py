@@ -1,7 +1,7 @@
 """Write the parts of the documentation that come from the code: `make reference`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -16,6 +16,8 @@ from tasks.contract.dry_run import DryRun
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.record_values import FINAL, State
+from tasks.metrics.families import FAMILIES, Family
+from tasks.runtime.process_metrics import DESCRIBED, Described
 from tasks.state_machine.states import MEANING, TRANSITIONS
 from workers.simulator import control_messages
 
@@ -28,6 +30,7 @@ SIMULATOR_MESSAGES: Mapping[str, type[BaseModel]] = {
     "quota": control_messages.QuotaMessage,
     "options": control_messages.OptionsMessage,
 }
+METRICS = "reference/metrics.md"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -48,6 +51,10 @@ def generated() -> dict[Path, str]:
     parts["reference/simulator.md"] = ("messages", "\n".join(map(message_table, SIMULATOR_MESSAGES)))
     for name, (mark, content) in parts.items():
         files[DOCS / name] = with_part((DOCS / name).read_text(encoding="utf-8"), mark, content)
+    page = (DOCS / METRICS).read_text(encoding="utf-8")
+    for mark, described in (("ledger", FAMILIES), ("worker", DESCRIBED)):
+        page = with_part(page, mark, metrics_table(described))
+    files[DOCS / METRICS] = page
     return files
 
 
@@ -128,6 +135,15 @@ def settings_table() -> str:
         if name in secrets:
             variable += f", `…{FILE_SUFFIX}`"
         rows.append(f"| {variable} | {_default(name, field)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def metrics_table(described: Iterable[Family | Described]) -> str:
+    """Return metrics as a Markdown table."""
+    rows = ["| metric | type | labels | |", "|---|---|---|---|"]
+    for one in described:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        rows.append(f"| `{one.name}` | {one.kind} | {labels} | {one.about} |")
     return "\n".join(rows) + "\n"
 
 

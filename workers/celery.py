@@ -23,6 +23,7 @@ from celery.signals import (
 )
 from celery.utils.nodenames import node_format
 from kombu import Exchange, Queue
+from prometheus_client import start_http_server
 
 from config.celery_options import APP_NAME, celery_options
 from config.logs.setup import configure_logging
@@ -33,6 +34,7 @@ from tasks.contract.request import MAX_DEADLINE_S
 from tasks.engine import worker_process
 from tasks.ledger.identity import OtherAccount
 from tasks.ledger.server_options import ClusterNode
+from tasks.runtime.process_metrics import REGISTRY
 from workers import remote_control, start_options
 from workers.broker import consumer, transport
 from workers.broker.compression import bound_decompression
@@ -136,6 +138,17 @@ def _meet_server(**_: Any) -> None:
         asyncio.run(worker_process.meet_server(_loaded))
     except (OtherAccount, ClusterNode) as error:
         sys.exit(f"scaleout: {error}")
+
+
+@worker_init.connect(weak=False)
+def _serve_metrics(**_: Any) -> None:
+    if _loaded.metrics_port is None:
+        return
+    try:
+        start_http_server(_loaded.metrics_port, _loaded.metrics_host, REGISTRY)
+    except OSError as error:
+        where = f"SCALEOUT_METRICS_HOST={_loaded.metrics_host}, SCALEOUT_METRICS_PORT={_loaded.metrics_port}"
+        sys.exit(f"scaleout: {where} cannot be listened on: {error.strerror}; each worker needs its own")
 
 
 @worker_ready.connect(weak=False)

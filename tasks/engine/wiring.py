@@ -1,5 +1,6 @@
 """The parts of a worker process, wired together; opened and closed in the event loop."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,6 +25,8 @@ from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.quota.rate_limiter import RateLimiter
 from tasks.runtime.clock import Clock, ServerClock
+from tasks.runtime.loop_lag import measure_loop_lag
+from tasks.runtime.process_metrics import API_CALL_DURATION, API_CALLS, CALL_CLASS
 from tasks.runtime.redis_client import open_redis
 from tasks.runtime.timer import Timer
 from tasks.schedules.sync import ScheduleSync
@@ -44,10 +47,13 @@ class Engine:
     state_file: StateFile
     scrub: Scrub
     timer: Timer[Lane]
+    measuring: asyncio.Task[None] | None
 
     async def close(self, *, drain_s: float) -> None:
         """Give running work `drain_s` seconds to end, then cancel it; its leases bring it up again."""
         self.timer.stop()
+        if self.measuring is not None:
+            self.measuring.cancel()
         await self.dispatcher.drain(drain_s)
         await self.connections.close()
         await self.redis.aclose()
@@ -97,7 +103,7 @@ def open_intake(
 
 
 def open_api(settings: Settings, connections: Connections, clock: Clock) -> EhpcClient:
-    """Return the provider's API with this installation's credentials; each call is logged at debug level."""
+    """Return the provider's API with this installation's credentials; every call is counted and logged."""
     return EhpcClient(
         connections,
         settings.api_url,
@@ -106,7 +112,7 @@ def open_api(settings: Settings, connections: Connections, clock: Clock) -> Ehpc
         timeout_s=settings.http_timeout_s,
         connect_timeout_s=min(10.0, settings.http_timeout_s),
         now_ms=clock.now_ms,
-        on_call=_log_call,
+        on_call=_report_call,
     )
 
 
@@ -159,10 +165,13 @@ async def open_engine(settings: Settings, publisher: Publisher, policy: PolicyFi
         state_file=state_file,
         scrub=Scrub(ctx),
         timer=timer,
+        measuring=None if settings.metrics_port is None else asyncio.create_task(measure_loop_lag()),
     )
 
 
-def _log_call(report: CallReport) -> None:
+def _report_call(report: CallReport) -> None:
+    API_CALLS.labels(report.action, CALL_CLASS.get(), report.error_kind or "ok").inc()
+    API_CALL_DURATION.labels(report.action).observe(report.duration_s)
     log.debug(
         "api_call",
         action=report.action,

@@ -19,6 +19,7 @@ from tasks.ledger.record_values import Reason
 from tasks.ledger.records import Account
 from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import EXHAUSTED, Denied, Grant
+from tasks.runtime.process_metrics import CALL_CLASS
 from tasks.state_machine.backoff import MAX_S
 from tasks.state_machine.refusal import account_blocked, block_account, reason_of
 
@@ -79,6 +80,7 @@ async def call_with_grant(
         with suppress(RedisError):
             await ctx.rate_limiter.release([call])
         raise Deferred(now, Reason(kind="quota", message="the call was granted too long ago"))
+    of_class = CALL_CLASS.set(grant.priority.name.lower())
     try:
         reply = await request
     except QuotaExhausted as error:
@@ -93,6 +95,7 @@ async def call_with_grant(
                 await ctx.rate_limiter.clear_exhausted()
         return reply
     finally:
+        CALL_CLASS.reset(of_class)
         ctx.rate_limiter.ended([call])
         follow_server_if_confirmed(ctx)
 

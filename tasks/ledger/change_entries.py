@@ -12,6 +12,8 @@ from tasks.ledger.outcome_entries import Answer, Publish, PublishLateNodes
 from tasks.ledger.pools import Pool
 from tasks.ledger.usage_entries import LimitCheck, UsageEntry
 
+JOBS = {True: "jobs:succeeded", False: "jobs:failed"}  # counters
+NODES = "nodes:added"
 JOB_KEPT_S = 90 * 86_400
 # Longer than any request waits, but for those that are held for weeks.
 CALLER_KEPT_S = 60 * 86_400
@@ -201,6 +203,8 @@ class KeepDuration:
         yield "expire", key, KEPT_S
         yield "zadd", keys.pools_seen, self.duration.at, pool.text()
         yield "trim", keys.pools_seen, self.duration.at - KEPT_S * 1000
+        yield "count", keys.counters, JOBS[self.duration.ok], 1
+        yield "count", keys.counters, NODES, self.duration.nodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from tasks.contract.outcome import Outcome
-from tasks.ledger.change_entries import Entry
+from tasks.ledger.change_entries import Entry, KeepDuration
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
+from tasks.ledger.durations import Duration
 from tasks.ledger.events import Event
 from tasks.ledger.outcome_entries import Answer, Publish
 from tasks.ledger.record import Record
@@ -87,6 +88,11 @@ class ChangeSet:
     def outcomes(self) -> list[Outcome]:
         """The outcomes of the requests that end in this step."""
         return [entry.outcome for entry in self.entries if isinstance(entry, Publish)]
+
+    @property
+    def durations(self) -> list[Duration]:
+        """How long the operations took whose jobs end in this step."""
+        return [entry.duration for entry in self.entries if isinstance(entry, KeepDuration)]
 
     def written(self, record: R) -> R:
         """Return `record` as it is once this step is applied."""

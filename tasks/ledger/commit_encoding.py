@@ -86,7 +86,7 @@ class CommitEncoding:
             self._add("rpush", self._names.history(request_id), line, MAX_HISTORY_LINES)
         if event.in_journal:
             self._add("rpush", self._names.journal, line, MAX_JOURNAL_LINES)
-            self._add("count", self._names.counters, event.name)
+            self._add("count", self._names.counters, event.name, 1)
 
     def _expire(self, record: Record) -> None:
         keys = [self.key_of(record)]

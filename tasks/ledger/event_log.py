@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from tasks.ledger.events import Event
+from tasks.runtime.process_metrics import EVENTS
 
 log = structlog.get_logger(__name__)
 
@@ -23,4 +24,5 @@ def log_events(events: Iterable[Event]) -> None:
             about["request_id"] = event.requests[0]
         elif event.requests:
             about["request_ids"] = list(event.requests[:MAX_REQUESTS_SHOWN])
+        EVENTS.labels(event.name).inc()
         getattr(log, event.level)(event.name, **about)

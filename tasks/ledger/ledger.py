@@ -24,6 +24,7 @@ from tasks.ledger.overview import Overview
 from tasks.ledger.reads import LUA, RECENTLY_MS, parsed_object
 from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime.clock import MAX_STEP_MS, Clock
+from tasks.runtime.process_metrics import OPERATION_DURATION, STEPS
 from tasks.runtime.redis_client import Script
 
 log = structlog.get_logger(__name__)
@@ -144,8 +145,13 @@ class Ledger(LedgerIdentity):
                 OUTBOX.lane, min(tell_at(one, self.clock.now_ms()) for one in changes.open_requests)
             )
         result = CommitResult[word]
+        STEPS.labels(result.name.lower()).inc()
         if result is CommitResult.OK:
             log_events(changes.events)
+            for duration in changes.durations:
+                OPERATION_DURATION.labels("succeeded" if duration.ok else "failed").observe(
+                    duration.ms / 1000
+                )
         return result
 
     async def transact(self, build: Callable[[], Awaitable[ChangeSet | None]]) -> ChangeSet | None:

@@ -11,6 +11,7 @@ from tasks.ledger.keys import Command, Keys
 from tasks.ledger.notices import Notify, notice_of
 
 MIN_RECORDS_TTL_S = 7 * 86_400
+ENDED = "ended:"  # counter of requests by status
 ANSWER = "="  # in the outbox in place of a request's id
 
 
@@ -39,6 +40,7 @@ class Publish:
         text = self.outcome.model_dump_json()
         yield "set", keys.outcome(request_id), text, kept.outcome_ttl_s
         yield stream_entry(keys, kept, request_id, self.outcome.status, text)
+        yield "count", keys.counters, f"{ENDED}{self.outcome.status}", 1
         yield "zrem", keys.index("open"), request_id
         yield "zadd", keys.ended, self.at, request_id
         yield "trim", keys.ended, self.at - kept.records_ttl_s * 1000

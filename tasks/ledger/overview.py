@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar, cast
 
-from tasks.ledger.due import Lane, is_known
+from tasks.ledger.due import Due, Lane, is_known
 from tasks.ledger.durations import Duration
 from tasks.ledger.migrations import UnreadableRecord, load
 from tasks.ledger.pauses import Pause
@@ -15,6 +15,7 @@ from tasks.ledger.records import Account, Cluster, Operation, Request, Zone
 from tasks.ledger.schedules import ScheduleRecord
 
 READ_AT_ONCE = 500
+MAX_DUE = 10_000
 
 # By the first word of their keys.
 RECORDS: dict[str, type[Record]] = {
@@ -133,10 +134,20 @@ class Overview:
     async def counter(self, name: str) -> int:
         return int(await cast("Any", self._redis.hget(self._keys.counters, name)) or 0)
 
+    async def counters(self) -> dict[str, int]:
+        """Return how often each counted event has happened, and what else is counted."""
+        found = await cast("Any", self._redis.hgetall(self._keys.counters))
+        return {str(name): int(number) for name, number in found.items()}
+
     async def heartbeats(self) -> dict[str, int]:
         """Return when each worker last ticked (ms), by its node name; those of the last day."""
         rows = await self._redis.zrange(self._keys.heartbeats, 0, -1, withscores=True)
         return {str(name): int(score) for name, score in cast("Any", rows)}
+
+    async def due_entries(self, lane: Lane) -> list[Due]:
+        """Return the entries of a lane that this version knows, first to last; 10,000 at most."""
+        members = await self._redis.zrange(self._keys.due(lane), 0, MAX_DUE - 1)
+        return [Due.parse(str(member)) for member in members if is_known(str(member))]
 
     async def overdue_s(self) -> float:
         """Return for how many seconds the oldest due entry has waited."""

@@ -26,6 +26,7 @@ from tasks.runtime.redis_client import Script
 LUA = Path(__file__).parent / "lua"
 PROBES_PER_WINDOW = 20
 EXHAUSTED = "the account's API calls are exhausted for now"
+BY_NUMBER = {number: priority for priority, number in NUMBERS.items()}
 CLOCK_MARGIN_MS = 250  # this process knows the server's time only as of its last answer
 
 
@@ -40,6 +41,11 @@ class Grant:
     calls: tuple[str, ...]
     probe: bool = False
     until_ms: int | None = None
+
+    @property
+    def priority(self) -> CallPriority:
+        """What the calls are for, which their ids begin with."""
+        return BY_NUMBER[int(self.calls[0].partition(":")[0])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import ConnectionError  # noqa: A004 - not the built-in one
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from tasks.runtime.process_metrics import COMMANDS, ROUND_TRIPS
 from tasks.runtime.redis_refusals import RefusalLog
 
 CONNECTIONS = 2  # pipelines on their way at a time; later commands go with the next
@@ -209,6 +210,8 @@ class PipelinedConnection:
         packed = self._packed(left)
         if not left:
             return
+        ROUND_TRIPS.inc()
+        COMMANDS.inc(len(left))
         await self._connection.send_packed_command(packed)
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -8,6 +8,7 @@ from workers.gateway import events, looking, operating, requests
 from workers.gateway.access import Access
 from workers.gateway.clients import Role
 from workers.gateway.house import HOUSE, House
+from workers.gateway.metrics import metrics
 from workers.gateway.openapi import document
 from workers.gateway.problems import as_json, as_problems
 from workers.gateway.routes import Guarded, Route
@@ -33,6 +34,7 @@ def make_app(house: House, access: Access) -> web.Application:
         return web.Response(text=text, content_type="application/json")
 
     app.router.add_get("/v1/openapi.json", Guarded(openapi, Role.NONE))
+    app.router.add_get("/metrics", Guarded(metrics, Role.READ, open_here=True))
     return app
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from config.settings import GatewaySettings
 from tasks.intake.accept import Intake
 from tasks.ledger.ledger import Ledger
+from tasks.metrics.read import LedgerMetrics
 from workers.gateway.hub import Hub
 from workers.gateway.throttle import Throttle
 
@@ -21,6 +22,7 @@ class House:
     intake: Intake
     hub: Hub
     throttle: Throttle
+    metrics: LedgerMetrics
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 

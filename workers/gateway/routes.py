@@ -45,11 +45,12 @@ class Route:
 
 
 class Guarded:
-    """A handler and the role that it needs."""
+    """A handler and the role that it needs; with `open_here`, nobody on this machine needs any."""
 
-    def __init__(self, handler: Handler, role: Role) -> None:
+    def __init__(self, handler: Handler, role: Role, *, open_here: bool = False) -> None:
         self._handler = handler
         self.role = role
+        self.open_here = open_here
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         return await self._handler(request)

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from config.logs.setup import configure_logging
 from config.settings import GatewaySettings
 from tasks.contract.policy_file import open_policy
-from tasks.engine.wiring import open_intake, open_ledger
+from tasks.engine.wiring import open_intake, open_ledger, open_rate_limiter
+from tasks.metrics.read import LedgerMetrics
 from workers.gateway import hardly_http
 from workers.gateway.access import Access, is_loopback
 from workers.gateway.app import make_app
@@ -60,7 +61,11 @@ async def _serve(settings: GatewaySettings) -> None:
     hub, throttle = Hub(ledger, reading), Throttle()
     policy = open_policy(settings)
     intake = open_intake(settings, ledger, policy, poll_interval_s=settings.poll_interval_s)
-    house = House(settings, ledger, intake, hub, throttle)
+    broker: Redis = Redis.from_url(settings.broker.get_secret_value(), socket_timeout=BLOCKING_TIMEOUT_S)
+    queues = (settings.queue, settings.sweep_queue)
+    limiter = open_rate_limiter(settings, ledger)
+    metrics = LedgerMetrics(ledger, limiter, policy, broker, queues)
+    house = House(settings, ledger, intake, hub, throttle, metrics)
     following = asyncio.create_task(hub.run())
     access = Access(tokens, _names(settings), throttle)
     runner = web.AppRunner(
@@ -84,6 +89,7 @@ async def _serve(settings: GatewaySettings) -> None:
         with suppress(asyncio.CancelledError):
             await following
         await reading.aclose()
+        await broker.aclose()
         await ledger.redis.aclose()
     log.info("gateway_stopped")
 

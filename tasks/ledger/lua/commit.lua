@@ -33,7 +33,7 @@
 --          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
 --                                            the nodes count on the counter, from the earliest time given
 --          trim   {i, score}                 forget members up to the score
---          count  {i, field}                 one more
+--          count  {i, field, more}           so many more
 --          expire {i, ttl_s}
 -- ARGV[5]  the epoch's id that the caller knows, '' if it has seen none yet
 -- ARGV[6]  the epoch's count that the caller knows
@@ -207,7 +207,7 @@ for _, w in ipairs(step.spend or {}) do
   end
 end
 for _, w in ipairs(step.trim or {}) do redis.call('ZREMRANGEBYSCORE', KEYS[w[1]], '-inf', w[2]) end
-for _, w in ipairs(step.count or {}) do redis.call('HINCRBY', KEYS[w[1]], w[2], 1) end
+for _, w in ipairs(step.count or {}) do redis.call('HINCRBY', KEYS[w[1]], w[2], w[3]) end
 for _, w in ipairs(step.expire or {}) do redis.call('EXPIRE', KEYS[w[1]], w[2]) end
 
 redis.call('HSET', KEYS[2], ARGV[2], 'OK')
