@@ -8,12 +8,12 @@ MAX_URL_CHARS = 2_000
 def check_webhook_url(url: str) -> str:
     """Return the URL. Raises ValueError for one that no delivery may go to."""
     if len(url) > MAX_URL_CHARS or not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"is no URL: at most {MAX_URL_CHARS} ASCII characters without spaces")
+        raise ValueError(f"is not a URL: at most {MAX_URL_CHARS} ASCII characters without spaces")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"is no URL: {error}") from None
+        raise ValueError(f"is not a URL: {error}") from None
     if parts.scheme != "https":
         raise ValueError("must begin with https://: the outcome names machines and people")
     if not parts.hostname or port == 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tasks.ledger.server_options import NEEDED
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCTOR = ("doctor.py", "doctor_broker.py", "doctor_server.py", "doctor_requests.py")
+DOCTOR = ("doctor.py", "doctor_broker.py", "doctor_server.py", "doctor_requests.py", "doctor_webhooks.py")
 
 
 def test_every_check_of_doctor_is_on_the_troubleshooting_page() -> None:
@@ -14,7 +14,7 @@ def test_every_check_of_doctor_is_on_the_troubleshooting_page() -> None:
     code = "".join((folder / name).read_text(encoding="utf-8") for name in DOCTOR)
     page = (ROOT / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
 
-    said = {text.split(" {")[0] for text in re.findall(r'Finding\(\s*f?"([^"]+)"', code)}
+    said = {text.split(" {")[0] for text in re.findall(r'(?:Finding\(|check = )\s*f?"([^"]+)"', code)}
     first_cells = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
     rows = {name for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
 

@@ -33,7 +33,7 @@
 --          spend  {times i, nodes i, window ms, name, nodes, time or '+inf', 1 if it may enter}
 --                                            the nodes count on the counter, from the earliest time given
 --          trim   {i, score}                 forget members up to the score
---          count  {i, field, more}           so many more
+--          count  {i, field, number}         added to it
 --          expire {i, ttl_s}
 -- ARGV[5]  the epoch's id that the caller knows, '' if it has seen none yet
 -- ARGV[6]  the epoch's count that the caller knows
