@@ -96,6 +96,8 @@ class Keys:
     # Sorted set of the subjects of a webhook's deliveries, by when the next is due (ms); how it fares.
     deliveries = _Each("deliveries")
     webhook = _Each("webhook")
+    # The key by which gateways recognize the cookies that they have given.
+    gateway_secret = _One("gateway-secret")
     # List of a request's events, as JSON.
     history = _Each("history")
     # List of the last events that stopped submissions, or let them resume.

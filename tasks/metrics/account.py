@@ -1,6 +1,7 @@
 """The account: API quota, nodes bought, and what stops sending."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 from config.policy.model import Policy, PolicyLimits
 from tasks.ledger.ledger import Ledger
@@ -29,22 +30,32 @@ async def _quota(rate_limiter: RateLimiter) -> list[Sample]:
     return samples
 
 
-async def _nodes(ledger: Ledger, policy: Policy) -> list[Sample]:
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """Nodes of one window, and the account's limit; None if there is none."""
+
+    window: str
+    used: int
+    limit: int | None
+
+
+async def nodes_bought(ledger: Ledger, policy: Policy) -> list[Bought]:
     """Return what was bought by hour and day: it is counted only while the policy has any limit."""
     if policy.limits == PolicyLimits():
         return []
     counters = [UsageCounter("account", window_s) for window_s in WINDOWS.values()]
-    samples = [
-        Sample("scaleout_nodes_bought", usage.used, (window,))
-        for window, usage in zip(WINDOWS, await ledger.usage(counters), strict=True)
+    limits = (policy.limits.nodes_per_hour, policy.limits.nodes_per_day)
+    found = await ledger.usage(counters)
+    return [
+        Bought(window, usage.used, limit) for window, usage, limit in zip(WINDOWS, found, limits, strict=True)
     ]
-    limits = {"hour": policy.limits.nodes_per_hour, "day": policy.limits.nodes_per_day}
-    samples += [
-        Sample("scaleout_nodes_limit", limit, (window,))
-        for window, limit in limits.items()
-        if limit is not None
-    ]
-    return samples
+
+
+async def _nodes(ledger: Ledger, policy: Policy) -> list[Sample]:
+    found = await nodes_bought(ledger, policy)
+    samples = [Sample("scaleout_nodes_bought", one.used, (one.window,)) for one in found]
+    limited = [(one.window, one.limit) for one in found if one.limit is not None]
+    return [*samples, *(Sample("scaleout_nodes_limit", limit, (window,)) for window, limit in limited)]
 
 
 async def _blockers(ledger: Ledger) -> list[Sample]:

@@ -169,6 +169,23 @@ class RateLimiter:
             dict(zip(CallPriority, map(int, counts), strict=True)), self._limit, exhausted_until
         )
 
+    async def over_window(self, parts: int) -> dict[CallPriority, list[int]]:
+        """Return how many calls count in each of `parts` equal parts of the window, the oldest first."""
+        begin = self._clock.now_ms() - self._window_ms
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in self._calls.values():
+                pipe.zrange(key, self._begin(), "+inf", byscore=True, withscores=True)
+            rows = await pipe.execute()
+        found = {}
+        for priority, of_class in zip(CallPriority, rows, strict=True):
+            counts = [0] * parts
+            for _, at in of_class:
+                part = int((float(at) - begin) * parts / self._window_ms)
+                # What has not ended yet counts from its end, which is still ahead.
+                counts[min(max(part, 0), parts - 1)] += 1
+            found[priority] = counts
+        return found
+
     async def next_free_ms(self, priority: CallPriority) -> int:
         """Return when the next call of this priority may be made (ms), if no other is made before."""
         usage = await self.usage()

@@ -25,6 +25,7 @@ PERMANENT = (
     "due:*",
     "ended",
     "epoch",
+    "gateway-secret",
     "heartbeats",
     "held",
     "jobs:*",

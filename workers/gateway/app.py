@@ -10,6 +10,7 @@ from workers.gateway.clients import Role
 from workers.gateway.house import HOUSE, House
 from workers.gateway.metrics import metrics
 from workers.gateway.openapi import document
+from workers.gateway.page.routes import Page
 from workers.gateway.problems import as_json, as_problems
 from workers.gateway.routes import Guarded, Route
 
@@ -28,7 +29,9 @@ def make_app(house: House, access: Access) -> web.Application:
     app[HOUSE] = house
     for route in ROUTES:
         route.add_to(app)
-    text = as_json(document(ROUTES))
+    calls = document(ROUTES)
+    text = as_json(calls)
+    Page(access, calls).add_to(app)
 
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(text=text, content_type="application/json")

@@ -106,6 +106,14 @@ class Tokens:
                 found = client
         return found
 
+    def hash_of(self, name: str) -> str | None:
+        """Return the hash of a client's token; None for a client that is not there."""
+        self._read_again()
+        return next((known for known, client in self._clients.items() if client.name == name), None)
+
+    def by_hash(self, token_sha256: str) -> Client:
+        return self._clients[token_sha256]
+
     def _read_again(self) -> None:
         now = time.monotonic()
         if now - self._checked_at < CHECK_INTERVAL_S:

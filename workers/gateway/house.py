@@ -1,14 +1,17 @@
 """What the handlers work with: one ledger, one intake, one hub."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from config.policy.model import Policy
 from config.settings import GatewaySettings
 from tasks.intake.accept import Intake
 from tasks.ledger.ledger import Ledger
 from tasks.metrics.read import LedgerMetrics
+from tasks.quota.rate_limiter import RateLimiter
 from workers.gateway.hub import Hub
 from workers.gateway.throttle import Throttle
 
@@ -23,6 +26,8 @@ class House:
     hub: Hub
     throttle: Throttle
     metrics: LedgerMetrics
+    rate_limiter: RateLimiter
+    policy: Callable[[], Policy]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 

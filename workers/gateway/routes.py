@@ -45,12 +45,20 @@ class Route:
 
 
 class Guarded:
-    """A handler and the role that it needs; with `open_here`, nobody on this machine needs any."""
+    """A handler and the role that it needs.
 
-    def __init__(self, handler: Handler, role: Role, *, open_here: bool = False) -> None:
+    Args:
+        open_here: nobody on this machine needs a role.
+        for_people: who is not known has to sign in, and is not told of a problem.
+    """
+
+    def __init__(
+        self, handler: Handler, role: Role, *, open_here: bool = False, for_people: bool = False
+    ) -> None:
         self._handler = handler
         self.role = role
         self.open_here = open_here
+        self.for_people = for_people
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         return await self._handler(request)

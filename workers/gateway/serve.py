@@ -22,6 +22,7 @@ from workers.gateway.app import make_app
 from workers.gateway.clients import Tokens
 from workers.gateway.house import House
 from workers.gateway.hub import Hub
+from workers.gateway.sessions import Sessions
 from workers.gateway.throttle import Throttle
 
 log = structlog.get_logger(__name__)
@@ -65,9 +66,9 @@ async def _serve(settings: GatewaySettings) -> None:
     queues = (settings.queue, settings.sweep_queue)
     limiter = open_rate_limiter(settings, ledger)
     metrics = LedgerMetrics(ledger, limiter, policy, broker, queues)
-    house = House(settings, ledger, intake, hub, throttle, metrics)
+    house = House(settings, ledger, intake, hub, throttle, metrics, limiter, policy)
     following = asyncio.create_task(hub.run())
-    access = Access(tokens, _names(settings), throttle)
+    access = Access(tokens, _names(settings), throttle, Sessions(ledger))
     runner = web.AppRunner(
         make_app(house, access),
         access_log=None,

@@ -87,8 +87,8 @@ def examine(zone: str | None, acknowledge: Acknowledge, *, acknowledge_account: 
     return Exit.FAILED if errors else Exit.SUCCEEDED
 
 
-async def read_findings(zone: str | None) -> list[Finding]:
-    """Run all checks. `zone`: of the one call that checks the credentials."""
+async def read_findings(zone: str | None, *, ask_provider: bool = True) -> list[Finding]:
+    """Run all checks. `zone`: of the one call that checks the credentials, if the provider is asked."""
     settings, findings = _settings()
     findings += [
         Finding("environment", "warning", f"unknown setting {name}") for name in unknown_variables(os.environ)
@@ -111,7 +111,7 @@ async def read_findings(zone: str | None) -> list[Finding]:
         except RedisError as error:
             detail = redact(f"cannot be reached: {error}")
             findings.append(Finding("broker", "error", detail, unreachable=True))
-        if isinstance(settings, Settings):
+        if isinstance(settings, Settings) and ask_provider:
             findings += await _account(settings, ledger)
             zone = zone or await _some_zone(ledger)
             findings += await _api(settings, ledger, zone)

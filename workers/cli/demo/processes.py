@@ -1,6 +1,8 @@
 """What the demo runs against: a server, the simulator and one worker, each a process of its own."""
 
+import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -83,6 +85,24 @@ def worker_environment(redis_url: str, api_url: str, policy: Path) -> dict[str, 
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCALEOUT_")}
     return {**inherited, **{f"SCALEOUT_{name}": value for name, value in settings.items()}}
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+@contextmanager
+def gateway(env: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """Run a gateway; yield its address."""
+    log = folder / "gateway.log"
+    arguments = ["-m", "workers.cli.main", "gateway"]
+    given = {**env, "SCALEOUT_GATEWAY_PORT": "0"}
+    with child(Child, "gateway", arguments, given, log, stop_s=15) as started:
+        lines = started.until_written('"url"').text().splitlines()
+        yield str(next(json.loads(line)["url"] for line in lines if line.startswith('{"url"')))
 
 
 def worker(env: Mapping[str, str], folder: Path) -> AbstractContextManager[Child]:

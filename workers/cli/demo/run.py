@@ -20,6 +20,8 @@ from tasks.engine.wiring import open_ledger
 from tasks.views.read_status import read_documents
 from workers.cli.demo.processes import (
     DemoFailed,
+    free_port,
+    gateway,
     redis_server,
     simulator,
     stock,
@@ -52,8 +54,13 @@ def run_demo(*, as_json: bool, keep: bool = False) -> Exit:
             scheduled = write_schedule(folder, datetime.now(UTC))
             groups = (*SCENARIO, scheduled.group)
             env = worker_environment(redis_url, provider.api_url, scheduled.policy)
+            page = stack.enter_context(gateway(env, folder)) if keep else None
+            if keep:
+                env["SCALEOUT_METRICS_PORT"] = str(free_port())
             process = stack.enter_context(worker(env, folder))
             echo(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
+            if page is not None:
+                echo(f"page {page}/")
             with Celery(broker=redis_url, backend=redis_url) as producer:
                 task_ids = _enqueue(producer)
                 by_schedule = asyncio.run(_follow(redis_url, provider, process, groups, scheduled.group))
@@ -62,7 +69,7 @@ def run_demo(*, as_json: bool, keep: bool = False) -> Exit:
                 }
             code = _report({**outcomes, **by_schedule}, groups, provider.get("truth"), as_json=as_json)
             if keep:
-                for line in what_to_try(env, provider.url):
+                for line in what_to_try(env, provider.url, str(page)):
                     echo(line)
                 stack.callback(echo, "scaleout demo: ended; nothing is left running")
                 _until_interrupted(process)

@@ -6,7 +6,13 @@ from pathlib import Path
 
 EXPORTED = ("REDIS_URL", "API_URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "POLICY_FILE")
 TEXT = """
-Everything keeps running until Ctrl-C. In another shell:
+Everything keeps running until Ctrl-C.
+
+page                 {page}/
+metrics, ledger      {page}/metrics
+metrics, worker      http://127.0.0.1:{metrics}/metrics
+
+In another shell:
 
 {exports}
 
@@ -23,8 +29,14 @@ curl -X POST {simulator}/_sim/faults -d '{{"kind": "drop", "made": true}}'
 """
 
 
-def what_to_try(env: Mapping[str, str], simulator_url: str) -> list[str]:
-    """Return lines to paste. `env`: the worker's environment."""
+def what_to_try(env: Mapping[str, str], simulator_url: str, page: str) -> list[str]:
+    """Return lines to paste. `env`: the worker's environment; `page`: the gateway's address."""
     exports = "\n".join(f"export SCALEOUT_{name}={env[f'SCALEOUT_{name}']}" for name in EXPORTED)
     scaleout = Path(sys.argv[0]).resolve() if Path(sys.argv[0]).name == "scaleout" else "scaleout"
-    return TEXT.format(exports=exports, scaleout=scaleout, simulator=simulator_url).splitlines()
+    return TEXT.format(
+        exports=exports,
+        scaleout=scaleout,
+        simulator=simulator_url,
+        page=page,
+        metrics=env["SCALEOUT_METRICS_PORT"],
+    ).splitlines()
