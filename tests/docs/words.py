@@ -40,7 +40,7 @@ def main() -> int:
     found = 0
     for name in files:
         path = ROOT / name
-        if name.startswith(EXCEPT) or path.suffix in (".svg", ".lock") or not path.is_file():
+        if name.startswith(EXCEPT) or path.suffix in (".lock", ".png", ".svg") or not path.is_file():
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             for match in PATTERN.finditer(line):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("config", "tasks", "workers", "tests", "pyproject.toml")
+COPIED = ("config", "scaleout_client", "tasks", "workers", "tests", "pyproject.toml")
 CRASHES = "tests/simulation/test_crashes.py"
 HISTORIES = "tests/simulation/test_random_histories.py"
 UNUSUAL = "tests/simulation/test_unusual_answers.py"

@@ -71,7 +71,8 @@ def stacked(
     x_ticks = tuple(
         Tick(_r(LEFT + slot * (place + 0.5)), label) for place, label in enumerate(labels) if label
     )
-    y_ticks = tuple(Tick(_r(HEIGHT - BOTTOM - at * scale), f"{at:g}") for at in (0, top / 2, top))
+    shown = (0, top / 2, top) if top % 2 == 0 else (0, top)
+    y_ticks = tuple(Tick(_r(HEIGHT - BOTTOM - at * scale), f"{at:,.0f}") for at in shown)
     line = None
     if shown_limit is not None:
         line = Tick(_r(HEIGHT - BOTTOM - shown_limit * scale), f"limit {shown_limit:g}")
