@@ -110,7 +110,8 @@ class LedgerSettings(BaseSettings):
     )
     outcome_ttl_s: int = Field(7 * 86400, ge=60, le=366 * 86400, description="How long outcomes are kept")
     stream_maxlen: int = Field(100_000, ge=100, description="Approximate length of the outcome stream")
-    policy_file: Path | None = Field(None, description="Limits and schedules")
+    policy_file: Path | None = Field(None, description="Limits, schedules and webhooks")
+    traces: bool = Field(False, description="Send traces by OTLP; `OTEL_…` variables say where to")
     log_format: Literal["json", "console"] = Field(
         "json", description="`json`: an object a line; `console`: text for people"
     )

@@ -20,6 +20,7 @@ from tasks.intake.accept import Accepted, Ended, MessageTimes
 from tasks.ledger.callers import Callers
 from tasks.ledger.due import OUTBOX, Lane
 from tasks.ledger.ledger import WriteConflict
+from tasks.runtime import tracing
 
 OUTCOME_LATER = "the outcome is stored when the request ends"
 TIMEOUT_S = 20.0
@@ -52,9 +53,19 @@ def add_nodes(self: Task, *arguments: Any, **fields: Any) -> str:
     with bound_contextvars(task_id=task_id):
         # Celery would send them when this body returns.
         callbacks = take_callbacks(request)
-        message = Message(task_id, arguments, fields, _times(request), callbacks, bool(request.ignore_result))
+        message = Message(
+            task_id,
+            arguments,
+            fields,
+            _times(request),
+            callbacks,
+            bool(request.ignore_result),
+            tracing.valid(
+                getattr(request, "traceparent", None) or (request.headers or {}).get("traceparent")
+            ),
+        )
         try:
-            worker_process.run(_accept(worker_process.engine(), message), timeout_s=TIMEOUT_S)
+            worker_process.run(_accept_traced(worker_process.engine(), message), timeout_s=TIMEOUT_S)
         except (RedisError, OSError, WriteConflict) as error:
             log.warning("ledger_unreachable", detail=str(error))
             raise Reject(reason="the ledger cannot be reached", requeue=True) from error
@@ -77,6 +88,12 @@ class Message:
     times: MessageTimes
     callbacks: Mapping[str, Any] | None
     ignores_result: bool
+    traceparent: str | None = None
+
+
+async def _accept_traced(engine: Engine, message: Message) -> None:
+    with tracing.span("scaleout accept", parent=message.traceparent, task_id=message.task_id):
+        await _accept(engine, message)
 
 
 async def _accept(engine: Engine, message: Message) -> None:
@@ -102,6 +119,12 @@ async def _accept(engine: Engine, message: Message) -> None:
         engine.dispatcher.plan_soon(answer.cluster_id)
     if isinstance(answer, Ended):
         engine.dispatcher.sweep_soon([OUTBOX.lane])
+
+
+def _traceparent(request: Any) -> str | None:
+    """Return the producer's trace context: a header of the message, as OpenTelemetry sends it."""
+    given = getattr(request, "traceparent", None) or (request.headers or {}).get("traceparent")
+    return tracing.valid(given)
 
 
 def _times(request: Any) -> MessageTimes:

@@ -32,8 +32,10 @@ from config.settings import LedgerSettings, Settings, SettingsError, load, unkno
 from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
 from tasks.engine import worker_process
+from tasks.engine.traces import start_traces
 from tasks.ledger.identity import OtherAccount
 from tasks.ledger.server_options import ClusterNode
+from tasks.runtime import tracing
 from tasks.runtime.process_metrics import REGISTRY
 from workers import remote_control, start_options
 from workers.broker import consumer, transport
@@ -141,6 +143,14 @@ def _meet_server(**_: Any) -> None:
 
 
 @worker_init.connect(weak=False)
+def _start_traces(**_: Any) -> None:
+    try:
+        start_traces(_loaded, "worker")
+    except SettingsError as error:
+        sys.exit(f"scaleout: {error}")
+
+
+@worker_init.connect(weak=False)
 def _serve_metrics(**_: Any) -> None:
     if _loaded.metrics_port is None:
         return
@@ -170,6 +180,7 @@ def _collect_less_often() -> None:
 @worker_shutdown.connect(weak=False)
 def _drain(**_: Any) -> None:
     worker_process.close(drain_s=_loaded.http_timeout_s + 5)
+    tracing.stop()
 
 
 remote_control.install()

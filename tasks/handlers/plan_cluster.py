@@ -14,6 +14,7 @@ from tasks.ledger.records import Cluster, Operation, Request
 from tasks.ledger.snapshots import ClusterSnapshot, OperationSnapshot
 from tasks.limits.applicable import per_cluster, restricts
 from tasks.quota.priorities import CallPriority
+from tasks.runtime import tracing
 from tasks.state_machine.node_arrivals import GONE
 from tasks.state_machine.plan_limits import PlanLimits
 from tasks.state_machine.planning import Plan, PlanRules, plan_cluster
@@ -22,9 +23,22 @@ from tasks.state_machine.request_outcome import reject
 
 async def plan_and_submit(ctx: Context, cluster_id: str) -> None:
     """Plan a cluster now, and send what was planned."""
+    began = ctx.clock.now_ms()
     snapshot = await _plan(ctx, cluster_id)
     if snapshot is not None:
+        if tracing.is_on():
+            _trace_plan(ctx, snapshot, began)
         await submit_operation(ctx, snapshot)
+
+
+def _trace_plan(ctx: Context, snapshot: OperationSnapshot, began: int) -> None:
+    first, *others = [request.traceparent for request in snapshot.served] or [None]
+    operation = snapshot.operation
+    about: dict[str, tracing.Value] = {
+        "operation_id": operation.operation_id,
+        "node_count": operation.node_count,
+    }
+    tracing.record("scaleout plan", began, ctx.clock.now_ms(), parent=first, links=others, **about)
 
 
 async def _plan(ctx: Context, cluster_id: str) -> OperationSnapshot | None:

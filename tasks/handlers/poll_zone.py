@@ -1,6 +1,7 @@
 """Polls a zone: one listing of its operation log covers all jobs that run there."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -16,6 +17,7 @@ from tasks.ledger.record_values import JobResult, State
 from tasks.ledger.records import Zone
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.quota.poll_interval import interval_s
+from tasks.runtime import tracing
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS
 from tasks.state_machine.reconciliation import hold
 
@@ -23,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 FINISH_BATCH = 32
 MIN_INTERVAL_FACTOR = 3
+MAX_TRACED = 100
 MAX_POLL_BACKOFF_S = 60.0  # all jobs of a zone wait for one poll, and it is a single call that fails
 
 
@@ -89,6 +92,8 @@ async def poll_zone(ctx: Context, zone: str) -> None:
     # However short the interval is, most of the time is left for other work.
     took_ms = ctx.clock.now_ms() - started_at
     await _schedule(ctx, zone, started_at + max(round(next_s * 1000), MIN_INTERVAL_FACTOR * took_ms))
+    if tracing.is_on():
+        await _trace_poll(ctx, zone, started_at, [operation_id for operation_id, _ in running.values()])
     shown = (len(running), len(missing), finished)
     changed = ctx.polls_logged.note(zone, shown, ctx.clock.now_ms())
     (log.info if changed else log.debug)(
@@ -100,6 +105,15 @@ async def poll_zone(ctx: Context, zone: str) -> None:
         finished=finished,
         pages=poll.pages,
         next_in_s=round(next_s, 3),
+    )
+
+
+async def _trace_poll(ctx: Context, zone: str, began: int, operation_ids: Sequence[str]) -> None:
+    operations = await ctx.ledger.operations(operation_ids[:MAX_TRACED], readable_only=True)
+    first = [one.request_ids[0] for one in operations.values() if one.request_ids]
+    links = [one.traceparent for one in (await ctx.ledger.requests(first, readable_only=True)).values()]
+    tracing.record(
+        "scaleout poll", began, ctx.clock.now_ms(), links=links, zone=zone, jobs=len(operation_ids)
     )
 
 

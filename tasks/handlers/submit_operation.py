@@ -41,6 +41,7 @@ from tasks.ledger.snapshots import OperationSnapshot
 from tasks.limits.applicable import restricts
 from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Grant
+from tasks.runtime import tracing
 from tasks.state_machine import submission
 from tasks.state_machine.refusal import as_busy
 from tasks.state_machine.submission import Baseline, still_wanted
@@ -50,6 +51,13 @@ log = structlog.get_logger(__name__)
 
 async def submit_operation(ctx: Context, snapshot: OperationSnapshot) -> None:
     """Take a `planned` operation as far as it gets now."""
+    first, *others = [request.traceparent for request in snapshot.served] or [None]
+    about = {"operation_id": snapshot.operation.operation_id, "zone": snapshot.operation.zone}
+    with tracing.span("scaleout submit", parent=first, links=others, **about):
+        await _submit(ctx, snapshot)
+
+
+async def _submit(ctx: Context, snapshot: OperationSnapshot) -> None:
     operation = snapshot.operation
     if not still_wanted(operation, snapshot.requests, ctx.clock.now_ms()):
         await _abandon(ctx, operation)

@@ -32,6 +32,7 @@ from tasks.ledger.pools import pool_of
 from tasks.ledger.record_values import Reason
 from tasks.ledger.records import Request
 from tasks.limits.violation import Violation
+from tasks.runtime import tracing
 from tasks.state_machine.request_outcome import end_request
 
 KEY_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
@@ -217,6 +218,7 @@ class Intake:
             deadline_at=max(now, begins_at) + round(deadline_s * 1000),
             unassigned_nodes=spec.node_count,
             not_before=begins_at if begins_at > now else 0,
+            traceparent=tracing.current(),
         )
 
     def _stage_ended(

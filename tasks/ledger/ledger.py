@@ -22,7 +22,9 @@ from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.outcome_entries import ANSWER, Retention
 from tasks.ledger.overview import Overview
 from tasks.ledger.reads import LUA, RECENTLY_MS, parsed_object
+from tasks.ledger.traced_ends import trace_ends
 from tasks.limits.usage import Usage, UsageCounter
+from tasks.runtime import tracing
 from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.process_metrics import OPERATION_DURATION, STEPS
 from tasks.runtime.redis_client import Script
@@ -147,6 +149,8 @@ class Ledger(LedgerIdentity):
         result = CommitResult[word]
         STEPS.labels(result.name.lower()).inc()
         if result is CommitResult.OK:
+            if tracing.is_on():
+                trace_ends(changes)
             log_events(changes.events)
             for duration in changes.durations:
                 OPERATION_DURATION.labels("succeeded" if duration.ok else "failed").observe(

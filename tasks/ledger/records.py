@@ -37,6 +37,7 @@ class Request(Record):
         max_nodes_per_call: after a shortage with `partial`, the maximum number of nodes of one call.
         exclusive: after a shortage of a shared operation, it shares none any more.
         counter: where its nodes count for `nodes_in_flight_per_cluster`.
+        traceparent: the W3C trace context that its steps belong to.
     """
 
     request_id: str
@@ -56,6 +57,7 @@ class Request(Record):
     counter: UsageCounter | None = None
     status: OutcomeStatus | None = None
     finished_at: int | None = None
+    traceparent: str | None = None
 
     @property
     def identity(self) -> str:

@@ -18,6 +18,7 @@ from tasks.contract.request import REQUEST_ID, InvalidRequest, ScaleOutRequest, 
 from tasks.intake.accept import Accepted, Ended
 from tasks.ledger.history_pages import newest_first
 from tasks.ledger.records import Request
+from tasks.runtime import tracing
 from tasks.views.history import HistoryFilter
 from tasks.views.read_status import read_documents
 from workers.gateway.access import CLIENT
@@ -77,7 +78,9 @@ async def submit(request: web.Request) -> web.Response:
     given = await json_object(request)
     spec = _parse(given, request.headers.get("Idempotency-Key"), client, dry_run=dry_run)
     known = await house.ledger.request(spec.request_id)
-    answer = await house.intake.accept(spec, None, by=client.name)
+    parent = tracing.valid(request.headers.get("traceparent"))
+    with tracing.span("scaleout accept", parent=parent, request_id=spec.request_id):
+        answer = await house.intake.accept(spec, None, by=client.name)
     if spec.dry_run and isinstance(answer, Ended):
         return json_response(answer.outcome)
     if isinstance(answer, Ended) and (answer.outcome["error"] or {}).get("kind") == "conflict":

@@ -14,8 +14,10 @@ from redis.asyncio import Redis
 from config.logs.setup import configure_logging
 from config.settings import GatewaySettings
 from tasks.contract.policy_file import open_policy
+from tasks.engine.traces import start_traces
 from tasks.engine.wiring import open_intake, open_ledger, open_rate_limiter
 from tasks.metrics.read import LedgerMetrics
+from tasks.runtime import tracing
 from workers.gateway import hardly_http
 from workers.gateway.access import Access, is_loopback
 from workers.gateway.app import make_app
@@ -40,12 +42,16 @@ def serve(settings: GatewaySettings) -> None:
     """Serve until the process is told to end.
 
     Raises:
-        CannotServe, TokensError: the settings do not allow it.
+        CannotServe, TokensError, SettingsError: the settings do not allow it.
         OSError: the address cannot be listened on.
     """
     hardly_http.install()
     configure_logging(log_format=settings.log_format, level=settings.log_level, secrets=settings.secrets())
-    asyncio.run(_serve(settings))
+    start_traces(settings, "gateway")
+    try:
+        asyncio.run(_serve(settings))
+    finally:
+        tracing.stop()
 
 
 async def _serve(settings: GatewaySettings) -> None:
