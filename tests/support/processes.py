@@ -46,7 +46,7 @@ class Process(Child):
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log's lines with this event name."""
         lines = (line for line in self.text().splitlines() if line.startswith("{"))
-        return [line for line in map(json.loads, lines) if line["event"] == name]
+        return [line for line in map(json.loads, lines) if line.get("event") == name]
 
     def kill(self) -> None:
         """End it as the machine's death would: no handler runs."""

@@ -29,7 +29,7 @@ def make_app(house: House, access: Access) -> web.Application:
     app[HOUSE] = house
     for route in ROUTES:
         route.add_to(app)
-    calls = document(ROUTES)
+    calls = document(ROUTES, with_tokens=access.needs_token)
     text = as_json(calls)
     Page(access, calls).add_to(app)
 

@@ -10,20 +10,45 @@ from openapi_pydantic import OpenAPI
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from tasks.contract.request import REQUEST_ID
 from workers.gateway.clients import Role
+from workers.gateway.hub import POSITION
 from workers.gateway.problems import MEDIA_TYPE, ProblemDocument
 from workers.gateway.routes import Route
+from workers.gateway.sessions import COOKIE
 
 REF = "#/components/schemas/{model}"
 PARAMETER = re.compile(r"\{(\w+)\}")
 OF_EVERY_CALL = (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 OF_A_CLIENT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 OF_A_BODY = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "browser": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+}
+HEADERS = {
+    "Idempotency-Key": {"type": "string", "pattern": REQUEST_ID.pattern},
+    "Last-Event-ID": {"type": "string", "pattern": POSITION.pattern},
+}
+# One event; `data` of each but the first is JSON.
+EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "event": {"enum": ["hello", "status", "outcome", "late_nodes"]},
+        "id": {"type": "string"},
+        "data": {"type": "string"},
+        "retry": {"type": "integer"},
+    },
+}
 OF_INPUT = (HTTPStatus.UNPROCESSABLE_ENTITY,)
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the document, checked against the specification's own model."""
+def document(routes: Iterable[Route], *, with_tokens: bool) -> dict[str, Any]:
+    """Return the document, checked against the specification's own model.
+
+    `with_tokens`: whether this gateway has a tokens file.
+    """
     routes = list(routes)
     models = _models(routes)
     names, schema = models_json_schema(
@@ -31,7 +56,9 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, names)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(
+            route, names, with_tokens=with_tokens
+        )
     content = {
         "openapi": "3.1.0",
         "info": {
@@ -42,7 +69,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schema.get("$defs", {}),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": SCHEMES if with_tokens else {},
         },
     }
     OpenAPI.model_validate(content)
@@ -66,7 +93,7 @@ def _models_of(shape: Any) -> list[type[BaseModel]]:
     return [model for part in getattr(shape, "__args__", ()) for model in _models_of(part)]
 
 
-def _operation(route: Route, names: Any) -> dict[str, Any]:
+def _operation(route: Route, names: Any, *, with_tokens: bool) -> dict[str, Any]:
     statuses = {*route.problems, *OF_EVERY_CALL}
     if route.role is not Role.NONE:
         statuses |= set(OF_A_CLIENT)
@@ -88,7 +115,7 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
     }
     if route.role is not Role.NONE:
         found["description"] = f"Role: `{route.role.name.lower()}`."
-        found["security"] = [{"token": []}]
+        found["security"] = [{name: []} for name in SCHEMES] if with_tokens else []
     if route.body is not None:
         body = {"application/json": {"schema": names[route.body, "validation"]}}
         found["requestBody"] = {"required": route.body_needed, "content": body}
@@ -102,7 +129,7 @@ def _name_of(route: Route) -> str:
 
 def _content(shape: Any, names: Any) -> dict[str, Any]:
     if shape is None:
-        return {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        return {"content": {"text/event-stream": {"schema": EVENT}}}
     models = _models_of(shape)
     refs = [names[model, "serialization"] for model in models]
     if getattr(shape, "__origin__", None) is list:
@@ -126,7 +153,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 plain |= next(one for one in plain.pop("anyOf") if one.get("type") != "null")
             found.append({"name": name, "in": "query", "required": False, "schema": plain})
     found += [
-        {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+        {"name": name, "in": "header", "required": False, "description": text, "schema": HEADERS[name]}
         for name, text in route.headers.items()
     ]
     return found

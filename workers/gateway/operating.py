@@ -4,7 +4,8 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from config.timestamps import milliseconds
 from tasks import admin
@@ -21,7 +22,7 @@ from workers.gateway.clients import Role
 from workers.gateway.house import house_of
 from workers.gateway.problems import FieldError, Problem, invalid, not_found
 from workers.gateway.reading import Given, as_model, json_object, query
-from workers.gateway.requests import json_response
+from workers.gateway.requests import ISO_8601, json_response
 from workers.gateway.routes import Route
 
 MAX_PAUSE_S = 366 * 86_400
@@ -32,8 +33,20 @@ class _Held(Given):
     state: Literal["held"] = "held"
 
 
+ADOPT: JsonDict = {"adopt": {"type": "string"}, "not_executed": {"const": False}}
+NOT_EXECUTED: JsonDict = {"adopt": {"type": "null"}, "not_executed": {"const": True}}
+EITHER: JsonDict = {
+    "oneOf": [
+        {"required": ["adopt"], "properties": ADOPT},
+        {"required": ["not_executed"], "properties": NOT_EXECUTED},
+    ]
+}
+
+
 class DecideBody(Given):
     """One of the two decisions."""
+
+    model_config = ConfigDict(json_schema_extra=EITHER)
 
     adopt: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         None, description="The job that it became"
@@ -47,7 +60,9 @@ class PauseBody(Given):
     """Why, and until when; without an end until it is resumed."""
 
     reason: Reason | None = None
-    until: Annotated[str, Field(max_length=64)] | None = Field(None, description="ISO 8601")
+    until: Annotated[str, Field(max_length=64, json_schema_extra=ISO_8601)] | None = Field(
+        None, description="In the future"
+    )
 
 
 async def held(request: web.Request) -> web.Response:

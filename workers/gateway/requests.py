@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from config.timestamps import milliseconds
 from tasks import admin
@@ -35,6 +36,7 @@ RETRY_AFTER_S = "5"
 # Kinds of rejections that a policy makes, and not the request's fields.
 BY_POLICY = frozenset({"limit"})
 Bool = Literal["true", "false"]
+ISO_8601: JsonDict = {"format": "date-time"}
 
 
 class _New(Given):
@@ -49,9 +51,11 @@ class _Page(Given):
     state: State | None = None
     cluster_id: Annotated[str, Field(max_length=128)] | None = None
     requested_by: Annotated[str, Field(max_length=128)] | None = None
-    since: Annotated[str, Field(max_length=64)] | None = Field(None, description="ISO 8601")
+    since: Annotated[str, Field(max_length=64, json_schema_extra=ISO_8601)] | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
-    cursor: Annotated[str, Field(max_length=8_192)] | None = None
+    cursor: Annotated[str, Field(max_length=6_000, pattern=r"^[A-Za-z0-9_=-]+$")] | None = Field(
+        None, description="The `next_cursor` of a page before"
+    )
 
 
 class RequestPage(Given):
@@ -65,6 +69,16 @@ class CancelBody(Given):
     """Why; recorded in the history."""
 
     reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
+def _id_may_be_a_header(schema: dict[str, Any]) -> None:
+    schema["required"] = [name for name in schema["required"] if name != "request_id"]
+
+
+class RequestBody(ScaleOutRequest):
+    """A request for nodes. Its `request_id` may be in the header Idempotency-Key."""
+
+    model_config = ConfigDict(json_schema_extra=_id_may_be_a_header)
 
 
 def json_response(content: Any, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> web.Response:
@@ -102,7 +116,7 @@ def _parse(given: dict[str, Any], key: str | None, client: Client, *, dry_run: b
     if fields.get("request_id") is None:
         problems.append("request_id is missing: name it, or send the header Idempotency-Key")
         fields["request_id"] = "missing"
-    if dry_run:
+    if dry_run and isinstance(fields.get("dry_run", False), bool):
         fields["dry_run"] = True
     if client.requested_by is not None:
         named = fields.setdefault("requested_by", client.requested_by)
@@ -271,7 +285,7 @@ ROUTES = (
         "Request nodes. The same id with the same content is the same request.",
         {HTTPStatus.ACCEPTED: StatusDocument, HTTPStatus.OK: StatusDocument | DryRun},
         (HTTPStatus.CONFLICT, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-        body=ScaleOutRequest,
+        body=RequestBody,
         query=_New,
         headers={"Idempotency-Key": "The request_id, if the body has none"},
     ),
