@@ -71,14 +71,17 @@ class CancelBody(Given):
     reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
 
 
-def _id_may_be_a_header(schema: dict[str, Any]) -> None:
+def _as_it_may_be_sent(schema: dict[str, Any]) -> None:
+    """The id may be in a header, and the role may be left to the cluster by null."""
     schema["required"] = [name for name in schema["required"] if name != "request_id"]
+    role = schema["properties"]["node_role"]
+    schema["properties"]["node_role"] = {"anyOf": [role, {"type": "null"}]}
 
 
 class RequestBody(ScaleOutRequest):
     """A request for nodes. Its `request_id` may be in the header Idempotency-Key."""
 
-    model_config = ConfigDict(json_schema_extra=_id_may_be_a_header)
+    model_config = ConfigDict(json_schema_extra=_as_it_may_be_sent)
 
 
 def json_response(content: Any, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> web.Response:
