@@ -9,6 +9,7 @@ RUN pip download --require-hashes --only-binary=:all: --requirement=requirements
  && pip install --no-index --find-links=/checked hatchling
 COPY LICENSE README.md pyproject.toml ./
 COPY config config
+COPY scaleout_client scaleout_client
 COPY tasks tasks
 COPY workers workers
 # The lock has the tools of development too. Asked for the project, pip picks what it needs at run time.

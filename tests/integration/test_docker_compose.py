@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ FILE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(en
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 SERVERS = ["server", "server-demo"]
 WORKERS = ["worker", "worker-demo"]
-OURS = [*WORKERS, "simulator"]
+OURS = [*WORKERS, "simulator", "gateway", "gateway-demo"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
 
 
@@ -152,7 +153,11 @@ def test_the_demo_shares_nothing_with_production_and_cannot_reach_the_api() -> N
 
     for kind in ("networks", "volumes", "secrets"):
         assert not used("demo", kind) & used("production", kind)
-    assert [FILE["networks"][name] for name in used("demo", "networks")] == [{"internal": True}]
+    # A container on this one could reach out: only the gateway is, which calls nobody but at a decision.
+    outside = {name for name in used("demo", "networks") if FILE["networks"][name] != {"internal": True}}
+    on_it = {name for name, service in SERVICES.items() if outside & set(service["networks"])}
+    assert (outside, on_it) == ({"page"}, {"gateway-demo"})
+    assert SERVICES["gateway-demo"]["environment"]["SCALEOUT_API_URL"] == "http://simulator:8080/api"
     assert SERVICES["worker-demo"]["environment"]["SCALEOUT_API_URL"] == "http://simulator:8080/api"
     assert "env_file" not in SERVICES["worker-demo"]
 
@@ -167,7 +172,7 @@ def test_a_stopped_worker_has_time_to_finish_its_work(name: str) -> None:
 
 def test_the_real_keys_are_never_committed_and_never_in_the_image() -> None:
     folder = ROOT / "deploy" / "secrets"
-    for file in secret_files("worker").values():
+    for file in {**secret_files("worker"), **secret_files("gateway")}.values():
         assert (ROOT / file).parent == folder
         assert Path(file).name in (folder / "README.md").read_text(encoding="utf-8")
 
@@ -202,6 +207,11 @@ def test_the_image_is_built_from_lock_and_packages_alone() -> None:
     )
 
 
+def renamed_page(renamed: Mapping[str, str]) -> dict[str, str]:
+    """The names of the demo as the gateway has them, with a port of its own."""
+    return {**renamed, "8080": str(free_port())}
+
+
 def test_the_demo_of_the_file_serves_a_request_and_is_healthy(
     tmp_path: Path,
 ) -> None:
@@ -229,6 +239,18 @@ def test_the_demo_of_the_file_serves_a_request_and_is_healthy(
 
         outcome = outcome_of(f"redis://127.0.0.1:{server.port}/0", "from-the-demo")
         assert (outcome["status"], outcome["nodes_added"]) == ("succeeded", 3)
+
+        folder = write_secrets("gateway-demo", tmp_path / "secrets-page")
+        page = Container("gateway-demo", folder, renamed_page(renamed))
+        page_env = page.environment()
+        assert not page.healthy(page_env)
+        served = stack.enter_context(started(page, page_env, tmp_path / "page.log"))
+        served.until_written('"url"')
+        assert page.healthy(page_env)
+        url = f"http://127.0.0.1:{page_env['SCALEOUT_GATEWAY_PORT']}/v1/requests/from-the-demo"
+        asked = urllib.request.Request(url, headers={"Authorization": "Bearer scaleout_demo"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert json.loads(answer.read())["state"] == "succeeded"
 
         # It still holds its connections and takes no message: a look at its process would call that alive.
         running.popen.send_signal(signal.SIGSTOP)

@@ -39,6 +39,8 @@ DECISION_CHECK = "tests/unit/tasks/state_machine/test_decision_check.py"
 ALL_OF_CELERY = "tests/acceptance/test_all_of_celery.py"
 WEBHOOKS = "tests/acceptance/test_webhooks.py"
 ADDRESSES = "tests/unit/tasks/webhooks/test_addresses.py"
+PAGE = "tests/acceptance/test_operator_page.py"
+SESSIONS = "tests/integration/test_gateway_sessions.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
 
@@ -54,6 +56,41 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        "page: what is shown is escaped",
+        "workers/gateway/page/render.py",
+        "autoescape=True",
+        "autoescape=False",
+        (PAGE,),
+    ),
+    Mutant(
+        "page: a cookie is checked by its proof",
+        "workers/gateway/sessions.py",
+        "return hmac.compare_digest(proof, await self._proof(name, int(until), token_sha256))",
+        "return True",
+        (SESSIONS,),
+    ),
+    Mutant(
+        "page: a cookie is over with its time",
+        "workers/gateway/sessions.py",
+        "if match is None or int(match.group(2)) <= self._ledger.clock.now_ms() // 1000:",
+        "if match is None:",
+        (SESSIONS,),
+    ),
+    Mutant(
+        "page: a form of another site is refused",
+        "workers/gateway/access.py",
+        'if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):',
+        "if False:",
+        (SESSIONS,),
+    ),
+    Mutant(
+        "metrics: who calls by a proxy on this machine is not on it",
+        "workers/gateway/access.py",
+        "return not any(name in request.headers for name in FORWARDED) and is_loopback",
+        "return is_loopback",
+        (SESSIONS,),
+    ),
     Mutant(
         "webhooks: a name is resolved to public addresses only",
         "tasks/webhooks/addresses.py",

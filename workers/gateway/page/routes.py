@@ -24,6 +24,7 @@ POLICY = (
 )
 FOR_GOOD = "public, max-age=31536000, immutable"
 MAX_FORM = 4_096
+MAX_FIELDS = 8
 
 
 class _Query(Given):
@@ -114,7 +115,11 @@ async def _field(request: web.Request, name: str) -> str:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", "the form is too large"
         )
-    return next(iter(parse_qs(raw.decode("ascii", "replace"), max_num_fields=8).get(name, [])), "").strip()
+    try:
+        fields = parse_qs(raw.decode("ascii", "replace"), max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise Problem(HTTPStatus.BAD_REQUEST, "unreadable", "the form has too many fields") from None
+    return next(iter(fields.get(name, [])), "").strip()
 
 
 def _html(template: str, status: HTTPStatus = HTTPStatus.OK, **content: Any) -> web.Response:
