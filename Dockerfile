@@ -18,7 +18,12 @@ RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir=/checked . \
  && pip --python=/opt/scaleout install --no-index --find-links=/checked ehpc-scaleout
 
 FROM ${PYTHON}
+LABEL org.opencontainers.image.title="ehpc-scaleout" \
+      org.opencontainers.image.description="Adds nodes to QingCloud EHPC clusters: never twice, never lost, within quota." \
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/scaleout /opt/scaleout
 ENV PATH=/opt/scaleout/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
+# Of a worker, and of a gateway beside one. Compose and Kubernetes have their own.
+HEALTHCHECK --interval=60s --timeout=20s --start-period=30s --retries=3 CMD ["scaleout", "health", "--within", "180"]
 CMD ["celery", "-A", "workers", "worker"]

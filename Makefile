@@ -9,10 +9,10 @@ SEED   ?= 1
 SECONDS ?= 60
 READY  := $(VENV)/.ready
 # Many tests wait for real processes, so that more run at once than there are cores.
-PYTEST := pytest --numprocesses 3 --dist loadfile
+PYTEST := pytest --numprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos failovers versions mutants lock clean
+.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos failovers versions mutants lock dist clean
 .PHONY: bench bench-quick bench-report bench-venv lock-arq
 
 help:  ## this list
@@ -108,5 +108,12 @@ lock-arq: $(READY)  ## write the lock of .bench-venv again (needs uv)
 	 uv pip compile $(ARQ_LOCK:.txt=.in) --universal --generate-hashes --python-version 3.11 --no-header --quiet) > $(ARQ_LOCK).new
 	mv $(ARQ_LOCK).new $(ARQ_LOCK)
 
+dist: $(READY)  ## wheel and sdist in dist/, checked, and the wheel tried in an empty venv
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents --toplevel config,scaleout_client,tasks,workers dist/*.whl
+	$(BIN)/python -m tests.try_wheel dist/*.whl
+
 clean:  ## remove what make has made
-	rm -rf $(VENV) .bench-venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf dist $(VENV) .bench-venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import budget, burst, growth, polling, throughput
+from benchmarks import budget, burst, gateway, growth, polling, throughput
 from benchmarks.options import Options
 from benchmarks.performance_page import write_page
 from benchmarks.plots import save_plots
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Options], Report]] = {
     "throughput": throughput.measure,
     "burst": burst.measure,
     "growth": growth.measure,
+    "gateway": gateway.measure,
 }
 KEPT = ROOT / "docs" / "benchmarks"
 QUICK = ROOT / ".bench"

@@ -31,7 +31,7 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
         "socket_keepalive": True,
     }
-    tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED, **settings.tls}
     prefix = settings.key_prefix
     # A second installation on the server has remote control and events of its own. The first one has Celery's
     # names, so that a client without settings reaches it.

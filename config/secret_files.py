@@ -1,6 +1,7 @@
 """Secrets that are given as files: `SCALEOUT_<NAME>_FILE`."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def read_secret_files(settings: type[BaseSettings]) -> tuple[dict[str, str], dic
         except ValueError:
             problems[name] = f"{variable}{shown(path, MAX_PATH_CHARS)} cannot be read: it is not UTF-8"
     return values, problems
+
+
+def readable_by_others(settings: type[BaseSettings]) -> list[str]:
+    """Return the secrets' files that any user of this machine may read, each with its variable."""
+    found = []
+    for name in secret_names(settings):
+        variable = f"{PREFIX}{name.upper()}{FILE_SUFFIX}"
+        path = os.environ.get(variable)
+        try:
+            mode = Path(path).stat().st_mode if path else 0
+        except OSError:
+            continue
+        if mode & stat.S_IROTH:
+            found.append(
+                f"{variable}{shown(path, MAX_PATH_CHARS)} may be read by everybody (mode {mode & 0o777:o})"
+            )
+    return found
 
 
 def secret_names(settings: type[BaseSettings]) -> list[str]:

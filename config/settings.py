@@ -1,6 +1,7 @@
 """Every setting and its default, read from the environment."""
 
 from collections.abc import Collection, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -69,6 +70,30 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _readable(value: Path) -> Path:
+    try:
+        value.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return value
+
+
+def _proxy_url(value: str) -> str:
+    url = _parsed(value)
+    if url is None or url.scheme != "http" or not url.host or url.path != "/" or url.query_string:
+        raise ValueError("must be a URL such as http://proxy.example:3128")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _key_prefix(value: str) -> str:
     if value in NAMES_OF_CELERY or value.startswith(STARTS_OF_CELERY) or value.endswith(SWEEP_SUFFIX):
         raise ValueError("must not be a name that Celery or another installation uses; try my-team")
@@ -86,6 +111,8 @@ def _real_key(value: SecretStr) -> SecretStr:
 KeyPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_key_prefix)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 AccessKey = Annotated[SecretStr, AfterValidator(_real_key)]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -99,6 +126,11 @@ class LedgerSettings(BaseSettings):
     redis_url: RedisUrl = Field(SecretStr("redis://localhost:6379/0"), description="The ledger's server")
     broker_url: RedisUrl | None = Field(None, description="Celery's broker, if it is another server")
     result_backend: RedisUrl | None = Field(None, description="Celery's results, if on another server")
+    redis_ca_file: ReadableFile | None = Field(
+        None, description="Authority that has signed the server's certificate, for `rediss://`"
+    )
+    redis_cert_file: ReadableFile | None = Field(None, description="Certificate that the server asks for")
+    redis_key_file: ReadableFile | None = Field(None, description="Its key")
     key_prefix: KeyPrefix = Field(
         DEFAULT_PREFIX, description="First part of every key in Redis, and the name of the queue"
     )
@@ -135,6 +167,36 @@ class LedgerSettings(BaseSettings):
     @property
     def results(self) -> SecretStr:
         return self.result_backend or self.redis_url
+
+    @property
+    def tls(self) -> dict[str, str]:
+        """Options of Redis clients for servers with TLS, as redis-py names them."""
+        files = {
+            "ssl_ca_certs": self.redis_ca_file,
+            "ssl_certfile": self.redis_cert_file,
+            "ssl_keyfile": self.redis_key_file,
+        }
+        return {name: str(path) for name, path in files.items() if path is not None}
+
+    def address(self, url: SecretStr) -> str:
+        """Return the URL of a server with what redis-py has to know of TLS in it."""
+        found = URL(url.get_secret_value())
+        return str(found.update_query(self.tls)) if found.scheme == "rediss" else url.get_secret_value()
+
+    @property
+    def ledger_address(self) -> str:
+        return self.address(self.redis_url)
+
+    @property
+    def broker_address(self) -> str:
+        return self.address(self.broker)
+
+    @field_validator("redis_key_file")
+    @classmethod
+    def _belongs_to_a_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("redis_cert_file") is None:
+            raise ValueError(f"belongs to {PREFIX}REDIS_CERT_FILE: set that too")
+        return value
 
     def secrets(self) -> list[str]:
         """Return every secret text, for redaction: whole keys, and the passwords of URLs."""
@@ -173,9 +235,16 @@ class QuotaSettings(LedgerSettings):
 class Settings(QuotaSettings):
     """Settings of a worker."""
 
+    api_allow_http: bool = Field(
+        False, description="Allow an API URL with `http://` that is not on this machine"
+    )
     api_url: HttpUrl = Field(
         "https://hpc.api.qingcloud.com/api", description="URL of the EHPC API, without the action's path"
     )
+    api_ca_file: ReadableFile | None = Field(
+        None, description="Authority that has signed the API's certificate, instead of the usual ones"
+    )
+    api_proxy: ProxyUrl | None = Field(None, description="Proxy for the API, such as http://proxy:3128")
     access_key_id: AccessKey = Field(min_length=1, description="The account's access key")
     secret_access_key: AccessKey = Field(min_length=1, description="The key that signs every call")
     tick_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
@@ -204,6 +273,17 @@ class Settings(QuotaSettings):
     add_nodes_job_action: str = Field(
         "HpcClusterAddClusterNodes", min_length=1, description="The log's name for the jobs of addNodes"
     )
+
+    @field_validator("api_url")
+    @classmethod
+    def _cannot_be_listened_to(cls, value: str, info: ValidationInfo) -> str:
+        url = URL(value)
+        if url.scheme == "http" and not info.data.get("api_allow_http") and not _is_loopback(url.host or ""):
+            raise ValueError(
+                f"whoever listens can send a signed call again for a minute: use https, or set "
+                f"{PREFIX}API_ALLOW_HTTP=true"
+            )
+        return value
 
     @field_validator("submit_lease_s")
     @classmethod

@@ -31,6 +31,12 @@ SIMULATOR_MESSAGES: Mapping[str, type[BaseModel]] = {
     "options": control_messages.OptionsMessage,
 }
 METRICS = "reference/metrics.md"
+RULE = """# Made by `make reference` from deploy/prometheus/alerts.yml.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: scaleout}
+spec:
+"""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -55,7 +61,17 @@ def generated() -> dict[Path, str]:
     for mark, described in (("ledger", FAMILIES), ("worker", DESCRIBED)):
         page = with_part(page, mark, metrics_table(described))
     files[DOCS / METRICS] = page
-    return files
+    return files | kubernetes()
+
+
+def kubernetes() -> dict[Path, str]:
+    """Return alerts and dashboard in the forms in which a cluster takes them."""
+    deploy = DOCS.parent / "deploy"
+    alerts = (deploy / "prometheus/alerts.yml").read_text(encoding="utf-8").split("\n", 1)[1]
+    rule = f"{RULE}{''.join(f'  {line}' for line in alerts.splitlines(keepends=True))}"
+    dashboard = (deploy / "grafana/scaleout.json").read_text(encoding="utf-8")
+    folder = deploy / "kubernetes/monitoring"
+    return {folder / "rule.yaml": rule, folder / "scaleout.json": dashboard}
 
 
 def with_part(page: str, mark: str, content: str) -> str:

@@ -28,6 +28,7 @@ from prometheus_client import start_http_server
 from config.celery_options import APP_NAME, celery_options
 from config.logs.setup import configure_logging
 from config.policy.file import PolicyError
+from config.secret_files import readable_by_others
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from tasks.contract.policy_file import open_policy
 from tasks.contract.request import MAX_DEADLINE_S
@@ -165,6 +166,8 @@ def _serve_metrics(**_: Any) -> None:
 def _ready(sender: Any, **_: Any) -> None:
     worker_process.send_events_through(sender)
     _collect_less_often()
+    for problem in readable_by_others(Settings):
+        structlog.get_logger(__name__).warning("secret_file_readable", detail=problem)
     for name in unknown_variables(os.environ):
         structlog.get_logger(__name__).warning("unknown_setting", name=name)
 

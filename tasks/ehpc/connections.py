@@ -1,8 +1,10 @@
 """The connections of a process to the API: a new one for each addNodes, kept ones for listings."""
 
+import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,21 +79,28 @@ class Connections:
         await self.close()
 
 
-def open_connections(kept_s: float = KEPT_S) -> Connections:
+def open_connections(
+    kept_s: float = KEPT_S, *, ca_file: Path | None = None, proxy: str | None = None
+) -> Connections:
     """Opened in the event loop that uses them, once a process. Close them after use.
 
-    `kept_s`: for how long a kept connection that is not used stays open, in seconds.
+    Args:
+        kept_s: for how long a kept connection that is not used stays open, in seconds.
+        ca_file: the authority that has signed the API's certificate, instead of the usual ones.
+        proxy: its URL.
     """
+    trusted: ssl.SSLContext | bool = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
     return Connections(
-        fresh=_session(PunctualConnector(limit=MOST, force_close=True)),
-        kept=_session(aiohttp.TCPConnector(limit=MOST, keepalive_timeout=kept_s)),
+        fresh=_session(PunctualConnector(limit=MOST, force_close=True, ssl=trusted), proxy),
+        kept=_session(aiohttp.TCPConnector(limit=MOST, keepalive_timeout=kept_s, ssl=trusted), proxy),
     )
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+def _session(connector: aiohttp.TCPConnector, proxy: str | None) -> aiohttp.ClientSession:
     """Return a session without cookies, proxies from the environment, or repeated calls."""
     return aiohttp.ClientSession(
         connector=connector,
+        proxy=proxy,
         cookie_jar=aiohttp.DummyCookieJar(),
         middlewares=(never_resend,),
         trust_env=False,

@@ -69,7 +69,7 @@ async def open_ledger(settings: LedgerSettings, clock: Clock | None = None) -> L
 
 async def open_ledger_as(kind: type[L], settings: LedgerSettings, clock: Clock | None = None) -> L:
     """Open a ledger of a certain kind."""
-    redis = open_redis(settings.redis_url.get_secret_value())
+    redis = open_redis(settings.ledger_address)
     ledger = kind(
         redis,
         Keys(settings.key_prefix),
@@ -100,6 +100,11 @@ def open_intake(
         policy=policy,
         poll_interval_s=poll_interval_s,
     )
+
+
+def open_api_connections(settings: Settings) -> Connections:
+    """Open the connections of a process to the API. Close them after use."""
+    return open_connections(ca_file=settings.api_ca_file, proxy=settings.api_proxy)
 
 
 def open_api(settings: Settings, connections: Connections, clock: Clock) -> EhpcClient:
@@ -136,7 +141,7 @@ async def open_engine(settings: Settings, publisher: Publisher, policy: PolicyFi
     except BaseException:
         await ledger.redis.aclose()
         raise
-    connections = open_connections()
+    connections = open_api_connections(settings)
     state_file = StateFile(settings.state_dir, settings)
     state_file.load(ledger.epoch)
     # Until then a call that was sent before may still be executed, and its job be missing from the log.

@@ -61,7 +61,7 @@ async def meet_server(settings: Settings) -> None:
     """
     with suppress(RedisError, OSError):
         async with asyncio.timeout(FIRST_CONTACT_S):
-            async with looking_at(settings.redis_url.get_secret_value()) as redis:
+            async with looking_at(settings.ledger_address) as redis:
                 await refuse_cluster(redis)
                 for option in await read_options(redis):
                     if option.found is not None and not option.right:

@@ -110,6 +110,7 @@ def write_secrets(name: str, folder: Path, **given: str) -> Path:
     for target, file in secret_files(name).items():
         text = f"{given[target]}\n" if given else (ROOT / file).read_text(encoding="utf-8")
         (folder / target).write_text(text, encoding="utf-8")
+        (folder / target).chmod(0o400)
     return folder
 
 

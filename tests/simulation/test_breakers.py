@@ -37,6 +37,12 @@ def sizes(world: World) -> list[int]:
     return [operation.node_count for operation in operations]
 
 
+def events(server: redis.Redis) -> dict[str, str]:
+    """How often each event has happened. Other counters have a colon in their name."""
+    counted = server.hgetall("scaleout:counters")
+    return {str(name): str(count) for name, count in counted.items() if ":" not in str(name)}
+
+
 @pytest.mark.parametrize("call_outcome", [FAILS, "refused 2400", "refused 1100"])
 def test_after_five_failures_one_node_probes_and_a_success_closes_the_breaker(
     server: redis.Redis, call_outcome: str
@@ -47,8 +53,7 @@ def test_after_five_failures_one_node_probes_and_a_success_closes_the_breaker(
     assert len(world.invariants.blockers.probes) == 1
     succeeded = [one for one in world.invariants.requests.values() if one.status == "succeeded"]
     assert len(succeeded) == 5
-    counted = server.hgetall("scaleout:counters")
-    assert counted == {"breaker_opened": "1", "breaker_probe": "1", "breaker_closed": "1"}
+    assert events(server) == {"breaker_opened": "1", "breaker_probe": "1", "breaker_closed": "1"}
     assert server.zcard("scaleout:broken") == 0
 
 
@@ -139,7 +144,7 @@ def test_a_person_who_resumes_the_cluster_closes_its_breaker_at_once(server: red
 
     assert sizes(world) == [60] * 6
     assert world.invariants.requests["r-5"].status == "succeeded"
-    assert server.hgetall("scaleout:counters") == {"breaker_opened": "1", "breaker_closed": "1"}
+    assert events(server) == {"breaker_opened": "1", "breaker_closed": "1"}
 
 
 @pytest.mark.timeout(600)

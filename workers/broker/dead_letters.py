@@ -29,7 +29,7 @@ class DeadLetters:
     """Written by the worker's consumer; read by `scaleout dead-letters`."""
 
     def __init__(self, settings: LedgerSettings) -> None:
-        self._url = settings.redis_url.get_secret_value()
+        self._url = settings.ledger_address
         self._keys = Keys(settings.key_prefix)
         self._lock = threading.Lock()
         self._client: redis.Redis | None = None

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from config.logs.setup import configure_logging
 from config.settings import LedgerSettings, Settings, load
-from tasks.ehpc.connections import open_connections
-from tasks.engine.wiring import open_api, open_ledger_as, open_rate_limiter
+from tasks.engine.wiring import open_api, open_api_connections, open_ledger_as, open_rate_limiter
 from tasks.handlers.context import Context
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.shell_acts import ShellLedger
@@ -48,7 +47,7 @@ async def provider_of(ledger: Ledger) -> AsyncIterator[Context]:
         SettingsError: the environment lacks what a worker's has, such as the access key.
     """
     settings = load(Settings)
-    async with open_connections() as connections:
+    async with open_api_connections(settings) as connections:
         yield Context(
             settings=settings,
             ledger=ledger,

@@ -63,12 +63,12 @@ async def _serve(settings: GatewaySettings) -> None:
         )
     ledger = await open_ledger(settings)
     reading: Redis = Redis.from_url(
-        settings.redis_url.get_secret_value(), decode_responses=True, socket_timeout=BLOCKING_TIMEOUT_S
+        settings.ledger_address, decode_responses=True, socket_timeout=BLOCKING_TIMEOUT_S
     )
     hub, throttle = Hub(ledger, reading), Throttle()
     policy = open_policy(settings)
     intake = open_intake(settings, ledger, policy, poll_interval_s=settings.poll_interval_s)
-    broker: Redis = Redis.from_url(settings.broker.get_secret_value(), socket_timeout=BLOCKING_TIMEOUT_S)
+    broker: Redis = Redis.from_url(settings.broker_address, socket_timeout=BLOCKING_TIMEOUT_S)
     queues = (settings.queue, settings.sweep_queue)
     limiter = open_rate_limiter(settings, ledger)
     metrics = LedgerMetrics(ledger, limiter, policy, broker, queues)

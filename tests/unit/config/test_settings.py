@@ -39,6 +39,12 @@ DEFAULTS: dict[str, Any] = {
     "STATE_DIR": None,
     "WAIT_REPLICAS": 0,
     "METRICS_PORT": None,
+    "REDIS_CA_FILE": None,
+    "REDIS_CERT_FILE": None,
+    "REDIS_KEY_FILE": None,
+    "API_ALLOW_HTTP": False,
+    "API_CA_FILE": None,
+    "API_PROXY": None,
     "METRICS_HOST": "127.0.0.1",
     "SUBMIT_LEASE_S": 45.0,
     "SUBMISSIONS_AT_ONCE": 64,
@@ -55,12 +61,14 @@ DEFAULTS: dict[str, Any] = {
     "LOG_LEVEL": "INFO",
 }
 # Another value of each, as the text of the environment and as what it means.
+# Settings that are none alone.
+TOGETHER = {"REDIS_KEY_FILE": {"REDIS_CERT_FILE": "/etc/hostname"}}
 OTHERS: dict[str, tuple[str, Any]] = {
     "REDIS_URL": ("rediss://user:pw@redis.example:6380/3", "rediss://user:pw@redis.example:6380/3"),
     "BROKER_URL": ("redis://broker/1", "redis://broker/1"),
     "RESULT_BACKEND": ("redis://results/2", "redis://results/2"),
     "KEY_PREFIX": ("team-a.scaleout_2", "team-a.scaleout_2"),
-    "API_URL": ("http://10.0.0.1:8080/api/", "http://10.0.0.1:8080/api"),
+    "API_URL": ("https://10.0.0.1:8080/api/", "https://10.0.0.1:8080/api"),
     "ACCESS_KEY_ID": ("another", "another"),
     "SECRET_ACCESS_KEY": ("another", "another"),
     "QUOTA_CALLS": ("4", 4),
@@ -82,6 +90,12 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "STATE_DIR": ("/var/lib/scaleout", Path("/var/lib/scaleout")),
     "WAIT_REPLICAS": ("1", 1),
     "METRICS_PORT": ("9100", 9100),
+    "REDIS_CA_FILE": ("/etc/hostname", Path("/etc/hostname")),
+    "REDIS_CERT_FILE": ("/etc/hostname", Path("/etc/hostname")),
+    "REDIS_KEY_FILE": ("/etc/hostname", Path("/etc/hostname")),
+    "API_ALLOW_HTTP": ("true", True),
+    "API_CA_FILE": ("/etc/hostname", Path("/etc/hostname")),
+    "API_PROXY": ("http://proxy:3128", "http://proxy:3128"),
     "METRICS_HOST": ("0.0.0.0", "0.0.0.0"),
     "SIGNED_PATH_SLASH": ("false", False),
     "SIGNATURE_ENCODED_TWICE": ("0", False),
@@ -152,7 +166,7 @@ def test_each_setting_has_its_documented_default(name: str, value: object) -> No
 def test_each_setting_is_read_from_the_environment_by_its_prefixed_name(
     put: Set, name: str, text: str, value: object
 ) -> None:
-    put(**{name: text})
+    put(**{**TOGETHER.get(name, {}), name: text})
 
     assert shown(load(Settings), name) == value
 
@@ -381,6 +395,10 @@ WRONG: dict[str, list[str]] = {
     "SUBMIT_LEASE_S": ["0", "-1", "inf", "nan"],
     "WAIT_REPLICAS": ["-1", "11", "all", "0.5"],
     "METRICS_PORT": ["0", "70000", "http"],
+    "REDIS_CA_FILE": ["/nowhere"],
+    "API_CA_FILE": ["/nowhere"],
+    "API_PROXY": ["proxy:3128", "https://proxy", "http://proxy/path", "ftp://p"],
+    "API_ALLOW_HTTP": ["perhaps"],
     "SUBMISSIONS_AT_ONCE": ["0", "-1", "1025", "2.5"],
     "RETRY_BACKOFF_S": ["0", "301", "nan"],
     "REQUEST_DEADLINE_S": ["0", "604801", "inf", "-1"],

@@ -88,7 +88,7 @@ async def _read(ledger: Ledger, _: LedgerSettings) -> list[tuple[str, dict[str, 
 
 async def _requeue(ledger: Ledger, settings: LedgerSettings, text: str, letter: dict[str, Any]) -> None:
     """Put the message back, then forget the letter: one that dies in between leaves both."""
-    broker: Any = Redis.from_url(settings.broker.get_secret_value(), decode_responses=True)
+    broker: Any = Redis.from_url(settings.broker_address, decode_responses=True)
     try:
         await broker.lpush(letter["queue"], letter["item"])
     finally:

@@ -9,15 +9,15 @@ from redis.exceptions import RedisError
 
 from config.logs.redaction import redact
 from config.policy.file import PolicyError
+from config.secret_files import readable_by_others
 from config.settings import LedgerSettings, Settings, SettingsError, load, unknown_variables
 from config.timestamps import timestamp, utc_second
 from tasks import admin
 from tasks.contract.policy_file import read_policy
-from tasks.ehpc.connections import open_connections
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
 from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.signature import MAX_SKEW_S
-from tasks.engine.wiring import open_api, open_ledger, open_rate_limiter
+from tasks.engine.wiring import open_api, open_api_connections, open_ledger, open_rate_limiter
 from tasks.ledger.identity import OtherAccount
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
@@ -102,6 +102,7 @@ async def read_findings(zone: str | None, *, ask_provider: bool = True) -> list[
         detail = redact(f"cannot be reached: {error}")
         return [*findings, Finding("redis", "error", detail, unreachable=True)]
     try:
+        findings += _secret_files(type(settings))
         findings += await server_findings(settings)
         findings += await _ledger(ledger)
         findings += await request_findings(ledger)
@@ -133,6 +134,13 @@ def _settings() -> tuple[LedgerSettings | None, list[Finding]]:
         except SettingsError:
             return None, invalid
     return settings, [Finding("settings", "ok", f"API at {settings.api_url}")]
+
+
+def _secret_files(kind: type[LedgerSettings]) -> list[Finding]:
+    return [
+        Finding("secrets", "warning", f"{problem}: only the user of the workers has to be able to read it")
+        for problem in readable_by_others(kind)
+    ]
 
 
 def _policy(settings: LedgerSettings) -> list[Finding]:
@@ -232,7 +240,7 @@ async def _api(settings: Settings, ledger: Ledger, zone: str | None) -> list[Fin
     grant = await open_rate_limiter(settings, ledger).reserve(CallPriority.POLL)
     if isinstance(grant, Denied):
         return [Finding("api", "warning", f"not checked: no call is free until {timestamp(grant.until_ms)}")]
-    async with open_connections() as connections:
+    async with open_api_connections(settings) as connections:
         api = open_api(settings, connections, ledger.clock)
         now = ledger.clock.now_ms()
         try:
@@ -253,7 +261,7 @@ async def _running_at_the_provider(settings: Settings, ledger: Ledger, zone: str
     rate_limiter = open_rate_limiter(settings, ledger)
     if isinstance(await rate_limiter.reserve(CallPriority.POLL), Denied):
         return []
-    async with open_connections() as connections:
+    async with open_api_connections(settings) as connections:
         api = open_api(settings, connections, ledger.clock)
         now = ledger.clock.now_ms()
         try:

@@ -25,7 +25,7 @@ Workers = Sequence[Mapping[str, Any]]
 
 async def broker_findings(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
     """Return what is to be said of the broker. Raises RedisError if it cannot be reached."""
-    client: Any = Redis.from_url(settings.broker.get_secret_value(), decode_responses=True)
+    client: Any = Redis.from_url(settings.broker_address, decode_responses=True)
     try:
         waiting, rows = int(await client.llen(settings.queue)), await fleet(ledger)
         findings = [await _workers(ledger, rows, settings.queue, waiting), *_policies(settings, rows)]

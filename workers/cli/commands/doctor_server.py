@@ -10,7 +10,7 @@ from workers.cli.commands.findings import Finding
 
 async def server_findings(settings: LedgerSettings) -> list[Finding]:
     """Return what the server is and how it is set, as far as it says."""
-    async with looking_at(settings.redis_url.get_secret_value()) as redis:
+    async with looking_at(settings.ledger_address) as redis:
         findings = [await _version(redis)]
         try:
             await refuse_cluster(redis)
