@@ -280,7 +280,7 @@ class Settings(QuotaSettings):
         url = URL(value)
         if url.scheme == "http" and not info.data.get("api_allow_http") and not _is_loopback(url.host or ""):
             raise ValueError(
-                f"whoever listens can send a signed call again for a minute: use https, or set "
+                f"anybody who listens can send a signed call again for a minute: use https, or set "
                 f"{PREFIX}API_ALLOW_HTTP=true"
             )
         return value

@@ -4,18 +4,18 @@ import dataclasses
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar, cast
 
-from tasks.ledger.due import Due, Lane, is_known
+from tasks.ledger.due import Due, DueKind, Lane, is_known
 from tasks.ledger.durations import Duration
 from tasks.ledger.migrations import UnreadableRecord, load
 from tasks.ledger.pauses import Pause
 from tasks.ledger.pools import Pool
-from tasks.ledger.reads import LedgerReads, parsed_object
+from tasks.ledger.reads import LUA, LedgerReads, parsed_object
 from tasks.ledger.record import Record
 from tasks.ledger.records import Account, Cluster, Operation, Request, Zone
 from tasks.ledger.schedules import ScheduleRecord
+from tasks.runtime.redis_client import Script
 
 READ_AT_ONCE = 500
-MAX_DUE = 10_000
 
 # By the first word of their keys.
 RECORDS: dict[str, type[Record]] = {
@@ -53,6 +53,7 @@ class Overview:
         self._ledger = ledger
         self._redis = ledger.redis
         self._keys = ledger.keys
+        self._due_of_kinds = Script(ledger.redis, LUA / "due_of_kinds.lua")
 
     async def paused_scopes(self) -> list[str]:
         return [str(member) for member in await self._redis.zrange(self._keys.index("paused"), 0, -1)]
@@ -144,10 +145,10 @@ class Overview:
         rows = await self._redis.zrange(self._keys.heartbeats, 0, -1, withscores=True)
         return {str(name): int(score) for name, score in cast("Any", rows)}
 
-    async def due_entries(self, lane: Lane) -> list[Due]:
-        """Return the entries of a lane that this version knows, first to last; 10,000 at most."""
-        members = await self._redis.zrange(self._keys.due(lane), 0, MAX_DUE - 1)
-        return [Due.parse(str(member)) for member in members if is_known(str(member))]
+    async def due_of_kinds(self, *kinds: DueKind) -> list[Due]:
+        """Return the entries of these kinds, however many others there are."""
+        lanes = [self._keys.due(lane) for lane in Lane]
+        return [Due.parse(str(entry)) for entry in await self._due_of_kinds(lanes, kinds)]
 
     async def overdue_s(self) -> float:
         """Return for how many seconds the oldest due entry has waited."""

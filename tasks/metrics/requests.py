@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from tasks.ledger.due import DueKind, Lane
+from tasks.ledger.due import DueKind
 from tasks.ledger.durations import percentile
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.outcome_entries import ENDED
@@ -14,7 +14,7 @@ from tasks.metrics.families import Sample
 from tasks.views.read_status import read_statuses
 from tasks.views.status import state_of
 
-MAX_REQUESTS = 5_000
+MAX_REQUESTS = 1_000
 MAX_REASONS = 200
 MAX_OPERATIONS = 2_000
 STATES = ("waiting", "in_progress", "held")
@@ -66,9 +66,9 @@ async def operation_samples(ledger: Ledger) -> list[Sample]:
 
 async def _live_operations(ledger: Ledger) -> tuple[list[str], list[str]]:
     """Return the ids of operations that have not ended, and the zones where jobs run."""
-    due = [entry for lane in Lane for entry in await ledger.overview.due_entries(lane)]
+    due = await ledger.overview.due_of_kinds(DueKind.ZONE, DueKind.SUBMISSION, DueKind.OPERATION)
     zones = [entry.name for entry in due if entry.kind is DueKind.ZONE]
-    names = [entry.name for entry in due if entry.kind in (DueKind.SUBMISSION, DueKind.OPERATION)]
+    names = [entry.name for entry in due if entry.kind is not DueKind.ZONE]
     for zone in zones:
         names += [operation_id for operation_id, _ in (await ledger.running(zone)).values()]
     names += await ledger.overview.held_operations()

@@ -34,7 +34,7 @@ class _Wanted(Given):
 async def stream(request: web.Request) -> web.StreamResponse:
     house, wanted = house_of(request), query(request, _Wanted)
     after = _position(request)
-    with house.throttle.held(request[CLIENT].name):
+    with house.throttle.held(request[CLIENT].name), house.hub.streaming():
         # What comes from here on is told live; what came before is read from the ledger.
         number, here = house.hub.number, house.hub.position
         async with sse_response(request) as response:
@@ -68,9 +68,17 @@ async def _follow(house: House, response: EventSourceResponse, wanted: _Wanted, 
             return
         number += len(events)
         for event in events:
-            await _send(response, wanted, event)
+            await _send_filled(house, response, wanted, event)
         if not events:
             await house.hub.changed(SILENT_S)
+
+
+async def _send_filled(house: House, response: EventSourceResponse, wanted: _Wanted, event: Event) -> None:
+    """Send an event that may have come just before anybody streamed."""
+    if wanted.request_id in (None, event.request_id):
+        filled = await house.hub.filled(event)
+        if filled is not None:
+            await _send(response, wanted, filled)
 
 
 async def _send(response: EventSourceResponse, wanted: _Wanted, event: Event) -> None:

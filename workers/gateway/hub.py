@@ -4,8 +4,8 @@ import asyncio
 import json
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +13,13 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tasks.contract.outcome import LATE_NODES
 from tasks.ledger.ledger import Ledger
 from tasks.views.read_status import read_documents
 
 log = structlog.get_logger(__name__)
 
+STATUS = "status"
 KEPT = 2_000
 READ_AT_ONCE = 200
 BLOCK_MS = 1_000
@@ -47,7 +49,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`kind`: `status` or `outcome`, or `late_nodes`."""
+    """`kind`: `status` or `outcome`, or `late_nodes`; `data`: empty if nobody streamed when it came."""
 
     kind: str
     request_id: str
@@ -69,6 +71,8 @@ class Hub:
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._number = 0
         self._changed = asyncio.Event()
+        self._streams = 0
+        self._documents: dict[tuple[str, int], asyncio.Task[dict[str, Any] | None]] = {}
         self.position = Position("0-0", "0-0")
 
     async def run(self) -> None:
@@ -106,6 +110,44 @@ class Hub:
         """Return the events after the first `number`; None if some of them are not kept any more."""
         new = self._number - number
         return None if new > len(self._events) else [self._events[place] for place in range(-new, 0)]
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Have events made ready for streams meanwhile: waits only need to know that there are some."""
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
+    async def filled(self, event: Event) -> Event | None:
+        """Return an event with its data; None for a status of a request that has ended since."""
+        if event.data:
+            return event
+        if event.kind == STATUS:
+            found = await self._statuses([event.request_id], event.position)
+            return found[0] if found else None
+        (outcome,) = await self._ledger.outcomes([event.request_id])
+        data = _text(outcome or {})
+        return replace(event, cluster_id=(outcome or {}).get("cluster_id"), data=data)
+
+    async def document(self, name: str) -> dict[str, Any] | None:
+        """Return the status document of a request as it is now or later."""
+        request = await self._ledger.request(name)
+        return None if request is None else (await read_documents(self._ledger, [request]))[0]
+
+    async def shared_document(self, name: str) -> dict[str, Any] | None:
+        """Return a status document that is read once for all who ask until the next event.
+
+        It is as it was after the last event, or later: who waits for the next one misses nothing.
+        """
+        key = (name, self._number)
+        reading = self._documents.get(key)
+        if reading is None:
+            reading = asyncio.create_task(self.document(name))
+            self._documents[key] = reading
+            reading.add_done_callback(lambda _: self._documents.pop(key, None))
+        return await asyncio.shield(reading)
 
     def wake(self) -> None:
         """Let all who wait look again."""
@@ -160,8 +202,12 @@ class Hub:
         names = [fields["request_id"] for _, fields in changes if "request_id" in fields]
         # Statuses first: an outcome is the last that is told of a request. A client cut off in between
         # has read up to here, and is told of all of it again; only the last event says that it was all.
-        events = await self._statuses(names, here)
-        events += [self._outcome(fields, here) for _, fields in outcomes]
+        if self._streams:
+            events = await self._statuses(names, here)
+            events += [self._outcome(fields, here) for _, fields in outcomes]
+        else:
+            events = [Event(STATUS, name, None, "", here) for name in dict.fromkeys(names)]
+            events += [Event(_kind(fields), fields["request_id"], None, "", here) for _, fields in outcomes]
         if events:
             events[-1] = replace(events[-1], position=position)
         self.position = position
@@ -173,14 +219,13 @@ class Hub:
         requests = await self._ledger.requests(dict.fromkeys(names), readable_only=True)
         waiting = [request for request in requests.values() if not request.ended]
         return [
-            Event("status", document["request_id"], document["cluster_id"], _text(document), position)
+            Event(STATUS, document["request_id"], document["cluster_id"], _text(document), position)
             for document in await read_documents(self._ledger, waiting)
         ]
 
     def _outcome(self, fields: dict[str, str], position: Position) -> Event:
         outcome = json.loads(fields["outcome"])
-        kind = "late_nodes" if fields.get("status") == "late_nodes" else "outcome"
-        return Event(kind, fields["request_id"], outcome.get("cluster_id"), _text(outcome), position)
+        return Event(_kind(fields), fields["request_id"], outcome.get("cluster_id"), _text(outcome), position)
 
     async def _pages(self, stream: str, after: str, until: str) -> AsyncIterator[list[Entry]]:
         redis: Any = self._ledger.redis
@@ -193,6 +238,10 @@ class Hub:
         redis: Any = self._ledger.redis
         oldest = await redis.xrange(self._ledger.keys.changes, count=1)
         return not oldest or _order(oldest[0][0]) > _order(after)
+
+
+def _kind(fields: dict[str, str]) -> str:
+    return LATE_NODES if fields.get("status") == LATE_NODES else "outcome"
 
 
 def _order(entry: str) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from workers.gateway.reading import Given, as_model, json_object, query
 from workers.gateway.routes import Route
 
 MAX_WAIT_S = 60.0
-LOOK_AGAIN_S = 5.0
+LOOK_AGAIN_S = 30.0  # the stream tells what changes; this is for what it might not
 MAX_PAGE = 500
 RETRY_AFTER_S = "5"
 # Kinds of rejections that a policy makes, and not the request's fields.
@@ -158,7 +158,7 @@ async def _wait(house: House, name: str, wait_s: float) -> dict[str, Any]:
     deadline = now() + wait_s
     while True:
         number = house.hub.number
-        document = await _document(house, name)
+        document = _known(await house.hub.shared_document(name))
         if document["outcome"] is not None or house.stopping.is_set() or now() >= deadline:
             return document
         await _until_it_changes(house, name, number, min(deadline, now() + LOOK_AGAIN_S))
@@ -265,10 +265,13 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def _document(house: House, name: str) -> dict[str, Any]:
-    request = await house.ledger.request(name)
-    if request is None:
+    return _known(await house.hub.document(name))
+
+
+def _known(document: dict[str, Any] | None) -> dict[str, Any]:
+    if document is None:
         raise not_found("request of this id")
-    return (await read_documents(house.ledger, [request]))[0]
+    return document
 
 
 def _name(request: web.Request) -> str:
