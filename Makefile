@@ -8,8 +8,9 @@ ROUNDS ?= 10
 SEED   ?= 1
 SECONDS ?= 60
 READY  := $(VENV)/.ready
-# Many tests wait for real processes, so that more run at once than there are cores.
-PYTEST := pytest --numprocesses 4 --dist loadfile
+# Many tests wait for real processes, so that more run at once than there are cores. In the order of the folders:
+# by the number of their tests, as is usual, the files that take longest would be last.
+PYTEST := pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check lint types imports format coverage reference simulate chaos failovers versions mutants lock dist clean

@@ -30,6 +30,8 @@ OUTPUT: Mapping[str, tuple[Any, ...]] = {
     "dead-letters show": (d.DeadLetter,),
     "dead-letters requeue": (d.Requeued,),
     "dead-letters clear": (d.Cleared,),
+    "ledger export": (d.LedgerCopy,),
+    "ledger import": (d.LedgerCopy,),
     "webhooks list": (list[d.Webhook],),
     "webhooks test": (d.WebhookTest,),
     "webhooks replay": (d.WebhookReplay,),

@@ -365,6 +365,13 @@ class WebhookEnabled(_Document):
     enabled: Literal[True]
 
 
+class LedgerCopy(_Document):
+    """A copy of the ledger in a file."""
+
+    file: str
+    keys: int
+
+
 class NewToken(_Document):
     """A token of the gateway, which is shown this once."""
 

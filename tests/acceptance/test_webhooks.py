@@ -92,10 +92,9 @@ def test_a_failing_receiver_is_tried_again_in_order(
     with worker(env, tmp_path / "worker.log") as running:
         eventually(lambda: bool(running.events("webhook_added")), "the webhook is in force")
         buy(env, "r-1", "--wait", "--timeout", "30")
-        for problem in ("answered 500", "answered 302", "answered 429"):
-            eventually(lambda said=problem: shown(env)["last_failure"] == said, problem)  # type: ignore[misc]
-            if problem != "answered 429":
-                hurry(env)
+        for number in (1, 2):
+            eventually(lambda least=number: len(hooks.received) >= least, f"attempt {number}")  # type: ignore[misc]
+            hurry(env)
         eventually(lambda: shown(env)["pending"] == 0, "all is told")
 
     assert len(hooks.received) == 4

@@ -46,6 +46,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "check": ("scaleout policy check policy.toml",),
     "show": ("scaleout policy show --json",),
     "trigger": ("scaleout schedules trigger evening-batch --dry-run",),
+    "ledger export": ("scaleout ledger export /backup/ledger-2026-11-25.jsonl",),
+    "ledger import": ("scaleout ledger import /backup/ledger-2026-11-25.jsonl",),
     "webhooks list": ("scaleout webhooks list",),
     "webhooks test": ("scaleout webhooks test billing",),
     "webhooks replay": ("scaleout webhooks replay billing --since 2h",),

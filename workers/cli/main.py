@@ -9,6 +9,7 @@ import typer
 from workers.cli import (
     dead_letter_commands,
     gateway_commands,
+    ledger_commands,
     operator_commands,
     policy_commands,
     request_commands,
@@ -82,6 +83,7 @@ GROUPS = (
     dead_letter_commands,
     policy_commands,
     webhook_commands,
+    ledger_commands,
 )
 for group in GROUPS:
     group.register(app)

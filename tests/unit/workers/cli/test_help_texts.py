@@ -41,7 +41,7 @@ def test_every_command_has_an_example() -> None:
     names = set(commands.commands) - set(groups)
     for group, found in groups.items():
         names |= {
-            f"{group} {name}" if group in ("dead-letters", "gateway", "webhooks") else name
+            f"{group} {name}" if group in ("dead-letters", "gateway", "ledger", "webhooks") else name
             for name in found.commands
         }
 
