@@ -8,12 +8,13 @@ ROUNDS ?= 10
 SEED   ?= 1
 SECONDS ?= 60
 READY  := $(VENV)/.ready
-# Many tests wait for real processes, so that more run at once than there are cores. In the order of the folders:
-# by the number of their tests, as is usual, the files that take longest would be last.
-PYTEST := pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Many tests wait for real processes, so that more run at once than there are cores; the files that take longest
+# come first, so that none of them is left over at the end.
+FOLDERS := $(addprefix tests/,chaos acceptance simulation integration mutation docs unit)
+PYTEST := pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(FOLDERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format coverage reference simulate chaos failovers versions mutants lock dist clean
+.PHONY: help venv demo test slow check lint types imports format coverage reference simulate chaos failovers versions mutants lock dist clean
 .PHONY: bench bench-quick bench-report bench-venv lock-arq
 
 help:  ## this list
@@ -31,8 +32,11 @@ venv: $(READY)  ## make .venv
 demo: $(READY)  ## a server, the simulator and a worker on loopback; KEEP=1 leaves them running
 	@$(BIN)/scaleout demo $(if $(KEEP),--keep)
 
-test: $(READY)  ## every test
-	$(BIN)/python -m $(PYTEST)
+test: $(READY)  ## every test but those of `make slow`
+	$(BIN)/python -m $(PYTEST) -m "not slow"
+
+slow: $(READY)  ## tests that `make test` leaves out: Chromium, schemathesis, load, rights, a restore, benchmarks
+	$(BIN)/python -m $(PYTEST) -m slow
 
 lint: $(READY)  ## ruff, spelling, and the words that we do not use
 	$(BIN)/ruff check .
@@ -46,7 +50,7 @@ types: $(READY)  ## mypy, strict
 imports: $(READY)  ## import-linter: workers → tasks → config
 	$(BIN)/lint-imports
 
-check: lint types imports test  ## lint, types, import rules, tests
+check: lint types imports test  ## lint, types, import rules, tests; before a release also `make slow`
 
 coverage: $(READY)  ## every test, measured by branches, worker processes included; tasks/ must reach 95 %
 	$(BIN)/coverage erase

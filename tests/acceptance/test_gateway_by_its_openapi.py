@@ -11,7 +11,7 @@ from tests.support.gateway import gateway
 from tests.support.processes import Simulator, environment, simulator, worker
 from workers.gateway.clients import new_token
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 # What fields may be together, and which ids a gateway has given, no schema says: a refusal of such a call is
 # right. All else that can be checked is.
 NOT_SAID = "positive_data_acceptance"

@@ -45,6 +45,7 @@ async def events(url: str, token: str, until: asyncio.Event) -> AsyncIterator[tu
             await asyncio.sleep(0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_nothing_answered_is_lost_and_nothing_bought_twice(tmp_path: Path) -> None:
     tokens, tables = [], []

@@ -28,6 +28,7 @@ def send(url: str, numbers: range) -> None:
             producer.send_task("scaleout.add_nodes", kwargs=fields, queue="scaleout")
 
 
+@pytest.mark.slow
 def test_a_server_filled_from_a_copy_goes_on_and_buys_nothing_twice(tmp_path: Path) -> None:
     copy = tmp_path / "copy.jsonl"
     with (

@@ -20,6 +20,7 @@ from tests.support.processes import Simulator, environment, eventually, simulato
 from workers.gateway.clients import RoleName, new_token
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(180),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is Debian's package chromium"),
 ]

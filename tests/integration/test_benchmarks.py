@@ -8,6 +8,7 @@ from benchmarks.contenders import CONTENDERS, ONE_CALL, Request, System
 from benchmarks.environment import Conditions, requests_on_clusters
 from benchmarks.run import run
 
+pytestmark = pytest.mark.slow
 POLL_S = 0.2
 PROVIDER = {"job_duration_s": "0.6-0.8", "log_lag_s": 0}
 SETTINGS = {"TICK_S": 0.1, "COALESCE_WINDOW_S": 0.1}
