@@ -228,6 +228,11 @@ class LedgerReads:
                 found[name] = outcome_of(request).model_dump(mode="json")
         return [found.get(name) for name in request_ids]
 
+    async def current_outcome(self, request_id: str) -> dict[str, Any] | None:
+        """Return the outcome of a request with nodes that came after its end: its public key lacks those."""
+        request = await self.request(request_id)
+        return None if request is None or not request.ended else outcome_of(request).model_dump(mode="json")
+
     async def outcomes_for(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any] | None]:
         """Return what each pair of the outbox tells its task: an outcome, or an answer of its own."""
         requests = [name for _, name in pairs if name != ANSWER]

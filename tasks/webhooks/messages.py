@@ -24,7 +24,7 @@ async def message_of(ledger: Ledger, notice: Notice) -> Message | None:
     """Return what is told of a notice; None if the ledger does not know its subject any more."""
     match notice.kind:
         case "outcome" | "late_nodes":
-            (outcome,) = await ledger.outcomes([notice.subject])
+            outcome = await ledger.current_outcome(notice.subject)
             if outcome is None:
                 return None
             return _message(notice, outcome, {outcome.get("requested_by")})

@@ -12,22 +12,11 @@ import pytest
 from scaleout_client import AsyncScaleoutClient, NotSucceeded, ScaleoutClient, ScaleoutError, Unreachable
 from tests.support.gateway import Gateway, gateway
 from tests.support.ports import free_port
-from tests.support.processes import ROOT, Simulator, environment, simulator, worker
+from tests.support.processes import ROOT, Simulator, worker
 from workers.gateway.clients import new_token
 
 pytestmark = pytest.mark.timeout(120)
 PLACE = ("ehpc-a", "jn1a")
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as running:
-        yield running
-
-
-@pytest.fixture
-def env(redis_url: str, provider: Simulator) -> dict[str, str]:
-    return environment(redis_url, provider.api_url)
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.gateway import gateway
-from tests.support.processes import Simulator, environment, simulator, worker
+from tests.support.processes import Simulator, environment, worker
 from workers.gateway.clients import new_token
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -17,12 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 NOT_SAID = "positive_data_acceptance"
 ENDLESS = "/v1/events"  # an answer has no end there: other tests read it
 EACH = "4"
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as running:
-        yield running
 
 
 def test_every_call_answers_as_the_document_says(redis_url: str, provider: Simulator, tmp_path: Path) -> None:

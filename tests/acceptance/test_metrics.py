@@ -1,7 +1,6 @@
 """Metrics of a worker and of the ledger, from real processes."""
 
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from tests.integration.test_command_line import scaleout
 from tests.support.durable_server import durable_server
 from tests.support.gateway import Gateway, gateway
 from tests.support.ports import free_port
-from tests.support.processes import Simulator, environment, eventually, process, simulator, worker
+from tests.support.processes import Simulator, environment, eventually, process, worker
 
 pytestmark = pytest.mark.timeout(120)
 Values = dict[tuple[str, tuple[str, ...]], float]
@@ -29,12 +28,6 @@ cluster_id = "ehpc-b"
 zone = "jn1a"
 node_count = 2
 """
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as running:
-        yield running
 
 
 @pytest.fixture

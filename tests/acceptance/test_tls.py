@@ -1,6 +1,5 @@
 """Redis and the API behind TLS, with right and wrong certificates; and the API through a proxy."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,17 +7,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.integration.test_command_line import scaleout
-from tests.support.processes import Simulator, environment, simulator, worker
+from tests.support.processes import Simulator, environment, worker
 from tests.support.tls import Certificates, certificates, proxy, tls_before
 
 pytestmark = pytest.mark.timeout(120)
 REQUEST = ("submit", "--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "2", "--wait", "--timeout", "40")
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as running:
-        yield running
 
 
 def settings(found: Certificates, **more: Any) -> dict[str, Any]:

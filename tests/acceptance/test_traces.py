@@ -10,19 +10,13 @@ import redis
 from celery import Celery
 
 from tests.support.gateway import gateway
-from tests.support.processes import ROOT, Simulator, environment, eventually, simulator, worker
+from tests.support.processes import ROOT, Simulator, environment, eventually, worker
 from tests.support.trace_receiver import Collector, collector
 
 pytestmark = pytest.mark.timeout(120)
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 OTHER = "1bf7651916cd43dd8448eb211c80319c"
 NODES = {"cluster_id": "ehpc-a", "zone": "jn1a", "node_count": 1}
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,16 +9,10 @@ import pytest
 import redis
 
 from tests.integration.test_command_line import scaleout
-from tests.support.processes import Simulator, environment, eventually, simulator, worker
+from tests.support.processes import Simulator, environment, eventually, worker
 from tests.support.webhook_receiver import Receiver, receiver
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def provider(tmp_path: Path) -> Iterator[Simulator]:
-    with simulator(tmp_path / "simulator.log") as running:
-        yield running
 
 
 @pytest.fixture
@@ -110,6 +104,22 @@ def hurry(env: dict[str, str]) -> None:
         server.zadd("scaleout:deliveries:billing", {str(subject): 0})
     server.zadd("scaleout:due:all-else", {"webhook:billing": 0})
     server.close()
+
+
+def test_nodes_that_come_late_are_told_with_the_outcome(
+    env: dict[str, str], provider: Simulator, hooks: Receiver, tmp_path: Path
+) -> None:
+    provider.post("options", {"job_duration_s": "6"})
+    with worker(env, tmp_path / "worker.log") as running:
+        eventually(lambda: bool(running.events("webhook_added")), "the webhook is in force")
+        place = ("--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "1")
+        scaleout(env, "submit", *place, "--request-id", "r-1", "--deadline", "3s")
+        eventually(lambda: len(hooks.received) == 2, "its end and its nodes are told")
+
+    (ended,), (late,) = hooks.of("outcome"), hooks.of("late_nodes")
+    assert (ended["status"], ended["nodes_added"], ended["node_ids"]) == ("timed_out", 0, [])
+    assert (late["status"], late["nodes_added"], len(late["node_ids"])) == ("timed_out", 1, 1)
+    assert len(set(hooks.ids())) == 2
 
 
 def test_gone_disables_until_somebody_enables(env: dict[str, str], hooks: Receiver, tmp_path: Path) -> None:

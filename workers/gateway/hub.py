@@ -121,15 +121,16 @@ class Hub:
             self._streams -= 1
 
     async def filled(self, event: Event) -> Event | None:
-        """Return an event with its data; None for a status of a request that has ended since."""
+        """Return an event with its data; None if there is nothing to tell any more."""
         if event.data:
             return event
         if event.kind == STATUS:
             found = await self._statuses([event.request_id], event.position)
             return found[0] if found else None
-        (outcome,) = await self._ledger.outcomes([event.request_id])
-        data = _text(outcome or {})
-        return replace(event, cluster_id=(outcome or {}).get("cluster_id"), data=data)
+        outcome = await self._ledger.current_outcome(event.request_id)
+        if outcome is None:
+            return None
+        return replace(event, cluster_id=outcome["cluster_id"], data=_text(outcome))
 
     async def document(self, name: str) -> dict[str, Any] | None:
         """Return the status document of a request as it is now or later."""
