@@ -1,7 +1,6 @@
 """Every setting and its default, read from the environment."""
 
 from collections.abc import Collection, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -9,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
+from config.loopback import is_loopback
 from config.secret_files import FILE_SUFFIX, PREFIX, SecretFiles, read_secret_files, secret_names
 from config.validation_messages import Location, messages
 
@@ -83,15 +83,6 @@ def _proxy_url(value: str) -> str:
     if url is None or url.scheme != "http" or not url.host or url.path != "/" or url.query_string:
         raise ValueError("must be a URL such as http://proxy.example:3128")
     return value
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _key_prefix(value: str) -> str:
@@ -278,7 +269,7 @@ class Settings(QuotaSettings):
     @classmethod
     def _cannot_be_listened_to(cls, value: str, info: ValidationInfo) -> str:
         url = URL(value)
-        if url.scheme == "http" and not info.data.get("api_allow_http") and not _is_loopback(url.host or ""):
+        if url.scheme == "http" and not info.data.get("api_allow_http") and not is_loopback(url.host or ""):
             raise ValueError(
                 f"anybody who listens can send a signed call again for a minute: use https, or set "
                 f"{PREFIX}API_ALLOW_HTTP=true"

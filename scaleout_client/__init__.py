@@ -139,6 +139,10 @@ def _new(
     return _Call("POST", "/v1/requests", {"request_id": request_id or str(uuid.uuid4()), **given})
 
 
+def _cancelling(name: str, reason: str | None) -> _Call:
+    return _Call("POST", f"{_one(name)}/cancel", {} if reason is None else {"reason": reason})
+
+
 def _one(name: str) -> str:
     return f"/v1/requests/{quote(name, safe='')}"
 
@@ -227,7 +231,7 @@ class ScaleoutClient:
 
     def cancel(self, request_id: str, reason: str | None = None) -> dict[str, Any]:
         """Cancel a request: it gets no further nodes. Return the status document."""
-        call = _Call("POST", f"{_one(request_id)}/cancel", {} if reason is None else {"reason": reason})
+        call = _cancelling(request_id, reason)
         return self._talk(_call(call, self._give_up_s, time.monotonic))
 
     def _talk(self, talk: _Talk[T]) -> T:
@@ -293,7 +297,7 @@ class AsyncScaleoutClient:
 
     async def cancel(self, request_id: str, reason: str | None = None) -> dict[str, Any]:
         """Cancel a request: it gets no further nodes. Return the status document."""
-        call = _Call("POST", f"{_one(request_id)}/cancel", {} if reason is None else {"reason": reason})
+        call = _cancelling(request_id, reason)
         return await self._talk(_call(call, self._give_up_s, time.monotonic))
 
     async def _talk(self, talk: _Talk[T]) -> T:

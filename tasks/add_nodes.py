@@ -60,9 +60,7 @@ def add_nodes(self: Task, *arguments: Any, **fields: Any) -> str:
             _times(request),
             callbacks,
             bool(request.ignore_result),
-            tracing.valid(
-                getattr(request, "traceparent", None) or (request.headers or {}).get("traceparent")
-            ),
+            _traceparent(request),
         )
         try:
             worker_process.run(_accept_traced(worker_process.engine(), message), timeout_s=TIMEOUT_S)

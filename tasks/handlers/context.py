@@ -9,7 +9,6 @@ from config.policy.model import Policy
 from config.settings import Settings
 from tasks.ehpc.client import EhpcClient
 from tasks.ehpc.signature import MAX_SKEW_S
-from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
 from tasks.quota.rate_limiter import RateLimiter
@@ -84,6 +83,4 @@ class Context:
         if len(self._reported) >= MAX_REPORTED:
             self._reported.clear()
         self._reported.add(key)
-        changes = ChangeSet()
-        changes.record(Event(event, "warning", fields=fields, in_journal=True))
-        await self.ledger.commit(changes)
+        await self.ledger.record(Event(event, "warning", fields=fields, in_journal=True))

@@ -16,6 +16,7 @@ from tasks.ledger.commit_encoding import TELL_AFTER_MS, CommitEncoding, tell_at
 from tasks.ledger.due import OUTBOX, Due, DueKind, Lane
 from tasks.ledger.epoch import Epoch
 from tasks.ledger.event_log import log_events
+from tasks.ledger.events import Event
 from tasks.ledger.identity import DAY_MS, LedgerIdentity
 from tasks.ledger.keys import Keys
 from tasks.ledger.migrations import UnreadableRecord
@@ -157,6 +158,12 @@ class Ledger(LedgerIdentity):
                     duration.ms / 1000
                 )
         return result
+
+    async def record(self, event: Event) -> None:
+        """Write an event that belongs to no other step, and log it."""
+        changes = ChangeSet()
+        changes.record(event)
+        await self.commit(changes)
 
     async def transact(self, build: Callable[[], Awaitable[ChangeSet | None]]) -> ChangeSet | None:
         """Read, decide and commit, again after each conflict.

@@ -7,7 +7,6 @@ import structlog
 
 from config.policy.model import Webhook
 from tasks.handlers.context import Context
-from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.webhook_queues import Delivery, Settled, WebhookQueues
 from tasks.webhooks.messages import message_of
@@ -114,20 +113,15 @@ class Webhooks:
             return
         log.warning("webhook_failed", **about, detail=became.problem, failures=failures)
         if became.counts == "given_up":
-            await self._journal(Event("webhook_given_up", "error", fields=about, in_journal=True))
+            await self._ctx.ledger.record(Event("webhook_given_up", "error", fields=about, in_journal=True))
         state = await self._queues.state(name, {})
         if state.disabled is not None:
             fields = {"webhook": name, "reason": state.disabled}
-            await self._journal(Event("webhook_disabled", "error", fields=fields, in_journal=True))
+            await self._ctx.ledger.record(Event("webhook_disabled", "error", fields=fields, in_journal=True))
 
     async def _put_aside(self, event: str, text: str, **about: str) -> None:
         fields = {**about, "text": text[:500]}
-        await self._journal(Event(event, "error", fields=fields, in_journal=True))
-
-    async def _journal(self, event: Event) -> None:
-        changes = ChangeSet()
-        changes.record(event)
-        await self._ctx.ledger.commit(changes)
+        await self._ctx.ledger.record(Event(event, "error", fields=fields, in_journal=True))
 
 
 def _wanting(

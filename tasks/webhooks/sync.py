@@ -2,7 +2,6 @@
 
 from config.policy.model import Webhook
 from config.policy.webhook_url import origin_of
-from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.webhook_queues import WebhookQueues
@@ -21,15 +20,9 @@ async def sync_webhooks(ledger: Ledger, webhooks: tuple[Webhook, ...]) -> None:
         if in_force.get(webhook.name) != about:
             await queues.put(webhook.name, about)
             event = "webhook_changed" if webhook.name in in_force else "webhook_added"
-            await _record(ledger, event, webhook.name)
+            await ledger.record(Event(event, fields={"webhook": webhook.name}))
         # After a time without it, what was pending is tried again.
         await queues.schedule(webhook.name)
     for name in in_force.keys() - {webhook.name for webhook in webhooks}:
         await queues.remove(name)
-        await _record(ledger, "webhook_removed", name)
-
-
-async def _record(ledger: Ledger, event: str, name: str) -> None:
-    changes = ChangeSet()
-    changes.record(Event(event, fields={"webhook": name}))
-    await ledger.commit(changes)
+        await ledger.record(Event("webhook_removed", fields={"webhook": name}))

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from config.loopback import is_loopback
 from workers.gateway.clients import Client, Role, Tokens, sha256_of
 from workers.gateway.problems import Problem
 from workers.gateway.sessions import COOKIE, Sessions
@@ -25,16 +25,6 @@ MAX_TOKEN_CHARS = 512
 def from_this_machine(request: web.Request) -> bool:
     """Return whether the caller is on this machine, and no proxy here calls for somebody else."""
     return not any(name in request.headers for name in FORWARDED) and is_loopback(request.remote or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a listening address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Access:

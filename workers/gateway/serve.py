@@ -12,6 +12,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from config.logs.setup import configure_logging
+from config.loopback import is_loopback
 from config.settings import GatewaySettings
 from tasks.contract.policy_file import open_policy
 from tasks.engine.traces import start_traces
@@ -19,7 +20,7 @@ from tasks.engine.wiring import open_intake, open_ledger, open_rate_limiter
 from tasks.metrics.read import LedgerMetrics
 from tasks.runtime import tracing
 from workers.gateway import hardly_http
-from workers.gateway.access import Access, is_loopback
+from workers.gateway.access import Access
 from workers.gateway.app import make_app
 from workers.gateway.clients import Tokens
 from workers.gateway.house import House

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from config.settings import LedgerSettings
-from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.portable import NotImportable, export, parsed, write
@@ -64,9 +63,7 @@ def import_ledger(file: Path, *, confirmed: bool, as_json: bool) -> Exit:
 
     async def fill(ledger: Ledger, _: LedgerSettings) -> int:
         count = await write(ledger, copy)
-        changes = ChangeSet()
-        changes.record(Event("ledger_imported", "warning", fields={"keys": count}, in_journal=True))
-        await ledger.commit(changes)
+        await ledger.record(Event("ledger_imported", "warning", fields={"keys": count}, in_journal=True))
         return count
 
     try:

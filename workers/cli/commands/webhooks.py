@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from config.settings import LedgerSettings
 from config.timestamps import timestamp
-from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.webhook_queues import WebhookQueues, WebhookState
@@ -57,9 +56,8 @@ def test_webhook(name: str, *, as_json: bool) -> Exit:
 def replay_outcomes(name: str, since: str, *, as_json: bool) -> Exit:
     async def again(_: WebhookQueues, ledger: Ledger, about: dict[str, Any]) -> int:
         told = await replay(ledger, name, about, parse_since(since, ledger.clock.now_ms()))
-        await _record(
-            ledger, Event("webhook_replayed", fields={"webhook": name, "since": since, "count": told})
-        )
+        fields = {"webhook": name, "since": since, "count": told}
+        await ledger.record(Event("webhook_replayed", fields=fields))
         return told
 
     try:
@@ -77,7 +75,7 @@ def replay_outcomes(name: str, since: str, *, as_json: bool) -> Exit:
 def enable_webhook(name: str, *, as_json: bool) -> Exit:
     async def enable(queues: WebhookQueues, ledger: Ledger, _: dict[str, Any]) -> None:
         await queues.enable(name)
-        await _record(ledger, Event("webhook_enabled", fields={"webhook": name}, in_journal=True))
+        await ledger.record(Event("webhook_enabled", fields={"webhook": name}, in_journal=True))
 
     try:
         _with_webhook(name, enable)
@@ -153,9 +151,3 @@ async def _test(queues: WebhookQueues, ledger: Ledger, name: str) -> dict[str, A
             return {"webhook": name, "delivered": False, "detail": f"{name} has failed: {problem}"}
     detail = f"no worker has tried in {TEST_TIMEOUT_S:g} s; it stays in the queue"
     return {"webhook": name, "delivered": None, "detail": detail}
-
-
-async def _record(ledger: Ledger, event: Event) -> None:
-    changes = ChangeSet()
-    changes.record(event)
-    await ledger.commit(changes)
