@@ -107,13 +107,11 @@ class Dispatcher:
                 # What was being claimed is started by now, and waited for like all the rest.
                 pass
         tasks = set().union(*self._tasks.values())
-        if not tasks:
-            await self._webhooks.close()
-            return
-        _, late = await asyncio.wait(tasks, timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await self._webhooks.close()
 
     async def _sweep_lane(self, lane: Lane) -> int:

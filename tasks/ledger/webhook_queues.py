@@ -62,6 +62,20 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """What was noted of an attempt.
+
+    Fields:
+        failures: in a row; -1 if another worker has noted it first.
+        disabled: why the webhook is told of nothing more; empty if it is. `now_disabled`: by this attempt.
+    """
+
+    failures: int
+    disabled: str
+    now_disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookState:
     """How a webhook fares. `about`: what is in force of it; `next_at`: when it is told next."""
 
@@ -142,14 +156,15 @@ class WebhookQueues:
         read = [(str(name), str(text)) for name, text in zip(found, texts, strict=True) if text is not None]
         return [(subject, text, _delivery(text)) for subject, text in read]
 
-    async def settle(self, name: str, text: str, subject: str, became: Settled) -> int:
-        """Note what became of an attempt. Returns failures in a row, -1 if another worker was first."""
+    async def settle(self, name: str, text: str, subject: str, became: Settled) -> Noted:
+        """Note what became of an attempt."""
         keys = [self._keys.deliveries(name), self._keys.deliveries_about(name, subject)]
         keys += [self._keys.webhook(name)]
         becomes = "" if became.becomes is None else became.becomes.model_dump_json()
         args = [text, subject, becomes, became.next_at, self._ledger.clock.now_ms(), became.counts]
         args += [became.problem, became.not_before, became.disabled, MAX_FAILURES]
-        return int(await self._settle(keys, args))
+        failures, disabled, now_disabled = await self._settle(keys, args)
+        return Noted(int(failures), str(disabled), bool(now_disabled))
 
     async def schedule(self, name: str, not_before: int = 0) -> None:
         """Have the webhook's next delivery made when it is due, if there is one."""

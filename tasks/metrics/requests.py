@@ -1,10 +1,11 @@
 """Open requests, and the operations that serve them."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Iterable, Sequence
 
 from tasks.ledger.due import DueKind
-from tasks.ledger.durations import percentile
+from tasks.ledger.durations import Duration, percentile
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.outcome_entries import ENDED
 from tasks.ledger.pools import pool_of
@@ -59,8 +60,7 @@ async def operation_samples(ledger: Ledger) -> list[Sample]:
     samples = [Sample("scaleout_operations", states[state], (state.value,)) for state in LIVE]
     missing = [job for zone in zones for job in (await ledger.zone(zone)).missing]
     samples.append(Sample("scaleout_jobs_missing", len(missing)))
-    stuck = [one async for one in stuck_jobs(ledger, list(operations))]
-    samples.append(Sample("scaleout_jobs_stuck", len(stuck)))
+    samples.append(Sample("scaleout_jobs_stuck", len(await stuck_jobs(ledger, operations))))
     return samples
 
 
@@ -81,26 +81,34 @@ async def running_operations(ledger: Ledger) -> list[Operation]:
     return list((await ledger.operations(names[:MAX_OPERATIONS], readable_only=True)).values())
 
 
-async def stuck_jobs(
-    ledger: Ledger, operations: list[Operation]
-) -> AsyncIterator[tuple[Operation, int, int]]:
-    """Yield jobs that run much longer than their pool's, each with its age and the pool's usual one (ms).
+async def stuck_jobs(ledger: Ledger, operations: Iterable[Operation]) -> list[tuple[Operation, int, int]]:
+    """Return jobs that run much longer than their pool's, each with its age and the pool's usual one (ms).
 
     A pool of which fewer than five jobs are known shows nothing of what is usual there.
     """
-    usual: dict[tuple[str, str], int | None] = {}
-    now = ledger.clock.now_ms()
-    for operation in operations:
-        if operation.state is not State.RUNNING or operation.sent_at is None:
-            continue
-        requests = await ledger.requests(operation.request_ids[:1], readable_only=True)
-        spec = next((one.spec for one in requests.values()), None)
-        if spec is None:
-            continue
-        pool = (operation.cluster_id, pool_of(spec))
-        if pool not in usual:
-            known = [one.ms for one in await ledger.overview.durations(*pool) if one.ok]
-            usual[pool] = percentile(known, 0.95) if len(known) >= LEAST_JOBS else None
-        p95, age = usual[pool], now - operation.sent_at
+    running = {
+        one.request_ids[0]: one
+        for one in operations
+        if one.state is State.RUNNING and one.sent_at is not None and one.request_ids
+    }
+    requests = await ledger.requests(running, readable_only=True)
+    pools = {
+        name: (running[name].cluster_id, pool_of(request.spec))
+        for name, request in requests.items()
+        if request.spec is not None
+    }
+    names = sorted(set(pools.values()))
+    known = await asyncio.gather(*(ledger.overview.durations(*pool) for pool in names))
+    usual = dict(zip(names, map(_usual_ms, known), strict=True))
+    now, found = ledger.clock.now_ms(), []
+    for name, pool in pools.items():
+        p95, age = usual[pool], now - (running[name].sent_at or now)
         if p95 is not None and age > STUCK_AFTER * p95:
-            yield operation, age, p95
+            found.append((running[name], age, p95))
+    return found
+
+
+def _usual_ms(durations: Sequence[Duration]) -> int | None:
+    """Return how long 95 % of a pool's jobs took at most, if enough of them are known."""
+    succeeded = [one.ms for one in durations if one.ok]
+    return percentile(succeeded, 0.95) if len(succeeded) >= LEAST_JOBS else None

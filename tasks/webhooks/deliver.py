@@ -1,14 +1,15 @@
 """Hands notices out to the webhooks of the policy, and delivers what is due."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from config.policy.model import Webhook
 from tasks.handlers.context import Context
 from tasks.ledger.events import Event
-from tasks.ledger.webhook_queues import Delivery, Settled, WebhookQueues
+from tasks.ledger.webhook_queues import Delivery, Noted, Settled, WebhookQueues
 from tasks.webhooks.messages import message_of
 from tasks.webhooks.retries import settled
 from tasks.webhooks.sender import Sender
@@ -18,7 +19,6 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 8
 WORKS_FOR_MS = 20_000
 OTHER_POLICY_MS = 30_000
-Chance = Callable[[], float]
 
 
 class Webhooks:
@@ -85,8 +85,6 @@ class Webhooks:
             failing = any(result.counts != "delivered" for result in results)
             if any(result.disabled or result.not_before for result in results):
                 break
-            if failing and (await queues.state(webhook.name, {})).disabled:
-                break
         await queues.schedule(webhook.name)
 
     async def _attempt(self, webhook: Webhook, subject: str, text: str, delivery: Delivery | None) -> Settled:
@@ -97,13 +95,13 @@ class Webhooks:
         else:
             answer = await self._sender.send(webhook, delivery, now)
             became = settled(delivery, answer, self._ctx.clock.now_ms(), self._ctx.rng.random())
-        failures = await self._queues.settle(webhook.name, text, subject, became)
-        if failures >= 0:
-            await self._report(webhook.name, subject, delivery, became, failures)
-        return became
+        noted = await self._queues.settle(webhook.name, text, subject, became)
+        if noted.failures >= 0:
+            await self._report(webhook.name, subject, delivery, became, noted)
+        return replace(became, disabled=noted.disabled)
 
     async def _report(
-        self, name: str, subject: str, delivery: Delivery | None, became: Settled, failures: int
+        self, name: str, subject: str, delivery: Delivery | None, became: Settled, noted: Noted
     ) -> None:
         about = {"webhook": name, "subject": subject}
         if delivery is not None:
@@ -111,12 +109,11 @@ class Webhooks:
         if became.counts == "delivered":
             log.info("webhook_delivered", **about)
             return
-        log.warning("webhook_failed", **about, detail=became.problem, failures=failures)
+        log.warning("webhook_failed", **about, detail=became.problem, failures=noted.failures)
         if became.counts == "given_up":
             await self._ctx.ledger.record(Event("webhook_given_up", "error", fields=about, in_journal=True))
-        state = await self._queues.state(name, {})
-        if state.disabled is not None:
-            fields = {"webhook": name, "reason": state.disabled}
+        if noted.now_disabled:
+            fields = {"webhook": name, "reason": noted.disabled}
             await self._ctx.ledger.record(Event("webhook_disabled", "error", fields=fields, in_journal=True))
 
     async def _put_aside(self, event: str, text: str, **about: str) -> None:

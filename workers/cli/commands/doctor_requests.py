@@ -29,7 +29,7 @@ async def request_findings(ledger: Ledger) -> list[Finding]:
         for job_id, since in (await ledger.zone(zone)).missing.items():
             detail = f"no listing of zone {zone} has shown it for {age_text((now - since) / 1000)}"
             findings.append(Finding(f"missing {job_id}", "warning", detail))
-    async for operation, age_ms, usual_ms in stuck_jobs(ledger, await running_operations(ledger)):
+    for operation, age_ms, usual_ms in await stuck_jobs(ledger, await running_operations(ledger)):
         age, usual = age_text(age_ms / 1000), age_text(usual_ms / 1000)
         detail = f"job {operation.job_id} has run for {age}; 95 % of its pool's jobs took {usual} at most"
         findings.append(Finding(f"stuck {operation.operation_id}", "warning", detail))
