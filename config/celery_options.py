@@ -1,9 +1,9 @@
 """Celery's settings for this project, each with its reason unless it is a matter of taste."""
 
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
+from config.celery_servers import server_options
 from config.settings import DEFAULT_PREFIX, LedgerSettings
 
 APP_NAME = "workers"
@@ -23,16 +23,13 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
 
     `result_expires_s` must outlast the longest request, for its result is stored when the request ends.
     """
-    broker = settings.broker.get_secret_value()
-    results = settings.results.get_secret_value()
     # With a frozen connection and no timeouts a worker did not recover within 150 s; with these, within 17.
     sockets = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
         "socket_keepalive": True,
     }
-    tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED, **settings.tls}
-    prefix = settings.key_prefix
+    servers, prefix = server_options(settings), settings.key_prefix
     # A second installation on the server has remote control and events of its own. The first one has Celery's
     # names, so that a client without settings reaches it.
     exchanges = (
@@ -40,12 +37,9 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
     )
     return {
         **exchanges,
-        "broker_url": broker,
-        "result_backend": results,
-        # rediss:// is ignored once the transport is given as a class.
-        "broker_use_ssl": tls if broker.startswith("rediss:") else None,
-        "redis_backend_use_ssl": tls if results.startswith("rediss:") else None,
+        **servers,
         "broker_transport_options": {
+            **servers["broker_transport_options"],
             **sockets,
             "health_check_interval": HEALTH_CHECK_S,
             # Bodies take seconds and nothing has an ETA, so a dead worker's message may return soon.
@@ -66,7 +60,8 @@ def celery_options(settings: LedgerSettings, *, result_expires_s: float) -> Mapp
         "broker_connection_retry_on_startup": True,
         "redis_socket_timeout": SOCKET_TIMEOUT_S,
         "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
-        "redis_socket_keepalive": True,
+        # A socket of this machine has no such option, and redis-py refuses it there.
+        "redis_socket_keepalive": not settings.results_address.startswith("unix://"),
         "redis_backend_health_check_interval": HEALTH_CHECK_S,
         "result_backend_always_retry": True,
         "result_backend_max_retries": 20,

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlencode
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -10,10 +11,12 @@ from yarl import URL
 
 from config.loopback import is_loopback
 from config.secret_files import FILE_SUFFIX, PREFIX, SecretFiles, read_secret_files, secret_names
+from config.sentinels import EXAMPLE as SENTINELS_EXAMPLE
+from config.sentinels import names_sentinels, parse_sentinels
 from config.validation_messages import Location, messages
 
 URLS_WITH_PASSWORDS = frozenset({"redis_url", "broker_url", "result_backend"})
-REDIS_SCHEMES = ("redis", "rediss")
+WITH_TLS = ("rediss://", "sentinels://")
 DEFAULT_PREFIX = "scaleout"
 SWEEP_SUFFIX = ".sweep"
 # As the name of a queue they would take the messages of another Celery application on the server.
@@ -49,15 +52,30 @@ def _parsed(text: str) -> URL | None:
 
 
 def _passwords(text: str) -> list[str]:
-    """Return those from both places that the Redis client reads; all of a text that is not a URL."""
+    """Return those from all places that the Redis client reads; all of a text that is not a URL."""
+    if names_sentinels(text):
+        try:
+            found = parse_sentinels(text)
+        except ValueError:
+            return [text]
+        return [found.password or "", found.sentinel_password or ""]
     url = _parsed(text)
     return [text] if url is None else [url.password or "", url.query.get("password", "")]
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    url = _parsed(value.get_secret_value())
-    if url is None or url.scheme not in REDIS_SCHEMES or not url.host:
-        raise ValueError("must be a URL such as redis://host:6379/0 or rediss://host:6380/0")
+    text = value.get_secret_value()
+    if names_sentinels(text):
+        parse_sentinels(text)
+        return value
+    url = _parsed(text)
+    of_host = url is not None and url.scheme in ("redis", "rediss") and url.host
+    of_socket = url is not None and url.scheme == "unix" and len(url.path) > 1 and not url.host
+    if not (of_host or of_socket):
+        raise ValueError(
+            "must be a URL such as redis://host:6379/0, rediss://host:6380/0, unix:///run/redis.sock or "
+            f"{SENTINELS_EXAMPLE}"
+        )
     return value
 
 
@@ -171,8 +189,10 @@ class LedgerSettings(BaseSettings):
 
     def address(self, url: SecretStr) -> str:
         """Return the URL of a server with what redis-py has to know of TLS in it."""
-        found = URL(url.get_secret_value())
-        return str(found.update_query(self.tls)) if found.scheme == "rediss" else url.get_secret_value()
+        text = url.get_secret_value()
+        if not text.startswith(WITH_TLS) or not self.tls:
+            return text
+        return f"{text}{'&' if '?' in text else '?'}{urlencode(self.tls)}"
 
     @property
     def ledger_address(self) -> str:
@@ -181,6 +201,10 @@ class LedgerSettings(BaseSettings):
     @property
     def broker_address(self) -> str:
         return self.address(self.broker)
+
+    @property
+    def results_address(self) -> str:
+        return self.address(self.results)
 
     @field_validator("redis_key_file")
     @classmethod

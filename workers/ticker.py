@@ -67,6 +67,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
     def _tick(self) -> None:
         engine = worker_process.engine()
         ledger = engine.ctx.ledger
+        worker_process.run(ledger.is_on_master(), timeout_s=TICK_TIMEOUT_S)
         if worker_process.run(ledger.request_sweep(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S):
             self._send_sweep(ledger)
         engine.state_file.save(ledger.epoch)

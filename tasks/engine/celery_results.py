@@ -6,9 +6,11 @@ from typing import Any
 
 from celery import states
 from celery.backends.redis import RedisBackend
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tasks.handlers.publish_outcomes import TaskEnd
 from tasks.handlers.publish_progress import TaskStatus
+from tasks.runtime.redis_servers import still_on_master
 
 FAILURE = "failure"  # the field of an answer that is no outcome: why the message was not understood
 
@@ -32,6 +34,9 @@ def resolve(backend: Any, ends: Sequence[TaskEnd]) -> None:
 
     On Redis all go in one round trip, where Celery itself takes two for each: it first checks whether
     the task has succeeded already, which makes no difference to a result that is the same each time.
+
+    Raises:
+        RedisError: it is not known that all are stored.
     """
     if not isinstance(backend, RedisBackend):
         for end in ends:
@@ -47,6 +52,8 @@ def resolve(backend: Any, ends: Sequence[TaskEnd]) -> None:
             pipe.set(key, value, ex=backend.expires)
             pipe.publish(key, value)
         pipe.execute()
+    if not still_on_master(backend.client):
+        raise RedisConnectionError("the results may be on an old master: they have to be stored again")
 
 
 def tell(backend: Any, told: Sequence[TaskStatus]) -> None:

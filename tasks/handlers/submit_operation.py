@@ -242,6 +242,7 @@ async def _send(ctx: Context, snapshot: OperationSnapshot, sending: Grant) -> No
     try:
         if not may_send():
             raise NotSent("the worker resumed after its lease had expired, and sent nothing")
+        await _still_on_master(ctx)
         await _wait_for_replicas(ctx)
         request = ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at), may_send)
         response = await call_with_grant(ctx, sending, sending.calls[0], request, sends=True)
@@ -253,6 +254,15 @@ async def _send(ctx: Context, snapshot: OperationSnapshot, sending: Grant) -> No
         raise
     response = await _explained(ctx, operation, response)
     await record_response(ctx, operation.operation_id, response, snapshot)
+
+
+async def _still_on_master(ctx: Context) -> None:
+    """Raise NotSent unless the sentinels, if there are any, name the server that has the operation."""
+    if not await ctx.ledger.is_on_master():
+        raise NotSent(
+            "a majority of the sentinels does not name the server that has the operation, which may be lost "
+            "with it: nothing was sent"
+        )
 
 
 async def _wait_for_replicas(ctx: Context) -> None:

@@ -26,6 +26,7 @@ from tasks.ledger.reads import LUA, RECENTLY_MS, parsed_object
 from tasks.ledger.traced_ends import trace_ends
 from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime import tracing
+from tasks.runtime.auto_pipeline import AutoPipelineRedis
 from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.process_metrics import OPERATION_DURATION, STEPS
 from tasks.runtime.redis_client import Script
@@ -191,6 +192,10 @@ class Ledger(LedgerIdentity):
                 case CommitResult.SERVER_CHANGED:
                     raise ServerChanged("the Redis server has just been restarted or replaced: try again")
         raise WriteConflict(f"a step met a conflict {MAX_CONFLICTS} times in a row")
+
+    async def is_on_master(self) -> bool:
+        """Return whether the server that is used is the master; it is left if sentinels name another."""
+        return await self.redis.is_on_master() if isinstance(self.redis, AutoPipelineRedis) else True
 
     async def replicas_in_step(self, wanted: int) -> int:
         """Return how many replicas have all that was written so far, after waiting a second for `wanted`."""

@@ -8,6 +8,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from tasks.runtime.redis_servers import async_client
+
 NEEDED = {
     "appendonly": ("yes", "what was accepted is lost when the server dies"),
     "appendfsync": ("always", "the last second is lost when the machine dies"),
@@ -40,7 +42,7 @@ class ServerOption:
 @asynccontextmanager
 async def looking_at(url: str) -> AsyncIterator[Redis]:
     """Open a client for questions that a server may refuse: for the ledger's own, that is an outage."""
-    redis = Redis.from_url(url, decode_responses=True, socket_timeout=TIMEOUT_S)
+    redis = async_client(url, decode_responses=True, socket_timeout=TIMEOUT_S)
     try:
         yield redis
     finally:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis
+import structlog
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import ConnectionError  # noqa: A004 - not the built-in one
@@ -18,6 +19,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tasks.runtime.process_metrics import COMMANDS, ROUND_TRIPS
 from tasks.runtime.redis_refusals import RefusalLog
+from tasks.runtime.redis_servers import MasterPool
+
+log = structlog.get_logger(__name__)
 
 CONNECTIONS = 2  # pipelines on their way at a time; later commands go with the next
 MAX_COMMANDS = 64  # of one pipeline: all their replies are there only with the last
@@ -76,6 +80,22 @@ class AutoPipelineRedis(Redis):
             loop.call_soon(self._send)
         return await command.reply
 
+    async def is_on_master(self) -> bool:
+        """Return whether the sentinels name the server that is used, and leave it if they name another.
+
+        An old master goes on accepting what is lost with it, until a sentinel tells it. Without sentinels the
+        server is the master.
+        """
+        pool = self.connection_pool
+        if not isinstance(pool, MasterPool):
+            return True
+        named = await pool.agreed_master()
+        used = {connection.server for connection in self._connections} - {None}
+        if named is not None and used - {named}:
+            log.warning("master_changed", named=f"{named[0]}:{named[1]}")
+            await self._leave_server()
+        return used == {named}
+
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close our own connections too. Commands without a reply fail with a ConnectionError."""
         self._closed = True
@@ -109,7 +129,12 @@ class AutoPipelineRedis(Redis):
         connection = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._connections.append(
             PipelinedConnection(
-                connection, self.response_callbacks, TIMEOUT_S, self._refusals, self._leave_server
+                connection,
+                self.connection_pool,
+                self.response_callbacks,
+                TIMEOUT_S,
+                self._refusals,
+                self._leave_server,
             )
         )
         return self._connections[-1]
@@ -150,6 +175,7 @@ class PipelinedConnection:
     costs a worker as much again.
 
     Args:
+        pool: where the connection is from.
         callbacks: by command, what turns a raw reply into the final one.
         timeout_s: for all replies of a pipeline.
         refusals: what the client keeps of refusals of the server.
@@ -159,16 +185,24 @@ class PipelinedConnection:
     def __init__(
         self,
         connection: AbstractConnection,
+        pool: ConnectionPool,
         callbacks: Mapping[Any, Callable[..., Any]],
         timeout_s: float,
         refusals: RefusalLog,
         leave_server: Callable[[], Awaitable[None]],
     ) -> None:
         self._connection = connection
+        self._pool = pool
         self._callbacks = callbacks
         self._timeout_s = timeout_s
         self._refusals = refusals
         self._leave_server = leave_server
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        """Host and port of the server that it is connected to."""
+        connection: Any = self._connection
+        return (connection.host, connection.port) if connection.is_connected else None
 
     async def execute(self, commands: Sequence[Command]) -> None:
         """Execute all commands, one pipeline at a time.
@@ -180,7 +214,7 @@ class PipelinedConnection:
         if not left:
             return
         try:
-            if self._connection.should_reconnect():  # type: ignore[no-untyped-call]
+            if self._connection.should_reconnect() or self._is_elsewhere():  # type: ignore[no-untyped-call]
                 await self.disconnect()
             if not self._connection.is_connected:
                 await self._connection.connect()  # type: ignore[no-untyped-call]
@@ -194,6 +228,11 @@ class PipelinedConnection:
             # Cancelled: a reply that is on its way must not be taken for that of a later command.
             await self._connection.disconnect(nowait=True)
             raise
+
+    def _is_elsewhere(self) -> bool:
+        """Return whether another connection has reached another master since: this one may show the past."""
+        pool = self._pool
+        return isinstance(pool, MasterPool) and self.server not in (None, pool.master_address)
 
     def leave(self) -> None:
         """Connect again before the next commands."""
@@ -210,6 +249,10 @@ class PipelinedConnection:
         packed = self._packed(left)
         if not left:
             return
+        connection: Any = self._connection
+        if isinstance(self._pool, MasterPool) and not connection.is_connected:
+            # Sending connects again, and would do so to the same server.
+            connection.host, connection.port = await self._pool.get_master_address()
         ROUND_TRIPS.inc()
         COMMANDS.inc(len(left))
         await self._connection.send_packed_command(packed)

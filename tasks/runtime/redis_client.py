@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError
 
 from tasks.runtime.auto_pipeline import AutoPipelineRedis
+from tasks.runtime.redis_servers import connection_pool
 
 CONNECTIONS = 32
 POOL_WAIT_S = 30.0
@@ -24,7 +25,7 @@ def open_redis(url: str) -> Redis:
     It sends a command again after a connection error, which is why every script of ours gives the same
     answer to the same call twice.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = connection_pool(
         url,
         # A call waits for a connection rather than fail for want of one.
         timeout=POOL_WAIT_S,

@@ -1,5 +1,6 @@
 """A server with full persistence, as the README demands, that can be killed and restarted."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ START_S = 20.0
 class DurableServer:
     """Writes every command to disk before it answers. Same port and data over all its lives."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, password: str | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -29,7 +31,7 @@ class DurableServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, decode_responses=True)
+        return redis.Redis(port=self.port, password=self._password, decode_responses=True)
 
     def start(self) -> None:
         """Come back once it answers, with all its data loaded; at once if it runs already."""
@@ -43,6 +45,8 @@ class DurableServer:
             "appendfsync": "always",
             "maxmemory-policy": "noeviction",
         }
+        if self._password is not None:
+            options |= {"requirepass": self._password, "masterauth": self._password}
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         with (self._directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -61,6 +65,16 @@ class DurableServer:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def freeze(self) -> None:
+        """Stop it where it is: to all others it looks as if the network to it were gone."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, with what has arrived meanwhile, as what it was before."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         try:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import redis
 
@@ -38,15 +39,15 @@ class ReplicatedServer:
             client.replicaof("127.0.0.1", 1)
         time.sleep(seconds)
 
-    def fail_over(self, *, planned: bool) -> DurableServer:
+    def fail_over(self, how: Literal["planned", "killed"]) -> DurableServer:
         """Promote the replica. Returns the old master, demoted or dead."""
         old, new = self.master, self.replica
-        if not planned:
+        if how == "killed":
             old.kill()
         with new.client() as client:
             client.replicaof("NO", "ONE")
         self.master, self.replica = new, old
-        if planned:
+        if how == "planned":
             with old.client() as client:
                 client.replicaof("127.0.0.1", new.port)
         return old

@@ -1,6 +1,7 @@
 """A server with TLS before a plain one, with certificates of an authority of the tests."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -48,6 +49,46 @@ def tls_before(port: int, context: ssl.SSLContext) -> Iterator[int]:
 
     with _serving(connected, context) as here:
         yield here
+
+
+@contextmanager
+def tls_if_wished(port: int, context: ssl.SSLContext) -> Iterator[int]:
+    """Yield a port where the server at `port` is reached as it is, and by TLS, as the client begins.
+
+    Sentinels and replicas of a server without TLS reach it under the address that clients get.
+    """
+    with tls_before(port, context) as with_tls, socket.create_server(("127.0.0.1", 0)) as here:
+        threading.Thread(target=_by_first_byte, args=(here, port, with_tls), daemon=True).start()
+        try:
+            yield int(here.getsockname()[1])
+        finally:
+            here.shutdown(socket.SHUT_RDWR)
+
+
+def _by_first_byte(here: socket.socket, plain: int, with_tls: int) -> None:
+    while True:
+        try:
+            client, _ = here.accept()
+        except OSError:
+            return
+        threading.Thread(target=_pass_on, args=(client, plain, with_tls), daemon=True).start()
+
+
+def _pass_on(client: socket.socket, plain: int, with_tls: int) -> None:
+    begins_tls = client.recv(1, socket.MSG_PEEK) == b"\x16"  # RFC 8446, 5.1
+    with client, socket.create_connection(("127.0.0.1", with_tls if begins_tls else plain)) as there:
+        back = threading.Thread(target=_pour, args=(there, client), daemon=True)
+        back.start()
+        _pour(client, there)
+        back.join()
+
+
+def _pour(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            to.sendall(data)
+    with suppress(OSError):
+        to.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tasks.engine.celery_results import FAILURE
 from tasks.ledger.due import OUTBOX
 from tasks.ledger.keys import Keys
 from tasks.ledger.outcome_entries import ANSWER, MIN_RECORDS_TTL_S
+from tasks.runtime.redis_servers import blocking_client
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,7 @@ class DeadLetters:
     def _connected(self) -> redis.Redis:
         with self._lock:
             if self._client is None:
-                self._client = redis.Redis.from_url(
+                self._client = blocking_client(
                     self._url, decode_responses=True, socket_timeout=2, socket_connect_timeout=2
                 )
             return self._client

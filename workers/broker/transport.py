@@ -36,6 +36,7 @@ from workers.broker.dead_letters import readable_task_id
 from workers.broker.message_check import MalformedMessage, check_message
 
 TRANSPORT = f"{__name__}:Transport"
+SENTINEL_TRANSPORT = f"{__name__}:SentinelTransport"
 LUA = Path(__file__).parent / "lua"
 CLAIM = (LUA / "claim.lua").read_text(encoding="utf-8")
 MOVE_OLD = (LUA / "move_old.lua").read_text(encoding="utf-8")
@@ -57,7 +58,7 @@ def install() -> None:
 
     Named in a setting instead, it would be in the URL that tools such as Flower read.
     """
-    TRANSPORT_ALIASES.update(redis=TRANSPORT, rediss=TRANSPORT)
+    TRANSPORT_ALIASES.update(redis=TRANSPORT, rediss=TRANSPORT, sentinel=SENTINEL_TRANSPORT)
 
 
 def send_dead_letters_to(keep: OnDeadLetter) -> None:
@@ -321,3 +322,15 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no ty
     """kombu's Redis transport with our channel."""
 
     Channel = Channel
+
+
+class SentinelChannel(Channel, kombu_redis.SentinelChannel):  # type: ignore[misc]  # kombu has no types
+    """Our channel to the server that the sentinels name as the master."""
+
+    from_transport_options = (*kombu_redis.SentinelChannel.from_transport_options, "awaited_queue")
+
+
+class SentinelTransport(kombu_redis.SentinelTransport):  # type: ignore[misc]  # kombu has no types
+    """kombu's transport for Redis Sentinel with our channel."""
+
+    Channel = SentinelChannel

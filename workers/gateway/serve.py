@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 from aiohttp import web
-from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from config.logs.setup import configure_logging
 from config.loopback import is_loopback
@@ -17,8 +17,10 @@ from config.settings import GatewaySettings
 from tasks.contract.policy_file import open_policy
 from tasks.engine.traces import start_traces
 from tasks.engine.wiring import open_intake, open_ledger, open_rate_limiter
+from tasks.ledger.ledger import Ledger
 from tasks.metrics.read import LedgerMetrics
 from tasks.runtime import tracing
+from tasks.runtime.redis_servers import async_client
 from workers.gateway import hardly_http
 from workers.gateway.access import Access
 from workers.gateway.app import make_app
@@ -33,6 +35,7 @@ log = structlog.get_logger(__name__)
 DRAIN_S = 10.0
 KEEP_ALIVE_S = 75.0
 BLOCKING_TIMEOUT_S = 10.0
+MASTER_EVERY_S = 1.0
 
 
 class CannotServe(ValueError):  # noqa: N818 - says what is the matter
@@ -63,18 +66,17 @@ async def _serve(settings: GatewaySettings) -> None:
             "SCALEOUT_GATEWAY_TOKENS_FILE, or listen on 127.0.0.1"
         )
     ledger = await open_ledger(settings)
-    reading: Redis = Redis.from_url(
-        settings.ledger_address, decode_responses=True, socket_timeout=BLOCKING_TIMEOUT_S
-    )
+    reading = async_client(settings.ledger_address, decode_responses=True, socket_timeout=BLOCKING_TIMEOUT_S)
     hub, throttle = Hub(ledger, reading), Throttle()
     policy = open_policy(settings)
     intake = open_intake(settings, ledger, policy, poll_interval_s=settings.poll_interval_s)
-    broker: Redis = Redis.from_url(settings.broker_address, socket_timeout=BLOCKING_TIMEOUT_S)
+    broker = async_client(settings.broker_address, socket_timeout=BLOCKING_TIMEOUT_S)
     queues = (settings.queue, settings.sweep_queue)
     limiter = open_rate_limiter(settings, ledger)
     metrics = LedgerMetrics(ledger, limiter, policy, broker, queues)
     house = House(settings, ledger, intake, hub, throttle, metrics, limiter, policy)
     following = asyncio.create_task(hub.run())
+    on_master = asyncio.create_task(_stay_on_master(ledger))
     access = Access(tokens, _names(settings), throttle, Sessions(ledger))
     runner = web.AppRunner(
         make_app(house, access),
@@ -93,13 +95,22 @@ async def _serve(settings: GatewaySettings) -> None:
         hub.wake()
         await runner.cleanup()
     finally:
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for task in (following, on_master):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await reading.aclose()
         await broker.aclose()
         await ledger.redis.aclose()
     log.info("gateway_stopped")
+
+
+async def _stay_on_master(ledger: Ledger) -> None:
+    """What an old master accepts after a failover is lost with it."""
+    while True:
+        with suppress(RedisError, OSError):
+            await ledger.is_on_master()
+        await asyncio.sleep(MASTER_EVERY_S)
 
 
 def _names(settings: GatewaySettings) -> set[str]:

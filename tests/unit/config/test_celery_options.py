@@ -3,6 +3,7 @@
 import os
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,3 +182,40 @@ def test_no_option_shows_a_password_but_the_urls_that_need_it() -> None:
         "broker_url",
         "result_backend",
     ]
+
+
+def test_sentinels_are_given_to_celery_in_its_own_form() -> None:
+    given = options(
+        redis_url="sentinel://u:p%2Fw@h1:1,h2:2/3?name=main&sentinel_password=of-sentinels",
+        result_backend="redis://results/2",
+    )
+
+    transport = given["broker_transport_options"]
+    assert given["broker_url"] == "sentinel://u:p%2Fw@h1:1/3;sentinel://u:p%2Fw@h2:2/3"
+    assert (transport["master_name"], transport["sentinel_kwargs"]["password"]) == ("main", "of-sentinels")
+    assert (transport["awaited_queue"], transport["socket_timeout"]) == ("scaleout", 5)
+    assert (given["result_backend"], given["result_backend_transport_options"]) == ("redis://results/2", {})
+
+
+def test_tls_of_sentinels_is_checked_for_both(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    given = options(redis_url="sentinels://h1/0?name=main", redis_ca_file=tmp_path / "ca.pem")
+
+    files = {"ssl_ca_certs": str(tmp_path / "ca.pem")}
+    assert given["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED, **files}
+    for name in ("broker_transport_options", "result_backend_transport_options"):
+        sentinels = given[name]["sentinel_kwargs"]
+        assert {**sentinels, "ssl": True, **files} == sentinels
+
+
+@pytest.mark.parametrize(
+    ("url", "celerys"),
+    [
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock"),
+        ("unix://:pw@/run/redis.sock?db=3", "redis+socket://:pw@/run/redis.sock?virtual_host=3"),
+    ],
+)
+def test_a_socket_is_given_to_celery_in_its_own_form(url: str, celerys: str) -> None:
+    given = options(redis_url=url)
+
+    assert (given["broker_url"], given["result_backend"]) == (celerys, celerys)

@@ -358,6 +358,12 @@ def test_a_password_in_the_query_of_a_url_is_hidden_too(
     assert load(LedgerSettings).secrets() == ["hunter2"]
 
 
+def test_the_passwords_of_sentinels_and_their_server_are_secrets(put: Set) -> None:
+    put(REDIS_URL="sentinel://:hunter2server@host/0?name=main&sentinel_password=hunter2sentinel")
+
+    assert load(LedgerSettings).secrets() == ["hunter2server", "hunter2sentinel"]
+
+
 @pytest.mark.parametrize("url", ["redis://[hunter2", "redis://:hunter2@host:port/0"])
 def test_of_a_url_that_cannot_be_read_logs_have_to_hide_all(url: str) -> None:
     assert LedgerSettings.model_construct(redis_url=SecretStr(url)).secrets() == [url]
@@ -373,7 +379,10 @@ def test_a_key_that_looks_like_a_url_is_hidden_all_the_same(put: Set, key: str) 
 # --- what is wrong ----------------------------------------------------------------------------------------
 
 WRONG: dict[str, list[str]] = {
-    "REDIS_URL": ["localhost:6379", "http://host/0", "redis://", "unix:///run/redis.sock", "redis://h:x/0"],
+    "REDIS_URL": [
+        *("localhost:6379", "http://host/0", "redis://", "unix://run/redis.sock", "unix://", "redis://h:x/0"),
+        *("sentinel://host/0", "sentinel://:x@h:x/0?name=main", "sentinels://h/0?name=a&password=b"),
+    ],
     "BROKER_URL": ["amqp://host", "redis:/host"],
     "RESULT_BACKEND": ["memory", "redis:///0"],
     "KEY_PREFIX": [
@@ -486,6 +495,8 @@ def test_a_wrong_value_that_is_long_is_cut(put: Set) -> None:
         *("hunter2", "http://:hunter2@host/0", "redis://:hunter2@/0", "redis://:hunter2@host:port/0"),
         *("redis://:hun/hunter2@host/0", "redis://:hun#hunter2@host/0", "redis://:[hunter2@host/0"),
         *("redis://:hunter2@host:99999/0", "redis://:hunter2]@host/0", "redis://:hunter2\n@"),
+        *("sentinel://:hunter2@h/0", "sentinel://h/0?hunter2=a", "sentinel://:hu?hunter2@h/0?name=main"),
+        "sentinel://h/0?name=main&sentinel_password=hunter2&x=y",
     ],
     ids=repr,
 )

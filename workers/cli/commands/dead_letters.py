@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-from redis.asyncio import Redis
-
 from config.settings import LedgerSettings
 from tasks.ledger.ledger import Ledger
+from tasks.runtime.redis_servers import async_client
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
 from workers.cli.tables import print_table
@@ -88,7 +87,7 @@ async def _read(ledger: Ledger, _: LedgerSettings) -> list[tuple[str, dict[str, 
 
 async def _requeue(ledger: Ledger, settings: LedgerSettings, text: str, letter: dict[str, Any]) -> None:
     """Put the message back, then forget the letter: one that dies in between leaves both."""
-    broker: Any = Redis.from_url(settings.broker_address, decode_responses=True)
+    broker: Any = async_client(settings.broker_address, decode_responses=True)
     try:
         await broker.lpush(letter["queue"], letter["item"])
     finally:

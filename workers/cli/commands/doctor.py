@@ -26,6 +26,7 @@ from tasks.quota.rate_limiter import Denied
 from tasks.runtime.clock import MAX_STEP_MS
 from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.commands.doctor_broker import broker_findings
+from workers.cli.commands.doctor_replicas import sentinel_findings
 from workers.cli.commands.doctor_requests import request_findings
 from workers.cli.commands.doctor_server import server_findings
 from workers.cli.commands.doctor_webhooks import webhook_findings
@@ -96,6 +97,7 @@ async def read_findings(zone: str | None, *, ask_provider: bool = True) -> list[
     if settings is None:
         return findings
     findings += _policy(settings)
+    findings += await sentinel_findings(settings)
     try:
         ledger = await open_ledger(settings)
     except RedisError as error:

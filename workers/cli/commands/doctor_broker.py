@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-
 from config.policy.file import PolicyError
 from config.settings import LedgerSettings
 from tasks.contract.policy_file import open_policy
 from tasks.ledger.ledger import Ledger
+from tasks.runtime.redis_servers import async_client
 from tasks.views.fleet import ALIVE_S, fleet, policies_differ
 from workers.cli.commands.findings import Finding
 
@@ -25,7 +24,7 @@ Workers = Sequence[Mapping[str, Any]]
 
 async def broker_findings(settings: LedgerSettings, ledger: Ledger) -> list[Finding]:
     """Return what is to be said of the broker. Raises RedisError if it cannot be reached."""
-    client: Any = Redis.from_url(settings.broker_address, decode_responses=True)
+    client: Any = async_client(settings.broker_address, decode_responses=True)
     try:
         waiting, rows = int(await client.llen(settings.queue)), await fleet(ledger)
         findings = [await _workers(ledger, rows, settings.queue, waiting), *_policies(settings, rows)]

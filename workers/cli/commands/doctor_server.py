@@ -5,6 +5,7 @@ from redis.exceptions import ResponseError
 
 from config.settings import LedgerSettings
 from tasks.ledger.server_options import ClusterNode, looking_at, read_options, refuse_cluster
+from workers.cli.commands.doctor_replicas import replica_findings
 from workers.cli.commands.findings import Finding
 
 
@@ -20,6 +21,7 @@ async def server_findings(settings: LedgerSettings) -> list[Finding]:
             Finding(option.name, "ok" if option.right else "warning", option.detail)
             for option in await read_options(redis)
         ]
+        findings += await replica_findings(redis)
     return findings
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import redis
-
+from tasks.runtime.redis_servers import blocking_client
 from workers.simulator.client import Child, SimulatorClient, child
 from workers.simulator.client import simulator as start_simulator
 
 SECRET_ACCESS_KEY = "demo-secret-access-key"  # noqa: S105 - of a simulator on loopback
 ACCESS_KEY_ID = "DEMOACCESSKEYID"
+OF_THE_SERVER = frozenset(f"SCALEOUT_REDIS_{name}_FILE" for name in ("CA", "CERT", "KEY"))
 MADE_BY_THE_DEMO = ("scaleout*", "_kombu*", "unacked*", "celery-task-meta-*", "*celery.pidbox*")
 
 
@@ -38,7 +38,7 @@ def redis_server(given_url: str | None, folder: Path) -> Iterator[str]:
         with ValkeyServer(data_dir=folder, config={"save": "", "appendonly": "no"}) as server:
             yield f"redis://127.0.0.1:{server.port}/0"
         return
-    with redis.Redis.from_url(given_url) as client:
+    with blocking_client(given_url) as client:
         keys = client.dbsize()
         if keys:
             raise DemoFailed(
@@ -83,7 +83,11 @@ def worker_environment(redis_url: str, api_url: str, policy: Path) -> dict[str, 
         "RETRY_BACKOFF_S": "1",
         "POLICY_FILE": str(policy),
     }
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCALEOUT_")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name in OF_THE_SERVER or not name.startswith("SCALEOUT_")
+    }
     return {**inherited, **{f"SCALEOUT_{name}": value for name, value in settings.items()}}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from celery import Celery
 from pydantic import SecretStr
 
+from config.celery_servers import server_options
 from config.settings import LedgerSettings, load
 from tasks.engine.wiring import open_ledger
 from tasks.views.read_status import read_documents
@@ -61,7 +62,8 @@ def run_demo(*, as_json: bool, keep: bool = False) -> Exit:
             echo(f"server, simulator {provider.url} and worker (pid {process.popen.pid}) started")
             if page is not None:
                 echo(f"page {page}/")
-            with Celery(broker=redis_url, backend=redis_url) as producer:
+            with Celery() as producer:
+                producer.conf.update(server_options(LedgerSettings(redis_url=SecretStr(redis_url))))
                 task_ids = _enqueue(producer)
                 by_schedule = asyncio.run(_follow(redis_url, provider, process, groups, scheduled.group))
                 outcomes = {
