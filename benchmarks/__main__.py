@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import budget, burst, gateway, growth, polling, throughput
+from benchmarks import budget, burst, gateway, growth, memory, polling, throughput
 from benchmarks.options import Options
 from benchmarks.performance_page import write_page
 from benchmarks.plots import save_plots
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Options], Report]] = {
     "burst": burst.measure,
     "growth": growth.measure,
     "gateway": gateway.measure,
+    "memory": memory.measure,
 }
 KEPT = ROOT / "docs" / "benchmarks"
 QUICK = ROOT / ".bench"

@@ -15,8 +15,10 @@ from docs.json_output import ERROR, OUTPUT
 from tasks.contract.dry_run import DryRun
 from tasks.contract.outcome import Outcome
 from tasks.contract.request import ScaleOutRequest
+from tasks.ledger.outcome_entries import MIN_RECORDS_TTL_S
 from tasks.ledger.record_values import FINAL, State
 from tasks.metrics.families import FAMILIES, Family
+from tasks.quota.plan import Account, Load, plan
 from tasks.runtime.process_metrics import DESCRIBED, Described
 from tasks.state_machine.states import MEANING, TRANSITIONS
 from workers.simulator import control_messages
@@ -31,6 +33,17 @@ SIMULATOR_MESSAGES: Mapping[str, type[BaseModel]] = {
     "options": control_messages.OptionsMessage,
 }
 METRICS = "reference/metrics.md"
+# Clusters, zones, duration of a job (s), poll interval (s).
+PLANS = (
+    (40, 1, 120, 5),
+    (40, 1, 600, 5),
+    (1_000, 1, 600, 5),
+    (12_000, 1, 600, 5),
+    (12_000, 1, 3_600, 5),
+    (1_000, 5, 600, 5),
+    (1_000, 20, 600, 5),
+    (1_000, 1, 600, 30),
+)
 RULE = """# Made by `make reference` from deploy/prometheus/alerts.yml.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
@@ -53,6 +66,7 @@ def generated() -> dict[Path, str]:
     )
     parts = {"how-it-works.md": ("states", f"{states_table()}\n{states_diagram()}")}
     parts["reference/settings.md"] = ("settings", settings_table())
+    parts["how-to/sizing.md"] = ("plans", plans_table())
     parts["reference/json.md"] = ("commands", json_table())
     parts["reference/simulator.md"] = ("messages", "\n".join(map(message_table, SIMULATOR_MESSAGES)))
     for name, (mark, content) in parts.items():
@@ -121,6 +135,24 @@ def json_table() -> str:
     for command, shapes in OUTPUT.items():
         names = ", or ".join(f"`{shape_name(shape)}`" for shape in shapes)
         rows.append(f"| `scaleout {command}` | {names} |")
+    return "\n".join(rows) + "\n"
+
+
+def plans_table() -> str:
+    """Return what an account with 2,000 calls an hour serves at most, as a Markdown table."""
+    columns = ["clusters", "zones", "a job lasts", "poll interval", "jobs an hour", "nodes an hour"]
+    columns += ["running at once", "mean delay", "delay at most"]
+    rows = [f"| {' | '.join(columns)} |", f"|{'---:|' * len(columns)}"]
+    for clusters, zones, duration_s, poll_s in PLANS:
+        account = Account(2_000, 3_600, poll_s, MIN_RECORDS_TTL_S)
+        load = Load(jobs=1, clusters=clusters, zones=zones, nodes=99, job_duration=duration_s)
+        most = load.model_copy(update={"jobs": plan(load, account).max_jobs})
+        found = plan(most, account)
+        rows.append(
+            f"| {clusters:,} | {zones} | {duration_s / 60:g} min | {poll_s} s | {found.max_jobs:,} "
+            f"| {found.max_nodes:,} | {found.running:,} | {found.mean_delay_s:.3g} s "
+            f"| {found.worst_delay_s:.3g} s |"
+        )
     return "\n".join(rows) + "\n"
 
 

@@ -18,7 +18,7 @@ OUTPUT: Mapping[str, tuple[Any, ...]] = {
     "pause": (list[d.Blocker],),
     "resume": (list[d.Blocker],),
     "resolve": (list[d.HeldOperation], d.HeldOperation),
-    "quota": (d.Quota,),
+    "quota": (d.Quota, d.QuotaPlan),
     "workers": (list[d.Worker],),
     "doctor": (list[d.Finding],),
     "health": (d.Health,),

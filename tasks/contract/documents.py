@@ -136,6 +136,47 @@ class Quota(_Document):
     by_class: dict[str, QuotaClass]
 
 
+class PlannedLoad(_Document):
+    """What is wanted of the account."""
+
+    jobs_per_hour: int
+    clusters: int
+    zones: int
+    nodes_per_job: int
+    requests_per_job: int
+    job_duration_s: float
+
+
+class PlannedCalls(_Document):
+    """API calls in an hour."""
+
+    polling: int
+    submissions: int
+    submissions_at_most: int
+    left: int
+
+
+class QuotaPlan(_Document):
+    """What a load takes of the account. If it does not fit, figures are of the jobs that are served."""
+
+    load: PlannedLoad
+    limit: int
+    period_s: float
+    fits: bool
+    limited_by: list[Literal["quota", "clusters"]] = Field(description="What does not suffice")
+    running_jobs: int = Field(description="Jobs that run at once, on average")
+    poll_interval_s: float
+    calls_per_hour: PlannedCalls
+    mean_delay_s: float = Field(description="From a job's end to its outcome")
+    worst_delay_s: float = Field(description="The same at most, if an hour's jobs come together")
+    max_jobs_per_hour: int
+    max_nodes_per_hour: int
+    max_requests_per_hour: int
+    redis_mb: int
+    worker_cpu_percent: float = Field(description="Of one core")
+    workers: int = Field(description="By their CPU")
+
+
 class Blocker(_Document):
     """What stops new operations: a pause, an open circuit breaker, a blocked account."""
 

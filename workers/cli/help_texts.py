@@ -32,7 +32,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "scaleout resolve simulation-4711 --adopt j-k3v0d1 --reason 'in the console'",
         "scaleout resolve simulation-4711 --not-executed --yes",
     ),
-    "quota": ("scaleout quota --json",),
+    "quota": (
+        "scaleout quota --json",
+        "scaleout quota --plan --jobs 500 --clusters 40",
+        "scaleout quota --plan --jobs 800 --clusters 12000 --zones 2 --nodes 20 --job-duration 10m",
+    ),
     "workers": ("scaleout workers",),
     "doctor": (
         "scaleout doctor --zone jn1a",

@@ -82,11 +82,40 @@ def resolve(
     raise typer.Exit(resolve_held(name, choice, as_json=json))
 
 
-def quota(json: Json = False) -> None:
-    """Show how many of the account's API calls are used."""
-    from workers.cli.commands.quota import show_quota
+def quota(
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Compute what a load takes; nothing is read from Redis.")
+    ] = False,
+    jobs: Annotated[
+        str | None, typer.Option(metavar="N", help="With --plan: jobs (addNodes calls) in an hour.")
+    ] = None,
+    clusters: Annotated[
+        str | None, typer.Option(metavar="N", help="With --plan: clusters that they are spread over.")
+    ] = None,
+    zones: Annotated[
+        str | None, typer.Option(metavar="N", help="With --plan: zones of these clusters. Default: 1.")
+    ] = None,
+    nodes: Annotated[
+        str | None, typer.Option(metavar="N", help="With --plan: nodes of a job, 1 to 99. Default: 1.")
+    ] = None,
+    requests: Annotated[
+        str | None, typer.Option(metavar="N", help="With --plan: requests that share a job. Default: 1.")
+    ] = None,
+    job_duration: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="With --plan: how long a job lasts. Default: 2m.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show how many of the account's API calls are used, or with --plan what a load would take."""
+    given = {"jobs": jobs, "clusters": clusters, "zones": zones, "nodes": nodes}
+    given |= {"requests": requests, "job_duration": job_duration}
+    if plan:
+        from workers.cli.commands.quota_plan import show_plan
 
-    raise typer.Exit(show_quota(as_json=json))
+        raise typer.Exit(show_plan(given, as_json=json))
+    from workers.cli.commands.quota import refuse_options, show_quota
+
+    raise typer.Exit(refuse_options(given, as_json=json) or show_quota(as_json=json))
 
 
 def workers(json: Json = False) -> None:

@@ -1,5 +1,6 @@
 """`scaleout quota`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from config.settings import QuotaSettings, load
@@ -10,7 +11,7 @@ from tasks.quota.priorities import CallPriority
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
 from workers.cli.tables import print_table
-from workers.cli.terminal import echo, print_json
+from workers.cli.terminal import echo, echo_problems, print_json
 
 
 async def read_quota(ledger: Ledger, settings: QuotaSettings) -> dict[str, Any]:
@@ -49,3 +50,12 @@ def show_quota(*, as_json: bool) -> Exit:
         until = found["exhausted_until"]
         echo(f"the provider refuses calls: the quota is exhausted; nothing is sent until {until}")
     return Exit.SUCCEEDED
+
+
+def refuse_options(given: Mapping[str, str | None], *, as_json: bool) -> Exit | None:
+    """Report options that only a plan has; None if there are none."""
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if not names:
+        return None
+    echo_problems([f"{name} needs --plan" for name in names], as_json=as_json, kind="usage")
+    return Exit.USAGE
