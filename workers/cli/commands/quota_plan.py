@@ -107,9 +107,9 @@ def _print(wanted: Load, account: Account, found: Plan) -> None:
         ("  submissions", f"{found.submission_calls:,.0f}"),
         ("  submissions at most", f"{found.max_submission_calls:,.0f}"),
         ("  left", f"{found.left_calls:,.0f}"),
-        ("a poll every", f"{found.poll_interval_s:.3g} s"),
-        ("from a job's end to its outcome: mean", f"{found.mean_delay_s:.3g} s"),
-        ("  if an hour's jobs come together", f"up to {found.worst_delay_s:.3g} s"),
+        ("a poll every", _seconds(found.poll_interval_s)),
+        ("from a job's end to its outcome: mean", _seconds(found.mean_delay_s)),
+        ("  if an hour's jobs come together", f"up to {_seconds(found.worst_delay_s)}"),
         ("at most in an hour: jobs", f"{found.max_jobs:,}"),
         ("  nodes", f"{found.max_nodes:,}"),
         ("  requests", f"{found.max_requests:,}"),
@@ -124,8 +124,14 @@ def _print(wanted: Load, account: Account, found: Plan) -> None:
     )
     for name in found.limited_by:
         echo(f"too many jobs for {REMEDIES[name]}")
-    if found.limited_by:
+    if found.limited_by and found.max_jobs:
         echo(f"the figures are for {found.max_jobs:,} jobs an hour; the others wait")
+    elif found.limited_by:
+        echo("the figures are for one job an hour; while it is polled, no calls are left for others")
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f} s" if value >= 100 else f"{value:.3g} s"
 
 
 def _option(location: tuple[Any, ...]) -> str:
