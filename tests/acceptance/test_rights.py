@@ -15,7 +15,7 @@ from tests.support.gateway import gateway
 from tests.support.processes import ROOT, Simulator, environment, eventually, simulator, worker
 from tests.support.redis_server import RedisServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 PAGE = (ROOT / "docs/how-to/tls.md").read_text(encoding="utf-8")
 PATHS = ("requests", "pauses", "schedules", "quota", "stats", "workers", "doctor", "requests/r-2/history")
 USERS = ("worker", "gateway", "shell", "producer")

@@ -44,5 +44,6 @@ def environment_with(folder: Path, python: Path, *arguments: str) -> Path:
     ]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"pip install {' '.join(arguments)} failed: {done.stderr.strip().splitlines()[-1]}")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        pytest.skip(f"pip install {' '.join(arguments)} failed: {errors or done.returncode}")
     return program

@@ -35,7 +35,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "quota": (
         "scaleout quota --json",
         "scaleout quota --plan --jobs 500 --clusters 40",
-        "scaleout quota --plan --jobs 800 --clusters 12000 --zones 2 --nodes 20 --job-duration 10m",
+        "scaleout quota --plan --jobs 800 --clusters 9000 --nodes 20 --job-duration 10m",
     ),
     "workers": ("scaleout workers",),
     "doctor": (
