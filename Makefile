@@ -7,6 +7,7 @@ RUNS   ?= 5
 ROUNDS ?= 10
 SEED   ?= 1
 SECONDS ?= 60
+MINUTES ?= 60
 REDIS  ?= redis-server
 READY  := $(VENV)/.ready
 # Many tests wait for real processes, so that more run at once than there are cores; the files that take longest
@@ -15,7 +16,7 @@ FOLDERS := $(addprefix tests/,chaos acceptance simulation integration mutation d
 PYTEST := pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(FOLDERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test slow check lint types imports format coverage reference simulate chaos failovers versions test-redis mutants lock dist clean
+.PHONY: help venv demo test slow check lint types imports format coverage reference simulate chaos soak failovers versions test-redis mutants lock dist clean
 .PHONY: bench bench-quick bench-report bench-venv lock-arq
 
 help:  ## this list
@@ -68,6 +69,9 @@ simulate: $(READY)  ## random histories; SEEDS=1-300
 
 chaos: $(READY)  ## real processes killed, stopped and cut off under load; RUNS=5 SEED=1
 	$(BIN)/python -m tests.chaos.run --runs $(RUNS) --seed $(SEED)
+
+soak: $(READY)  ## requests and faults for an hour: memory, descriptors, keys and logs stay bounded; MINUTES=60 SEED=1
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) --seed $(SEED)
 
 failovers: $(READY)  ## failovers of Redis under load; ROUNDS=10 SEED=1
 	$(BIN)/python -m tests.chaos.failovers --rounds $(ROUNDS) --seed $(SEED)

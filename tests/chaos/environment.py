@@ -1,10 +1,11 @@
 """What a run works on: a durable server, the simulator, a proxy before each, and a fleet of workers."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.chaos.neighbour import Neighbour, neighbour
 from tests.chaos.tcp_proxy import TcpProxy, tcp_proxy
@@ -71,8 +72,15 @@ class Environment:
 
 
 @contextmanager
-def started_harness(directory: Path, workers: int) -> Iterator[Environment]:
-    """Everything in processes of its own but the proxies; logs and data are in `directory`."""
+def started_harness(
+    directory: Path, workers: int, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Environment]:
+    """Everything in processes of its own but the proxies; logs and data are in `directory`.
+
+    Args:
+        workers: how many there are of those that faults may kill.
+        more: further variables of the environment of all of our processes.
+    """
     with (
         durable_server(directory / "server") as server,
         simulator(
@@ -86,7 +94,7 @@ def started_harness(directory: Path, workers: int) -> Iterator[Environment]:
     ):
         env = environment(
             f"redis://127.0.0.1:{redis_proxy.port}/0", f"http://127.0.0.1:{http_proxy.port}/api", **SETTINGS
-        )
+        ) | dict(more)
         quick = {"signature_ttl_s": SIGNATURE_TTL_S, "job_duration_s": "0.2-1.2"}
         url = f"redis://127.0.0.1:{redis_proxy.port}/0"
         with (

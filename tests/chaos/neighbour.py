@@ -25,7 +25,7 @@ class Neighbour:
     def __init__(self, redis_url: str, provider: Simulator, worker: Worker) -> None:
         self._redis_url = redis_url
         self._provider = provider
-        self._worker = worker
+        self.worker = worker
         self._sender = threading.Thread(target=self._send_all, name="neighbour", daemon=True)
         self._sender.start()
 
@@ -54,10 +54,10 @@ class Neighbour:
         deadline = time.monotonic() + within_s
         self._sender.join(within_s)
         while int(server.exists(*keys)) < REQUESTS and time.monotonic() < deadline:
-            self._worker.revive()
+            self.worker.revive()
             time.sleep(0.5)
         ended, nodes = int(server.exists(*keys)), self._provider.nodes()
-        found = [f"the neighbour's worker ended by itself with {code}" for code in self._worker.exit_codes]
+        found = [f"the neighbour's worker ended by itself with {code}" for code in self.worker.exit_codes]
         if (ended, nodes) != (REQUESTS, REQUESTS):
             found.append(f"the neighbour has {nodes} nodes, and {ended} of {REQUESTS} outcomes")
         return found
@@ -70,6 +70,8 @@ def neighbour(
     """Run one. `env`: of the other installation's workers; `options`: the simulator's."""
     with simulator(directory / "neighbour-simulator.log", **options) as provider:
         own = {**env, "SCALEOUT_KEY_PREFIX": PREFIX, "SCALEOUT_API_URL": provider.api_url}
+        # Its webhooks would tell the receiver of ids that the other installation has too.
+        own.pop("SCALEOUT_POLICY_FILE", None)
         worker = Worker("neighbour", own, directory / "neighbour.log")
         worker.start()
         try:

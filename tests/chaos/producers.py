@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -58,6 +58,14 @@ def plan_requests(seed: int, *, number: int, last_s: float) -> list[ScheduledReq
         way = rng.choice(["message"] * 12 + ["ledger"] * 7 + ["command"])
         found.append(ScheduledRequest(rng.uniform(0.0, last_s), way, fields))
     return sorted(found, key=lambda request: request.at_s)
+
+
+class Producer(Protocol):
+    def send(self, request: ScheduledRequest) -> None:
+        """Raise one of NOT_HEARD if nobody confirmed it."""
+
+    def close(self) -> None:
+        """Let go of what is open between two requests."""
 
 
 class MessageProducer:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,15 +25,21 @@ from tests.chaos.producers import (
     CommandLine,
     LedgerWriter,
     MessageProducer,
+    Producer,
     ScheduledRequest,
-    Send,
     plan_requests,
     send_until_confirmed,
 )
 from tests.chaos.tally import Tally
 from tests.chaos.verdict import Verdict, judge
 
-PRODUCERS = {"message": 2, "ledger": 1, "command": 1}
+# How many producers there are of each way to send, and what makes one.
+Producers = Mapping[str, tuple[int, Callable[[Environment], Producer]]]
+PRODUCERS: Producers = {
+    "message": (2, lambda harness: MessageProducer(harness.redis_url)),
+    "ledger": (1, lambda harness: LedgerWriter(harness.redis_url)),
+    "command": (1, lambda harness: CommandLine(harness.env)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +89,10 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
     faults = plan_faults(seed, number=extent.faults, first_s=6.0, last_s=extent.lasting_s)
     began = time.monotonic()
     with started_harness(directory, extent.workers) as harness:
-        _prove_that_the_log_shows_our_jobs(harness, requests)
-        producers = _start_producers(harness, requests)
+        prove_that_the_log_shows_our_jobs(harness, requests)
+        producers = start_producers(harness, requests)
         try:
-            _inflict(harness, faults)
+            inflict(harness, faults)
         finally:
             harness.calm()
         harness.history.note("calm")
@@ -116,7 +123,7 @@ def run(seed: int, directory: Path, extent: Extent = Extent()) -> Report:
         )
 
 
-def _prove_that_the_log_shows_our_jobs(harness: Environment, requests: list[ScheduledRequest]) -> None:
+def prove_that_the_log_shows_our_jobs(harness: Environment, requests: list[ScheduledRequest]) -> None:
     """Silence of a log that has never shown a job of ours would prove nothing: one request a zone first."""
     for zone in ("zone0", "zone1"):
         cluster = f"ehpc-first{zone}"
@@ -133,28 +140,22 @@ def _prove_that_the_log_shows_our_jobs(harness: Environment, requests: list[Sche
     harness.history.note("the fleet works")
 
 
-def _start_producers(harness: Environment, requests: list[ScheduledRequest]) -> list[threading.Thread]:
+def start_producers(
+    harness: Environment, requests: list[ScheduledRequest], producers: Producers = PRODUCERS
+) -> list[threading.Thread]:
     began = harness.history.seconds
 
     def produce(way: str, part: int, parts: int) -> None:
-        producer: MessageProducer | LedgerWriter | CommandLine
-        match way:
-            case "message":
-                producer = MessageProducer(harness.redis_url)
-            case "ledger":
-                producer = LedgerWriter(harness.redis_url)
-            case _:
-                producer = CommandLine(harness.env)
+        producer = producers[way][1](harness)
         mine = [request for request in requests if request.way == way and not request.heard][part::parts]
-        ask: Send = producer.send
         for request in mine:
             time.sleep(max(0.0, began + request.at_s - harness.history.seconds))
-            send_until_confirmed(ask, request, harness.history.note)
+            send_until_confirmed(producer.send, request, harness.history.note)
         producer.close()
 
     threads = [
         threading.Thread(target=produce, args=(way, part, parts), name=f"{way}-{part}", daemon=True)
-        for way, parts in PRODUCERS.items()
+        for way, (parts, _) in producers.items()
         for part in range(parts)
     ]
     for thread in threads:
@@ -162,7 +163,7 @@ def _start_producers(harness: Environment, requests: list[ScheduledRequest]) -> 
     return threads
 
 
-def _inflict(harness: Environment, faults: list[Fault]) -> None:
+def inflict(harness: Environment, faults: list[Fault]) -> None:
     """Start each fault at its time, and end each that lasts."""
     began = harness.history.seconds
     agenda: list[tuple[float, int, str, Course]] = [

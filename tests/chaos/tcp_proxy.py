@@ -17,6 +17,7 @@ from tests.support.ports import free_port
 
 CHUNK = 65_536
 CALL_S = 10.0
+KEEPALIVE_S = 120.0
 RESET = struct.pack("ii", 1, 0)
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -238,8 +239,9 @@ class TcpProxy:
                 writer.write(data)
                 await writer.drain()
         if connection.frozen:
-            # Nobody hears of the end either.
-            await asyncio.Event().wait()
+            # Nobody hears of the end either, until the other side's keepalive finds nobody there.
+            await asyncio.sleep(KEEPALIVE_S)
+            connection.cut()
         with contextlib.suppress(OSError, RuntimeError):
             writer.write_eof()
 

@@ -26,6 +26,12 @@ class Worker:
         self._lock = threading.Lock()
         self.exit_codes: list[int] = []
 
+    @property
+    def pid(self) -> int | None:
+        """The process in it now, if there is one."""
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
     def start(self) -> None:
         """Start a process if there is none."""
         with self._lock:

@@ -30,6 +30,11 @@ class DurableServer:
         """The server itself, with no proxy between."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int | None:
+        """Its process now; None while it is down."""
+        return None if self._process is None else self._process.pid
+
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port, password=self._password, decode_responses=True)
 
