@@ -56,7 +56,8 @@ def lost_calls_since(ctx: Context, cluster_id: str) -> int | None:
 async def check_for_lost_calls(ctx: Context, operation: Operation, listing: Listing[JobRow]) -> None:
     """Mark the ledger as lost if the cluster has a job of our action that no operation owns.
 
-    Only one from the time around the change counts: before, the ledger has all; after it, nothing was sent.
+    A job that has marked it once does so no more: an operator has acknowledged it. Only one from the time
+    around the change counts: before, the ledger has all; after it, nothing was sent.
 
     Raises:
         Deferred: the ledger is marked now.
@@ -68,7 +69,8 @@ async def check_for_lost_calls(ctx: Context, operation: Operation, listing: List
     until = change.at + ctx.ledger.settle_ms
     found = [row.job_id for row in listing.rows if _may_be_ours(ctx, row, since, until)]
     owners = await ctx.ledger.job_owners(cluster_id, found)
-    unknown = [job_id for job_id in found if job_id not in owners]
+    reported = await ctx.ledger.reported_jobs(found)
+    unknown = [job_id for job_id in found if job_id not in owners and job_id not in reported]
     if not unknown:
         if not listing.flaws:
             ctx.checked_clusters[cluster_id] = change.at
@@ -79,6 +81,7 @@ async def check_for_lost_calls(ctx: Context, operation: Operation, listing: List
     await ctx.ledger.commit(changes)
     # After its reason: a worker that dies between the two finds the jobs again.
     await ctx.ledger.mark_data_lost()
+    await ctx.ledger.report_jobs(unknown)
     raise Deferred(ctx.clock.now_ms() + DATA_LOST_RETRY_MS, DATA_LOST)
 
 

@@ -2,15 +2,21 @@
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from typing import Any, cast
 
 from tasks.ledger.reads import LedgerReads
 
 DAY_MS = 86_400_000
+REPORTED_S = 7 * 86_400
 
 
 class OtherAccount(RuntimeError):  # noqa: N818 - named by what was found
     """The ledger belongs to another account at the provider; the text names the remedy."""
+
+
+class ImportUnfinished(RuntimeError):  # noqa: N818 - named by what was found
+    """A copy was only partly written to this ledger; the text names the remedy."""
 
 
 def account_hash(access_key_id: str) -> str:
@@ -24,14 +30,45 @@ class LedgerIdentity(LedgerReads):
     async def acknowledge_data_loss(self) -> None:
         """Accept the ledger as it is, though data that a worker has seen is missing from it.
 
-        Operators do it by `admin.acknowledge_data_loss`, which records who did.
+        Operators do it by `admin.acknowledge_data_loss`, which records who did. If the ledger was filled
+        from a copy, the operation log is still compared with it before each cluster's next call: a job that
+        no operation owns, and that was not reported yet, marks it again.
+
+        Raises:
+            ImportUnfinished: the ledger has only a part of a copy.
         """
         name = uuid.uuid4().hex
+        importing, imported = await cast("Any", self.redis.hmget(self.keys.epoch, ["importing", "imported"]))
+        if importing is not None:
+            raise ImportUnfinished(
+                "the ledger has only a part of a copy, because an import was interrupted: run "
+                "`scaleout ledger import` again, which begins anew"
+            )
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
             pipe.hdel(self.keys.epoch, "lost", "changed", "since")
+            if imported is not None:
+                pipe.hset(self.keys.epoch, mapping={"changed": self.clock.now_ms(), "since": imported})
             pipe.delete(self.keys.steps)
             await pipe.execute()
+
+    async def imported_at(self) -> int | None:
+        """Return of when (ms) the copy is that this ledger was filled from, or None."""
+        found = await cast("Any", self.redis.hget(self.keys.epoch, "imported"))
+        return None if found is None else int(found)
+
+    async def report_jobs(self, job_ids: Sequence[str]) -> None:
+        """Note that these jobs without an operation were reported: they mark no ledger again."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.set(self.keys.reported_missing(job_id), "1", ex=REPORTED_S)
+            await pipe.execute()
+
+    async def reported_jobs(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of the jobs that were reported in the last week."""
+        keys = [self.keys.reported_missing(job_id) for job_id in job_ids]
+        found = await self.redis.mget(keys) if keys else []
+        return {job_id for job_id, noted in zip(job_ids, found, strict=True) if noted}
 
     async def claim_for_account(self, access_key_id: str) -> None:
         """Note whose nodes this ledger buys, once.

@@ -5,9 +5,11 @@ import re
 from config.celery_options import celery_options
 from config.settings import LedgerSettings
 from tasks.ledger.change_entries import Index
+from tasks.ledger.copied_families import AFTER, BEFORE, BETWEEN, LAST, LEFT_OUT
 from tasks.ledger.keys import Keys
 from tests.support.processes import ROOT
 
+COPIES = (ROOT / "docs/how-to/backup-and-restore.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs/how-to/redis.md").read_text(encoding="utf-8")
 
 
@@ -28,6 +30,24 @@ def families() -> set[str]:
 
 def _takes_more(key: object) -> bool:
     return getattr(key, "__name__", "") in ("demand", "deliveries_about", "durations", "usage", "index")
+
+
+def test_it_is_decided_of_every_key_family_whether_it_goes_with_a_copy() -> None:
+    known = {name.removesuffix(":") for name in documented()}
+    table = COPIES.split("### What goes with an export")[1].split("\n\nCelery")[0]
+    rows = [line.split("|")[2:4] for line in table.splitlines() if line.startswith("| ") and "`" in line]
+    said = {
+        goes: {
+            name
+            for answer, names in rows
+            if answer.strip() == goes
+            for name in re.findall(r"`([^`]+)`", names)
+        }
+        for goes in ("yes", "no")
+    }
+
+    assert BEFORE | BETWEEN | AFTER | LAST == known - LEFT_OUT == said["yes"]
+    assert said["no"] == LEFT_OUT
 
 
 def test_every_key_family_has_its_bound_on_the_page() -> None:

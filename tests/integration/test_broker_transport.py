@@ -10,6 +10,7 @@ import pytest
 import redis
 from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
+from kombu.asynchronous import Hub
 
 from tests.support.durable_server import durable_server
 from tests.support.ports import free_port
@@ -291,3 +292,13 @@ def test_a_refused_transaction_is_a_lost_connection_to_celery(tmp_path: Path, co
 
         with pytest.raises(connection.connection_errors, match=code):
             channel._queue_bind("one", "one", "", "one")
+
+
+def test_a_closed_connection_leaves_nothing_in_the_event_loop(redis_url: str) -> None:
+    loop = Hub()
+    for _ in range(3):
+        with connect(redis_url) as opened:
+            opened.transport.register_with_event_loop(opened.connection, loop)
+            assert len(loop.on_tick) == 1
+
+    assert not loop.on_tick

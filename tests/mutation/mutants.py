@@ -43,6 +43,7 @@ PAGE = "tests/acceptance/test_operator_page.py"
 SESSIONS = "tests/integration/test_gateway_sessions.py"
 SENTINELS = "tests/acceptance/test_sentinels.py"
 FOLLOWING = "tests/integration/test_following_the_master.py"
+COPIES = "tests/acceptance/test_ledger_copies.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
 
@@ -58,6 +59,41 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        "broker: a lost connection leaves nothing in the event loop",
+        "workers/broker/transport.py",
+        "        self._leave_event_loop()\n",
+        "",
+        ("tests/integration/test_broker_transport.py",),
+    ),
+    Mutant(
+        "copy: an operation is read before its requests",
+        "tasks/ledger/copied_families.py",
+        '"operation", "outcome"',
+        '"outcome"',
+        (f"{COPIES}::test_an_operation_of_a_copy_is_known_to_its_requests",),
+    ),
+    Mutant(
+        "copy: one that is cut off is no copy",
+        "tasks/ledger/copy_format.py",
+        "if end is None and len(problems) < MAX_PROBLEMS:",
+        "if end is None and keys < 0:",
+        (f"{COPIES}::test_a_copy_cut_anywhere_is_refused",),
+    ),
+    Mutant(
+        "copy: a part of one cannot be acknowledged",
+        "tasks/ledger/identity.py",
+        "if importing is not None:",
+        "if importing is not None and not imported:\n            return\n        if False:",
+        (f"{COPIES}::test_an_import_that_was_interrupted_is_not_acknowledged_and_begins_anew",),
+    ),
+    Mutant(
+        "copy: the log is compared after the acknowledgement too",
+        "tasks/ledger/identity.py",
+        "if imported is not None:",
+        "if imported is not None and name == '':",
+        (f"{COPIES}::test_what_came_after_a_copy_is_listed_and_not_bought_again",),
+    ),
     Mutant(
         "page: what is shown is escaped",
         "workers/gateway/page/render.py",

@@ -1,4 +1,4 @@
-"""Celery's broker on Redis, without six weaknesses of kombu's transport.
+"""Celery's broker on Redis, without seven weaknesses of kombu's transport.
 
 - kombu takes a message with BRPOP and then notes it as unacknowledged. If the connection freezes or the
   process dies in between, the message is lost. Here one script does both, and blocking commands take nothing.
@@ -10,6 +10,8 @@
 - The worker exits when the server answers that it cannot now: out of memory, read-only, loading. Here nothing
   is taken then, and the worker tries again after a pause that grows.
 - kombu notes and restores messages by the clocks of the workers' machines. Here the server's clock counts.
+- kombu leaves a callback in the event loop for each connection that was lost. It keeps the connection's
+  objects, and is called at each turn of the loop. Here it goes with its connection.
 
 docs/decisions/own-broker-transport.md names what it relies on.
 """
@@ -323,6 +325,20 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no ty
 
     Channel = Channel
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._leave_event_loop: Callable[[], None] = lambda: None
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        before = set(loop.on_tick)
+        super().register_with_event_loop(connection, loop)
+        added = loop.on_tick - before
+        self._leave_event_loop = lambda: loop.on_tick.difference_update(added)
+
+    def close_connection(self, connection: Any) -> None:
+        self._leave_event_loop()
+        super().close_connection(connection)
+
 
 class SentinelChannel(Channel, kombu_redis.SentinelChannel):  # type: ignore[misc]  # kombu has no types
     """Our channel to the server that the sentinels name as the master."""
@@ -330,7 +346,8 @@ class SentinelChannel(Channel, kombu_redis.SentinelChannel):  # type: ignore[mis
     from_transport_options = (*kombu_redis.SentinelChannel.from_transport_options, "awaited_queue")
 
 
-class SentinelTransport(kombu_redis.SentinelTransport):  # type: ignore[misc]  # kombu has no types
-    """kombu's transport for Redis Sentinel with our channel."""
+class SentinelTransport(Transport):
+    """Our transport to the server that the sentinels name as the master."""
 
+    default_port = kombu_redis.SentinelTransport.default_port
     Channel = SentinelChannel

@@ -15,10 +15,9 @@ from config.timestamps import timestamp, utc_second
 from tasks import admin
 from tasks.contract.policy_file import read_policy
 from tasks.ehpc.errors import AccountRefused, EhpcError, InDoubt, NotSent
-from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.engine.wiring import open_api, open_api_connections, open_ledger, open_rate_limiter
-from tasks.ledger.identity import OtherAccount
+from tasks.ledger.identity import ImportUnfinished, OtherAccount
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
 from tasks.quota.priorities import CallPriority
@@ -26,6 +25,7 @@ from tasks.quota.rate_limiter import Denied
 from tasks.runtime.clock import MAX_STEP_MS
 from tasks.views.blockers import Blocker, read_blockers
 from workers.cli.commands.doctor_broker import broker_findings
+from workers.cli.commands.doctor_lost_jobs import lost_jobs
 from workers.cli.commands.doctor_replicas import sentinel_findings
 from workers.cli.commands.doctor_requests import request_findings
 from workers.cli.commands.doctor_server import server_findings
@@ -34,9 +34,8 @@ from workers.cli.commands.findings import Finding
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
 from workers.cli.tables import print_table
-from workers.cli.terminal import confirm, echo, print_json, user_name
+from workers.cli.terminal import confirm, echo, print_json, refuse, user_name
 
-DAY_MS = 86_400_000
 COUNTED = (
     "paused",
     "resumed",
@@ -68,7 +67,10 @@ def examine(zone: str | None, acknowledge: Acknowledge, *, acknowledge_account: 
         if not acknowledge.confirmed and not confirm(QUESTION):
             return Exit.USAGE
         by, reason = acknowledge.by or user_name(), acknowledge.reason
-        with_ledger(lambda ledger, _: admin.acknowledge_data_loss(ledger, by=by, reason=reason))
+        try:
+            with_ledger(lambda ledger, _: admin.acknowledge_data_loss(ledger, by=by, reason=reason))
+        except ImportUnfinished as error:
+            return refuse(str(error), Exit.USAGE, as_json=as_json)
         echo("the data loss is acknowledged: workers send again")
     if acknowledge_account:
         key = load(Settings).access_key_id.get_secret_value()
@@ -119,7 +121,7 @@ async def read_findings(zone: str | None, *, ask_provider: bool = True) -> list[
             zone = zone or await _some_zone(ledger)
             findings += await _api(settings, ledger, zone)
             if zone is not None and await ledger.lost_since() is not None:
-                findings += await _running_at_the_provider(settings, ledger, zone)
+                findings += await lost_jobs(settings, ledger, zone)
     finally:
         await ledger.redis.aclose()
     return findings
@@ -256,28 +258,6 @@ async def _api(settings: Settings, ledger: Ledger, zone: str | None) -> list[Fin
         except EhpcError as error:
             return [Finding("api", "error", str(error))]
         return [Finding("credentials", "ok", f"accepted in zone {zone}"), _clock(api.skew_s)]
-
-
-async def _running_at_the_provider(settings: Settings, ledger: Ledger, zone: str) -> list[Finding]:
-    """List what the ledger may have lost: jobs of the last day that have not ended, the newest hundred."""
-    rate_limiter = open_rate_limiter(settings, ledger)
-    if isinstance(await rate_limiter.reserve(CallPriority.POLL), Denied):
-        return []
-    async with open_api_connections(settings) as connections:
-        api = open_api(settings, connections, ledger.clock)
-        now = ledger.clock.now_ms()
-        try:
-            page = await api.list_jobs(
-                zone, at=utc_second(now), start_time=utc_second(now - DAY_MS), offset=0, newest_first=True
-            )
-        except EhpcError as error:
-            return [Finding("provider", "error", f"the jobs cannot be listed: {error}")]
-    running = [row for row in page.rows if row.status is JobStatus.PENDING]
-    findings = [
-        Finding(f"running {row.job_id}", "warning", f"{row.job_action} on {' '.join(row.resource_ids)}")
-        for row in running
-    ]
-    return findings or [Finding("provider", "ok", f"no job of the last day is running in zone {zone}")]
 
 
 def _clock(skew_s: float | None) -> Finding:
