@@ -7,7 +7,7 @@ WORKDIR /build
 COPY requirements.lock ./
 RUN pip download --require-hashes --only-binary=:all: --requirement=requirements.lock --dest=/checked \
  && pip install --no-index --find-links=/checked hatchling
-COPY LICENSE README.md pyproject.toml ./
+COPY LICENSE README.md hatch_build.py pyproject.toml ./
 COPY config config
 COPY scaleout_client scaleout_client
 COPY tasks tasks

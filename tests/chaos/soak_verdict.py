@@ -16,7 +16,8 @@ LEAST_SAMPLES = 12
 # What a life's last quarter may have more than its second one.
 RSS_PART, RSS_MORE = 0.05, 4 * MIB
 DESCRIPTORS_MORE = 6
-THREADS_MORE = 3
+# Pools start their threads one by one, as many at once are wanted: 8 for tasks, and asyncio's own.
+THREADS_MORE, THREADS_BOUND = 3, 20
 # What Redis may grow by for each request that ends, all records, results and histories included.
 REDIS_PER_REQUEST = 24 * 1024
 LOG_PER_REQUEST = 16 * 1024
@@ -67,7 +68,7 @@ class Life:
         if last > descriptors + DESCRIPTORS_MORE:
             found.append(f"{self.name} went from {descriptors:g} to {last:g} open descriptors")
         threads, last = self.quarters(lambda usage: usage.threads)
-        if last > threads + THREADS_MORE:
+        if last > max(threads + THREADS_MORE, THREADS_BOUND):
             found.append(f"{self.name} went from {threads:g} to {last:g} threads")
         return found
 

@@ -57,7 +57,7 @@ def test_what_stays_or_fills_at_the_beginning_is_no_growth() -> None:
     [
         ({"rss": lambda place: 1 + place / NUMBER / 3}, "steady grew from"),
         ({"descriptors": lambda place: 1 + place / NUMBER}, "open descriptors"),
-        ({"threads": lambda place: 1 + 2 * place / NUMBER}, "threads"),
+        ({"threads": lambda place: 1 + 6 * place / NUMBER}, "threads"),
         ({"memory": lambda place: 1 + place / 10}, "Redis grew by"),
         ({"keys": lambda place: 1 + 5 * place}, "the keys due went from"),
         ({"log": lambda place: 1 + 1_000 * (place == NUMBER - 1)}, "bytes a minute"),

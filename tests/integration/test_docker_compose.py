@@ -203,7 +203,7 @@ def test_the_image_is_built_from_lock_and_packages_alone() -> None:
 
     assert all((ROOT / source).exists() for source in copied())
     assert sorted(copied()) == sorted(build_context())
-    assert set(packages) | {"requirements.lock", "pyproject.toml", project["project"]["readme"]} <= set(
+    assert set(packages) | {"requirements.lock", "pyproject.toml", "hatch_build.py", "README.md"} <= set(
         copied()
     )
 

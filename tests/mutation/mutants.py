@@ -84,7 +84,7 @@ MUTANTS = (
         "copy: a part of one cannot be acknowledged",
         "tasks/ledger/identity.py",
         "if importing is not None:",
-        "if importing is not None and not imported:\n            return\n        if False:",
+        "if importing is not None and name == '':",
         (f"{COPIES}::test_an_import_that_was_interrupted_is_not_acknowledged_and_begins_anew",),
     ),
     Mutant(
