@@ -136,7 +136,7 @@ class CommandLine:
             env=self._env,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         if done.returncode == UNREACHABLE:

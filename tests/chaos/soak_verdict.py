@@ -16,8 +16,9 @@ LEAST_SAMPLES = 12
 # What a life's last quarter may have more than its second one.
 RSS_PART, RSS_MORE = 0.05, 4 * MIB
 DESCRIPTORS_MORE = 6
-# Pools start their threads one by one, as many at once are wanted: 8 for tasks, and asyncio's own.
-THREADS_MORE, THREADS_BOUND = 3, 20
+# Pools start their threads one by one, as many at once are wanted: 8 for tasks, and asyncio's own. Each has
+# memory of its own in the allocator.
+THREADS_MORE, THREADS_BOUND, RSS_OF_A_THREAD = 3, 20, 2 * MIB
 # What Redis may grow by for each request that ends, all records, results and histories included.
 REDIS_PER_REQUEST = 24 * 1024
 LOG_PER_REQUEST = 16 * 1024
@@ -61,15 +62,16 @@ class Life:
         if not self.is_judged():
             return []
         rss, last_rss = self.quarters(lambda usage: usage.rss)
+        threads, last_threads = self.quarters(lambda usage: usage.threads)
         found = []
-        if last_rss > rss * (1 + RSS_PART) + RSS_MORE:
+        of_threads = RSS_OF_A_THREAD * max(0.0, min(last_threads, THREADS_BOUND) - threads)
+        if last_rss > rss * (1 + RSS_PART) + RSS_MORE + of_threads:
             found.append(f"{self.name} grew from {rss / MIB:.1f} to {last_rss / MIB:.1f} MiB")
         descriptors, last = self.quarters(lambda usage: usage.descriptors)
         if last > descriptors + DESCRIPTORS_MORE:
             found.append(f"{self.name} went from {descriptors:g} to {last:g} open descriptors")
-        threads, last = self.quarters(lambda usage: usage.threads)
-        if last > max(threads + THREADS_MORE, THREADS_BOUND):
-            found.append(f"{self.name} went from {threads:g} to {last:g} threads")
+        if last_threads > max(threads + THREADS_MORE, THREADS_BOUND):
+            found.append(f"{self.name} went from {threads:g} to {last_threads:g} threads")
         return found
 
 
