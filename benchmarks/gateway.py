@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import aiohttp
@@ -37,7 +38,7 @@ from workers.cli.demo.processes import free_port
 from workers.gateway.clients import new_token
 
 PER_S, FOR_S, QUICK_FOR_S = 100, 20.0, 5.0
-SATURATED_S, AT_ONCE = 10.0, 16
+ROUNDS, ROUND_S, AT_ONCE = 5, 2.0, 16
 LISTENERS, QUICK_LISTENERS = 1_000, 100
 IDLE_S = 10.0
 PER_CLIENT = 50
@@ -55,6 +56,21 @@ class Posted:
     times: Spread
     per_cpu_s: float
     flower_per_cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Calls that were answered, and the CPU of the process that answered them."""
+
+    calls: int = 0
+    cpu_s: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.calls + other.calls, self.cpu_s + other.cpu_s)
+
+    @property
+    def per_cpu_s(self) -> float:
+        return self.calls / max(0.01, self.cpu_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +107,7 @@ def measure(options: Options) -> Report:
         title="The gateway",
         conditions=paragraphs(f"""
         Calls: {PER_S} `POST /v1/requests` a second beside a worker that carries them out; then as many as
-        {AT_ONCE} clients make in {SATURATED_S:g} s, for the gateway and for Flower's
+        {AT_ONCE} clients make, in turns of {ROUND_S:g} s, {ROUNDS} for the gateway and {ROUNDS} for Flower's
         `POST /api/task/send-task`, which only puts a message into the queue.
 
         Listeners: {listeners:,} waits (`?wait`) and {listeners:,} streams, idle for {IDLE_S:g} s; then the
@@ -143,11 +159,6 @@ async def _posted(for_s: float) -> Posted:
         process, url, tokens = stack.enter_context(_gateway(here, 80))
         async with aiohttp.ClientSession() as session:
             times = await _paced(session, url, tokens, for_s)
-
-            async def post(number: int) -> None:
-                await _post(session, url, tokens[number % len(tokens)], f"full-{number}")
-
-            ours = await _saturated(process, post)
         port = free_port()
         flower = ["-m", "celery", f"--broker={url_of(here.server)}", "flower", f"--port={port}"]
         env = {"FLOWER_UNAUTHENTICATED_API": "true", "PATH": "/usr/bin:/bin"}
@@ -161,8 +172,14 @@ async def _posted(for_s: float) -> Posted:
                 async with session.post(address, json=content) as answer:
                     answer.raise_for_status()
 
-            flowers = await _saturated(other, send)
-    return Posted(spread(times), ours, flowers)
+            async def post(number: int) -> None:
+                await _post(session, url, tokens[number % len(tokens)], f"full-{number}")
+
+            numbers, ours, flowers = count(), Work(), Work()
+            for _ in range(ROUNDS):
+                ours += await _saturated(process, post, numbers)
+                flowers += await _saturated(other, send, numbers)
+    return Posted(spread(times), ours.per_cpu_s, flowers.per_cpu_s)
 
 
 def _fields(name: str) -> dict[str, object]:
@@ -194,20 +211,20 @@ async def _paced(
     return list(await asyncio.gather(*calls))
 
 
-async def _saturated(process: Measured, call: Callable[[int], Awaitable[None]]) -> float:
-    """Return calls by each second of the process's CPU, with AT_ONCE of them under way all the time."""
-    until, made, cpu_s = time.monotonic() + SATURATED_S, 0, process.cpu_s()
+async def _saturated(
+    process: Measured, call: Callable[[int], Awaitable[None]], numbers: Iterator[int]
+) -> Work:
+    """Return what the process does with AT_ONCE calls under way all the time."""
+    until, made, cpu_s = time.monotonic() + ROUND_S, 0, process.cpu_s()
 
-    async def client(first: int) -> None:
+    async def client() -> None:
         nonlocal made
-        number = first
         while time.monotonic() < until:
-            await call(number)
-            number += AT_ONCE
+            await call(next(numbers))
             made += 1
 
-    await asyncio.gather(*(client(number) for number in range(AT_ONCE)))
-    return made / max(0.01, process.cpu_s() - cpu_s)
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    return Work(made, process.cpu_s() - cpu_s)
 
 
 async def _until_up(session: aiohttp.ClientSession, address: str) -> None:

@@ -1,7 +1,6 @@
 """The Celery app: `celery -A workers worker` needs no further flags."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -37,14 +36,13 @@ from tasks.engine.traces import start_traces
 from tasks.ledger.identity import OtherAccount
 from tasks.ledger.server_options import ClusterNode
 from tasks.runtime import tracing
+from tasks.runtime.garbage import collect_less_often
 from tasks.runtime.process_metrics import REGISTRY
 from workers import remote_control, start_options
 from workers.broker import consumer, transport
 from workers.broker.compression import bound_decompression
 from workers.broker.dead_letters import DeadLetters
 from workers.ticker import Ticker
-
-YOUNG_OBJECTS = 20_000  # between two collections; Python's own number is 700
 
 
 def make_app(settings: Settings) -> Celery:
@@ -165,19 +163,11 @@ def _serve_metrics(**_: Any) -> None:
 @worker_ready.connect(weak=False)
 def _ready(sender: Any, **_: Any) -> None:
     worker_process.send_events_through(sender)
-    _collect_less_often()
+    collect_less_often()
     for problem in readable_by_others(Settings):
         structlog.get_logger(__name__).warning("secret_file_readable", detail=problem)
     for name in unknown_variables(os.environ):
         structlog.get_logger(__name__).warning("unknown_setting", name=name)
-
-
-def _collect_less_often() -> None:
-    """Collect garbage less often: it took a tenth of a worker's CPU, and there are hardly any cycles."""
-    gc.collect()
-    # Everything that is loaded by now stays, and need not be scanned again.
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 50, 100)
 
 
 @worker_shutdown.connect(weak=False)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from config.policy.model import Policy
@@ -42,18 +42,30 @@ NOT_LOGGED = {"request_id", "resource_conf", "dry_run"}
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request is in the ledger. `new`: written just now, and not by an earlier message."""
+    """The request is in the ledger.
+
+    Fields:
+        new: written just now, and not by an earlier message.
+        request: as it was written, if it is new.
+    """
 
     request_id: str
     cluster_id: str
     new: bool
+    request: Request | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The request has ended, or was never accepted. `outcome`: its outcome, or the answer to a dry run."""
+    """The request has ended, or was never accepted.
+
+    Fields:
+        outcome: its outcome, or the answer to a dry run.
+        new: it ended just now, as it arrived.
+    """
 
     outcome: dict[str, Any]
+    new: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,7 @@ class Intake:
         async def stage(changes: ChangeSet) -> None:
             self.stage_rejected(changes, request_id, given, InvalidRequest(problems))
 
-        return await self._write(request_id, content_fingerprint(given), None, task_id, stage)
+        return await self._write(request_id, lambda: content_fingerprint(given), None, task_id, stage)
 
     async def accept(
         self,
@@ -167,7 +179,7 @@ class Intake:
             begins_at = times.not_before
             return self.stage(changes, spec, violations, planner_s=planner_s, begins_at=begins_at, by=by)
 
-        return await self._write(spec.request_id, spec.fingerprint(), spec, task_id, stage)
+        return await self._write(spec.request_id, spec.fingerprint, spec, task_id, stage)
 
     async def violations(self, spec: ScaleOutRequest) -> list[Violation]:
         """Return the rules of the policy that reject the request if it arrives now."""
@@ -195,7 +207,8 @@ class Intake:
         if violations:
             stage_over_limit(changes, request, violations, now)
             return None
-        changes.write(self._limits.reserve(changes, request))
+        request = self._limits.reserve(changes, request)
+        changes.write(request)
         changes.add(Arrive(spec.cluster_id, pool_of(spec), spec.request_id, now))
         changes.add(Listed(Index.OPEN, spec.request_id, now))
         plan_at = max(now + self._coalesce_ms + round(planner_s * 1000), request.not_before)
@@ -204,7 +217,7 @@ class Intake:
         about = spec.model_dump(mode="json", exclude_none=True, exclude=NOT_LOGGED)
         about |= {} if by is None else {"by": by}
         changes.record(Event("request_accepted", requests=(spec.request_id,), fields=about))
-        return Accepted(spec.request_id, spec.cluster_id, True)
+        return Accepted(spec.request_id, spec.cluster_id, True, request)
 
     def _new_request(self, spec: ScaleOutRequest, now: int, begins_at: int = 0) -> Request:
         """Return the record of a request. Its deadline counts from when it may begin."""
@@ -251,7 +264,7 @@ class Intake:
     async def _write(
         self,
         request_id: str,
-        fingerprint: str,
+        fingerprint: Callable[[], str],
         spec: ScaleOutRequest | None,
         task_id: str | None,
         stage: Callable[[ChangeSet], Awaitable[Accepted | None]],
@@ -262,7 +275,7 @@ class Intake:
         async def build() -> ChangeSet | None:
             nonlocal answer, first
             # Most requests are new: only after a conflict is it worth asking whether this one is.
-            answer = None if first else await self._known(request_id, fingerprint, spec, task_id)
+            answer = None if first else await self._known(request_id, fingerprint(), spec, task_id)
             first = False
             if answer is not None:
                 return None
@@ -270,7 +283,7 @@ class Intake:
             accepted = await stage(changes)
             if task_id is not None:
                 changes.add(Subscribe(request_id, task_id))
-            answer = accepted or Ended(changes.outcomes[0].model_dump(mode="json"))
+            answer = accepted or Ended(changes.outcomes[0].model_dump(mode="json"), new=True)
             return changes
 
         await self._ledger.transact(build)

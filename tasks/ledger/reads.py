@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,7 +18,7 @@ from tasks.ledger.pauses import EVERYTHING, Pause, Pauses
 from tasks.ledger.record import Record
 from tasks.ledger.records import MAX_READ_OF_A_POOL, Account, Arrivals, Cluster, Operation, Request, Zone
 from tasks.ledger.schedules import ScheduleRecord
-from tasks.ledger.snapshots import ClusterSnapshot, OperationSnapshot
+from tasks.ledger.snapshots import ClusterSnapshot, OperationSnapshot, WaitingSnapshot
 from tasks.runtime.clock import Clock
 from tasks.runtime.redis_client import Script
 
@@ -40,7 +41,8 @@ class LedgerReads:
         self.clock = clock
         self.redis = redis
         self._reported: set[str] = set()
-        self._waiting = Script(redis, LUA / "cluster_snapshot.lua")
+        self._cluster_snapshot = Script(redis, LUA / "cluster_snapshot.lua")
+        self._waiting_snapshot = Script(redis, LUA / "waiting_snapshot.lua")
 
     async def request(self, request_id: str) -> Request | None:
         return await self._one(Request, self.keys.request(request_id))
@@ -91,7 +93,7 @@ class LedgerReads:
     async def cluster_snapshot(self, cluster_id: str) -> ClusterSnapshot:
         """Return the cluster, what can keep it from being planned, and the requests that wait there."""
         names = self.keys
-        cluster, account, everything, of_cluster, arrivals, *pools = await self._waiting(
+        cluster, account, everything, of_cluster, arrivals, *pools = await self._cluster_snapshot(
             [
                 names.cluster(cluster_id),
                 names.account,
@@ -117,6 +119,43 @@ class LedgerReads:
             _load_or(Arrivals(cluster_id=cluster_id), names.arrivals(cluster_id), *arrivals),
             frozenset(partly_read),
         )
+
+    async def waiting_snapshot(self, cluster_id: str) -> WaitingSnapshot:
+        """Return what the requests that wait for nodes of the cluster depend on.
+
+        Raises:
+            UnreadableRecord: one of the records, but for the operation's, cannot be read.
+        """
+        names = self.keys
+        keys = [
+            names.cluster(cluster_id),
+            names.account,
+            names.pause(EVERYTHING),
+            names.pause(cluster_id),
+            names.suspended(Lane.SUBMISSIONS),
+            names.heartbeats,
+        ]
+        cluster, account, everything, of_cluster, suspended, tick, locking = await self._waiting_snapshot(
+            keys, [names.operation("")]
+        )
+        return WaitingSnapshot(
+            _load_or(Cluster(cluster_id=cluster_id), names.cluster(cluster_id), *cluster),
+            _load_or(Account(), names.account, *account),
+            self._pauses(cluster_id, everything, of_cluster),
+            await self._locking(locking),
+            self._if_ahead(suspended),
+            int(tick[1]) if tick else None,
+        )
+
+    async def _locking(self, row: Sequence[str]) -> Operation | None:
+        if not row or not row[1]:
+            return None
+        version, content, operation_id = row
+        try:
+            return _load_locking(self.keys.operation(operation_id), version, content)
+        except UnreadableRecord as error:
+            await self.report_unreadable(error)
+            return None
 
     async def operation_snapshot(self, operation_id: str) -> OperationSnapshot | None:
         """Return the operation with the records that its steps touch, or None if it is gone.
@@ -272,7 +311,9 @@ class LedgerReads:
         return set(await cast("Any", self.redis.smembers(self.keys.schedules)))
 
     async def submissions_suspended_until(self) -> int | None:
-        until = await self.redis.get(self.keys.suspended(Lane.SUBMISSIONS))
+        return self._if_ahead(await self.redis.get(self.keys.suspended(Lane.SUBMISSIONS)))
+
+    def _if_ahead(self, until: Any) -> int | None:
         return int(until) if until and int(until) > self.clock.now_ms() else None
 
     async def submissions_waited_recently(self) -> bool:
@@ -340,6 +381,12 @@ class LedgerReads:
             for key in keys:
                 pipe.hmget(key, ["version", "content"])
             return [tuple(row) for row in await pipe.execute()]
+
+
+@lru_cache(maxsize=64)
+def _load_locking(key: str, version: str, content: str) -> Operation:
+    """Read an operation. Many requests that arrive for a cluster meet the same one, which may be large."""
+    return load(Operation, key, version, content)
 
 
 def parsed_object(text: str | bytes | None) -> dict[str, Any] | None:

@@ -52,6 +52,24 @@ class OperationSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingSnapshot:
+    """What a request that waits depends on.
+
+    Fields:
+        locking: the operation that locks the cluster; None if there is none, or it cannot be read.
+        suspended_until: when there are API calls for new operations again; None if there are now.
+        last_tick: of any worker; None if none has ticked for a day.
+    """
+
+    cluster: Cluster
+    account: Account
+    pauses: Pauses
+    locking: Operation | None
+    suspended_until: int | None
+    last_tick: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
     """What planning a cluster reads.
 

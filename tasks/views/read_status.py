@@ -7,12 +7,15 @@ from typing import Any, TypeVar
 
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.migrations import UnreadableRecord
-from tasks.ledger.pauses import EVERYTHING, Pauses
+from tasks.ledger.pauses import Pauses
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Account, Cluster, Operation, Request
+from tasks.ledger.snapshots import WaitingSnapshot
 from tasks.views.status import RequestStatus, StatusReason, Surroundings, state_of, status_document, status_of
 
 T = TypeVar("T")
+Snapshots = Mapping[str, asyncio.Future[WaitingSnapshot]]
+NO_SNAPSHOTS: Snapshots = {}
 
 
 async def read_status(ledger: Ledger, request: Request) -> RequestStatus:
@@ -20,19 +23,31 @@ async def read_status(ledger: Ledger, request: Request) -> RequestStatus:
     return (await read_statuses(ledger, [request]))[0]
 
 
-async def read_statuses(ledger: Ledger, requests: Sequence[Request]) -> list[RequestStatus]:
-    """Return the state of each request. A record that cannot be read concerns its own requests alone."""
+async def read_statuses(
+    ledger: Ledger, requests: Sequence[Request], snapshots: Snapshots = NO_SNAPSHOTS
+) -> list[RequestStatus]:
+    """Return the state of each request. A record that cannot be read concerns its own requests alone.
+
+    Args:
+        snapshots: by cluster, what is being read already.
+    """
     live = [part.operation_id for request in requests for part in request.live_assignments]
     operations = await ledger.operations(live, readable_only=True) if live else {}
-    reader = _Reader(ledger, operations, await _next_tries(ledger, operations.values()))
+    reader = _Reader(ledger, operations, await _next_tries(ledger, operations.values()), snapshots)
     return list(await asyncio.gather(*(reader.status(request) for request in requests)))
 
 
-async def read_documents(ledger: Ledger, requests: Sequence[Request]) -> list[dict[str, Any]]:
-    """Return the status document of each request, with the outcome of those that have ended."""
+async def read_documents(
+    ledger: Ledger, requests: Sequence[Request], snapshots: Snapshots = NO_SNAPSHOTS
+) -> list[dict[str, Any]]:
+    """Return the status document of each request, with the outcome of those that have ended.
+
+    Args:
+        snapshots: by cluster, what is being read already.
+    """
     ended = [request.request_id for request in requests if request.ended]
     outcomes = dict(zip(ended, await ledger.outcomes(ended), strict=True))
-    statuses = await read_statuses(ledger, requests)
+    statuses = await read_statuses(ledger, requests, snapshots)
     return [
         status_document(request, status, outcomes.get(request.request_id))
         for request, status in zip(requests, statuses, strict=True)
@@ -67,15 +82,20 @@ class _Reader:
     Args:
         operations: those that serve the requests, by id.
         next_try: when those of them that wait are tried again (ms).
+        snapshots: by cluster, what is being read already.
     """
 
     def __init__(
-        self, ledger: Ledger, operations: Mapping[str, Operation], next_try: Mapping[str, int]
+        self,
+        ledger: Ledger,
+        operations: Mapping[str, Operation],
+        next_try: Mapping[str, int],
+        snapshots: Snapshots,
     ) -> None:
         self._ledger = ledger
         self._operations = operations
         self._next_try = next_try
-        self._found: dict[str, asyncio.Future[Any]] = {}
+        self._found: dict[str, asyncio.Future[Any]] = dict(snapshots)
 
     async def status(self, request: Request) -> RequestStatus:
         if request.spec is None or request.ended:
@@ -105,30 +125,18 @@ class _Reader:
 
     async def _of_waiting(self, request: Request) -> Surroundings:
         ledger = self._ledger
-        zone, cluster_id = _place(request)
-        beats = await self._once("beats", ledger.overview.heartbeats)
-        cluster: Cluster = await self._once(f"cluster {cluster_id}", lambda: ledger.cluster(cluster_id))
-        locking = await self._locking(cluster.locked_by)
+        _, cluster_id = _place(request)
+        found: WaitingSnapshot = await self._once(cluster_id, lambda: ledger.waiting_snapshot(cluster_id))
+        locking = {} if found.locking is None else {found.locking.operation_id: found.locking}
+        silent_ms = inf if found.last_tick is None else ledger.clock.now_ms() - found.last_tick
         return Surroundings(
-            cluster=cluster,
-            account=await self._once("account", ledger.account),
-            pauses=Pauses(
-                await self._once("pause", lambda: ledger.pause(EVERYTHING)),
-                await self._once(f"pause {cluster_id}", lambda: ledger.pause(cluster_id)),
-            ),
-            operations={**self._operations, **locking},
-            missing_since=(await self._once(f"zone {zone}", lambda: ledger.zone(zone))).missing,
+            cluster=found.cluster,
+            account=found.account,
+            pauses=found.pauses,
+            operations={**locking, **self._operations},
             next_try=self._next_try,
-            suspended_until=await self._once("suspended", ledger.submissions_suspended_until),
-            silent_s=(ledger.clock.now_ms() - max(beats.values())) / 1000 if beats else inf,
-        )
-
-    async def _locking(self, name: str | None) -> Mapping[str, Operation]:
-        """Return the operation that locks a cluster, by id."""
-        if name is None or name in self._operations:
-            return {}
-        return await self._once(
-            f"operation {name}", lambda: self._ledger.operations([name], readable_only=True)
+            suspended_until=found.suspended_until,
+            silent_s=silent_ms / 1000,
         )
 
     async def _once(self, name: str, read: Callable[[], Awaitable[T]]) -> T:

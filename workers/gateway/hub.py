@@ -26,6 +26,7 @@ BLOCK_MS = 1_000
 LISTENING_S = 3_600
 RENEW_S = 60
 RETRY_S = 1.0
+GATHER_S = 0.02  # what comes meanwhile is read together: a busy ledger changes hundreds of times a second
 Entry = tuple[str, dict[str, str]]
 POSITION = re.compile(r"^(\d{1,16}-\d{1,10})_(\d{1,16}-\d{1,10})$")
 
@@ -59,7 +60,7 @@ class Event:
 
 
 class Hub:
-    """Call `run` once; `events_after` and `changed` serve any number of listeners.
+    """Call `begin` and `run` once; `since` and `changed` serve any number of listeners.
 
     Args:
         reading: a client of its own, for commands that block.
@@ -77,18 +78,16 @@ class Hub:
 
     async def run(self) -> None:
         """Follow both streams until cancelled. An outage is waited for, and nothing is left out after it."""
-        began, reachable, renewed_at = False, True, 0.0
         now = asyncio.get_running_loop().time
+        reachable, renewed_at = True, now()
         while True:
             try:
-                if not began:
-                    await self.begin()
-                    began, renewed_at = True, now()
-                elif not reachable or now() - renewed_at > RENEW_S:
+                if not reachable or now() - renewed_at > RENEW_S:
                     await self._listen()
                     renewed_at = now()
                 await self.read()
                 reachable = True
+                await asyncio.sleep(GATHER_S)
             except (RedisError, OSError) as error:
                 if reachable:
                     log.warning("stream_unreachable", kind=type(error).__name__, detail=str(error))
@@ -96,7 +95,7 @@ class Hub:
                 await asyncio.sleep(RETRY_S)
 
     async def begin(self) -> None:
-        """Listen from here on."""
+        """Listen from here on: who streams before would miss what comes meanwhile."""
         await self._listen()
         keys = self._ledger.keys
         self.position = Position(await self._last(keys.outcomes), await self._last(keys.changes))

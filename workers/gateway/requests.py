@@ -16,7 +16,7 @@ from tasks import admin
 from tasks.contract.documents import HistoryEvent, State, StatusDocument
 from tasks.contract.dry_run import DryRun
 from tasks.contract.request import REQUEST_ID, InvalidRequest, ScaleOutRequest, parse_request
-from tasks.intake.accept import Accepted, Ended
+from tasks.intake.accept import Accepted
 from tasks.ledger.history_pages import newest_first
 from tasks.ledger.records import Request
 from tasks.runtime import tracing
@@ -94,21 +94,33 @@ async def submit(request: web.Request) -> web.Response:
     dry_run = query(request, _New).dry_run == "true"
     given = await json_object(request)
     spec = _parse(given, request.headers.get("Idempotency-Key"), client, dry_run=dry_run)
-    known = await house.ledger.request(spec.request_id)
     parent = tracing.valid(request.headers.get("traceparent"))
     with tracing.span("scaleout accept", parent=parent, request_id=spec.request_id):
+        # In one round trip with what is written, and what the answer tells of it is of the same moment.
+        around = asyncio.ensure_future(house.ledger.waiting_snapshot(spec.cluster_id))
+        around.add_done_callback(_seen)
         answer = await house.intake.accept(spec, None, by=client.name)
-    if spec.dry_run and isinstance(answer, Ended):
-        return json_response(answer.outcome)
-    if isinstance(answer, Ended) and (answer.outcome["error"] or {}).get("kind") == "conflict":
-        raise _conflict(answer.outcome["error"]["message"], spec, known)
-    if isinstance(answer, Ended) and known is None and answer.outcome["error"]["kind"] in BY_POLICY:
-        raise Problem(HTTPStatus.FORBIDDEN, "over-limit", answer.outcome["error"]["message"])
-    document = await _document(house, spec.request_id)
     where = f"/v1/requests/{spec.request_id}"
     if isinstance(answer, Accepted):
+        if answer.request is None:
+            document = await _document(house, spec.request_id)
+        else:
+            (document,) = await read_documents(house.ledger, [answer.request], {spec.cluster_id: around})
         return json_response(document, HTTPStatus.ACCEPTED, Location=where, Retry_After=RETRY_AFTER_S)
-    return json_response(document, Location=where)
+    if spec.dry_run:
+        return json_response(answer.outcome)
+    error = answer.outcome["error"] or {}
+    if error.get("kind") == "conflict":
+        raise _conflict(error["message"], spec, await house.ledger.request(spec.request_id))
+    if answer.new and error.get("kind") in BY_POLICY:
+        raise Problem(HTTPStatus.FORBIDDEN, "over-limit", error["message"])
+    return json_response(await _document(house, spec.request_id), Location=where)
+
+
+def _seen(reading: asyncio.Future[Any]) -> None:
+    """Have asyncio not report an error of what nobody waits for any more."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _parse(given: dict[str, Any], key: str | None, client: Client, *, dry_run: bool) -> ScaleOutRequest:

@@ -20,6 +20,7 @@ from tasks.engine.wiring import open_intake, open_ledger, open_rate_limiter
 from tasks.ledger.ledger import Ledger
 from tasks.metrics.read import LedgerMetrics
 from tasks.runtime import tracing
+from tasks.runtime.garbage import collect_less_often
 from tasks.runtime.redis_servers import async_client
 from workers.gateway import hardly_http
 from workers.gateway.access import Access
@@ -75,6 +76,7 @@ async def _serve(settings: GatewaySettings) -> None:
     limiter = open_rate_limiter(settings, ledger)
     metrics = LedgerMetrics(ledger, limiter, policy, broker, queues)
     house = House(settings, ledger, intake, hub, throttle, metrics, limiter, policy)
+    await hub.begin()
     following = asyncio.create_task(hub.run())
     on_master = asyncio.create_task(_stay_on_master(ledger))
     access = Access(tokens, _names(settings), throttle, Sessions(ledger))
@@ -88,6 +90,7 @@ async def _serve(settings: GatewaySettings) -> None:
     try:
         await runner.setup()
         site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port)
+        collect_less_often()
         await site.start()
         _say(runner, tokens)
         await _told_to_end()
