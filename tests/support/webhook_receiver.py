@@ -66,6 +66,11 @@ def receiver(folder: Path) -> Iterator[Receiver]:
                 self.send_header(name, value)
             self.end_headers()
 
+        def do_GET(self) -> None:
+            # What a redirect is followed with.
+            found.refused.append(f"GET {self.path}")
+            self.send_error(405)
+
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
