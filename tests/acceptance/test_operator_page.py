@@ -138,6 +138,7 @@ def test_everything_is_paused_and_resumed_by_keyboard_alone(house: House, browse
         page.keyboard.type("moving racks")
         page.keyboard.press("Enter")
         expect(page.locator("#now")).to_contain_text("moving racks")
+        expect(page.locator(".findings")).to_contain_text("moving racks")
         assert len(house.local.get("/v1/pauses").json()) == 1
         focus(page, "Resume")
         page.keyboard.press("Enter")

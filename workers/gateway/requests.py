@@ -96,7 +96,7 @@ async def submit(request: web.Request) -> web.Response:
     spec = _parse(given, request.headers.get("Idempotency-Key"), client, dry_run=dry_run)
     parent = tracing.valid(request.headers.get("traceparent"))
     with tracing.span("scaleout accept", parent=parent, request_id=spec.request_id):
-        # In one round trip with what is written, and what the answer tells of it is of the same moment.
+        # Read in one round trip with what is written: the answer shows the request as it was accepted.
         around = asyncio.ensure_future(house.ledger.waiting_snapshot(spec.cluster_id))
         around.add_done_callback(_seen)
         answer = await house.intake.accept(spec, None, by=client.name)

@@ -52,9 +52,6 @@ class Page:
 
     async def show(self, request: web.Request) -> web.Response:
         given = _given(request)
-        if "X-Scaleout" in request.headers:
-            # The page itself asks, because something has happened.
-            self._findings.forget()
         wanted = Wanted(given.state, given.cluster_id, given.requested_by, given.request)
         content = await read_page(house_of(request), self._findings, wanted)
         client = request[CLIENT]

@@ -1,7 +1,8 @@
 "use strict";
 // Keeps the page as the gateway would render it now, and sends what an operator confirms.
 (() => {
-  const AT_MOST_EVERY_MS = 1000, ANYWAY_MS = 15000;
+  // The gateway keeps findings for two seconds: what a decision changes in them shows after that.
+  const AT_MOST_EVERY_MS = 1000, ANYWAY_MS = 15000, FINDINGS_MS = 2100;
   const live = document.getElementById("live"), dialog = document.getElementById("confirm");
   const part = (name) => document.getElementById("confirm-" + name);
   let due = 0, fetching = false, connected = false, last = 0;
@@ -11,7 +12,7 @@
 
   async function refresh() {
     due = 0;
-    if (fetching || dialog.open || document.hidden) { later(ANYWAY_MS); return; }
+    if (fetching || dialog.open || document.hidden) { later(fetching ? AT_MOST_EVERY_MS : ANYWAY_MS); return; }
     fetching = true;
     try {
       const reply = await fetch(location.pathname + location.search, {headers: {"X-Scaleout": "page"}});
@@ -72,7 +73,7 @@
     const field = part("reason").querySelector("input");
     field.value = "";
     dialog.returnValue = "";
-    dialog.onclose = () => later(50);
+    dialog.onclose = () => { later(50); setTimeout(soon, FINDINGS_MS); };
     part("back").onclick = () => dialog.close();
     part("yes").onclick = async (event) => {
       event.preventDefault();
