@@ -18,6 +18,7 @@ import redis
 from benchmarks.contenders import SCALEOUT
 from benchmarks.environment import Conditions, Environment, environment
 from benchmarks.large_ledger import fill
+from benchmarks.metrics_cost import SCRAPED_EVERY_S, MetricsCost, measure_metrics_cost
 from benchmarks.options import Options
 from benchmarks.percentiles import Spread, spread
 from benchmarks.processes import Measured, start
@@ -102,6 +103,8 @@ def measure(options: Options) -> Report:
     ended = QUICK_ENDED if quick else ENDED
     options.say(f"gateway: a ledger with {ended:,} ended requests")
     large = asyncio.run(_large(ended, waiting=WAITING if not quick else 500))
+    options.say("gateway: a worker with and without its metrics")
+    metrics = measure_metrics_cost(quick=quick)
     return Report(
         name="gateway",
         title="The gateway",
@@ -115,9 +118,14 @@ def measure(options: Options) -> Report:
 
         Large ledger: {ended:,} ended requests, {WAITING if not quick else 500:,} open ones, {CLUSTERS:,}
         clusters.
+
+        Metrics: {metrics.size} requests at once and one worker, {len(metrics.without)} times without
+        `SCALEOUT_METRICS_PORT` and as often with it, by turns, then scraped every {SCRAPED_EVERY_S:g} s; the
+        worker's CPU from the first request to the last outcome. Counters are kept in either case: what is
+        compared is the serving of them.
         """),
-        tables=_tables(posted, listened, large),
-        targets=_targets(posted, listened, large, whole=not quick and options.size is None),
+        tables=_tables(posted, listened, large, metrics),
+        targets=_targets(posted, listened, large, metrics, whole=not quick and options.size is None),
         bars=[
             Bars(
                 "Requests by each second of CPU",
@@ -300,8 +308,8 @@ async def _median_ms(session: aiohttp.ClientSession, address: str) -> float:
             await answer.read()
             answer.raise_for_status()
         times.append(1000 * (time.perf_counter() - began))
-        # What is kept for a second, or ten, must not count.
-        await asyncio.sleep(1.1)
+        # What is kept for a second, or two, must not count.
+        await asyncio.sleep(2.1)
     return statistics.median(times)
 
 
@@ -321,7 +329,7 @@ def _command_s(server: redis.Redis, command: Sequence[str]) -> float:
     return statistics.median(times)
 
 
-def _tables(posted: Posted, listened: Listened, large: Large) -> list[Table]:
+def _tables(posted: Posted, listened: Listened, large: Large, metrics: MetricsCost) -> list[Table]:
     ms = 1000
     commands: list[list[Cell]] = [[f"scaleout {name}, s", took] for name, took in large.commands_s.items()]
     return [
@@ -354,10 +362,25 @@ def _tables(posted: Posted, listened: Listened, large: Large) -> list[Table]:
                 ["KEYS and SCAN in the scrapes", large.scans],
             ],
         ),
+        Table(
+            "A worker's metrics",
+            ["", "median", "least", "most"],
+            [
+                ["CPU without them, ms/request", *_spread(metrics.without)],
+                ["CPU with them, ms/request", *_spread(metrics.scraped)],
+                ["with to without, of a pair", *_spread(metrics.ratios)],
+            ],
+        ),
     ]
 
 
-def _targets(posted: Posted, listened: Listened, large: Large, *, whole: bool) -> list[Target]:
+def _spread(values: Sequence[float]) -> list[Cell]:
+    return [statistics.median(values), min(values), max(values)]
+
+
+def _targets(
+    posted: Posted, listened: Listened, large: Large, metrics: MetricsCost, *, whole: bool
+) -> list[Target]:
     found = [
         at_most("p99 of a call at 100 a second", 50, posted.times.p99 * 1000, " ms"),
         at_least("requests by CPU, of Flower's", 2, posted.per_cpu_s / posted.flower_per_cpu_s, " ×"),
@@ -367,6 +390,7 @@ def _targets(posted: Posted, listened: Listened, large: Large, *, whole: bool) -
         at_most("a scrape of a large ledger", 100, large.scrape_ms, " ms"),
         at_most("KEYS and SCAN in it", 0, large.scans),
         at_most("the page of a large ledger", 300, large.page_ms, " ms"),
+        at_most("a worker's CPU with metrics, of that without", 1.03, metrics.ratio, " ×"),
         at_most("the slowest of three commands", 1, max(large.commands_s.values()), " s"),
     ]
     return found if whole else [Target(one.figure, one.reach, one.measured, None) for one in found]
