@@ -25,6 +25,7 @@ MAX_NODES_PER_REQUEST = 10_000
 MAX_NODES_PER_OPERATION = 99  # EHPC API, addNodes: node_count is "1" to "99"
 MAX_DEADLINE_S = 7 * 86_400
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr).encode
 SCHEDULE_IDS = "schedule:"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -223,7 +224,7 @@ class ScaleOutRequest(RequestContent):
 def content_fingerprint(content: Any) -> str:
     """Return the SHA-256 of `content` as canonical JSON, or of its text if JSON cannot hold it."""
     try:
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=repr)
+        text = _canonical(content)
     except (TypeError, ValueError, RecursionError):
         text = text_of(content)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -23,6 +23,7 @@ TELL_CHANGES_AFTER_MS = 1_000  # a plan, its call and its job usually follow eac
 MAX_HISTORY_LINE = 4_096
 MAX_HISTORY_LINES = 500
 MAX_JOURNAL_LINES = 1_000
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class CommitEncoding:
@@ -138,7 +139,7 @@ def tell_at(request: Request, now_ms: int) -> int:
 def history_line(event: Event, now_ms: int) -> str:
     """Return one line of a request's history as JSON, cut if it is too long."""
     fields: Mapping[str, object] = {"at": timestamp(now_ms), "event": event.name, **event.fields}
-    line = json.dumps(fields, ensure_ascii=False, default=str)
+    line = _encode(fields)
     if len(line) > MAX_HISTORY_LINE:
         line = json.dumps({"at": timestamp(now_ms), "event": event.name, "cut": line[:MAX_HISTORY_LINE]})
     return line

@@ -165,9 +165,10 @@ class Overview:
         lines = await cast("Any", self._redis.lrange(self._keys.durations(cluster_id, pool), 0, -1))
         return [found for line in lines if (found := parsed_as(Duration, line)) is not None]
 
-    async def pools_seen(self) -> list[Pool]:
-        """Return the pools that have had an operation in the last 90 days, latest first."""
-        members = await self._redis.zrange(self._keys.pools_seen, 0, -1, desc=True)
+    async def pools_seen(self, limit: int | None = None) -> list[Pool]:
+        """Return the pools that have had an operation in the last 90 days, latest first, at most `limit`."""
+        last = -1 if limit is None else limit - 1
+        members = await self._redis.zrange(self._keys.pools_seen, 0, last, desc=True)
         return [found for member in members if (found := parsed_as(Pool, str(member))) is not None]
 
     async def history(self, request_id: str) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ async def test_pools_are_listed_in_words_the_latest_first(ledger: Ledger, clock:
     clock.advance(1)
     await ends(ledger, OTHER, 1)
     assert await ledger.overview.pools_seen() == [OTHER, POOL]
+    assert await ledger.overview.pools_seen(1) == [OTHER]
     clock.advance(1)
     await ends(ledger, POOL, 1)
     assert await ledger.overview.pools_seen() == [POOL, OTHER]

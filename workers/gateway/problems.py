@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 FIELD = re.compile(r"^(?:unknown field )?([A-Za-z_][\w.\[\]]*?)(?:=|:| |$)")
 
 
@@ -141,4 +142,4 @@ def _of_http(error: web.HTTPException) -> Problem:
 
 
 def as_json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False)
+    return _encode(content)

@@ -161,7 +161,7 @@ async def _nodes_plot(ledger: Ledger, policy: Policy) -> Plot:
 
 async def _pools(ledger: Ledger) -> list[dict[str, Any]]:
     """Return the statistics of the pools that were used last, longest jobs first."""
-    pools = (await ledger.overview.pools_seen())[:MAX_POOLS]
+    pools = await ledger.overview.pools_seen(MAX_POOLS)
     rows = [pool_stats(pool, await ledger.overview.durations(pool.cluster_id, pool.name)) for pool in pools]
     longest = max([row["p90_s"] or 0 for row in rows], default=0) or 1
     for row in rows:
