@@ -334,6 +334,13 @@ MUTANTS = (
         (LATE_RESPONSES,),
     ),
     Mutant(
+        "gateway: changes are listened to before anybody is served",
+        "workers/gateway/serve.py",
+        "    await hub.begin()\n",
+        "",
+        (GATEWAY,),
+    ),
+    Mutant(
         "gateway: a role may do no more than it may",
         "workers/gateway/access.py",
         "if client.role < role:",
