@@ -1,4 +1,7 @@
-"""`scaleout.sweep`: start what is due in the ledger, and return; nothing waits here."""
+"""Start what is due in the ledger, and return; nothing waits here.
+
+Workers sweep at their ticks. The task is for the messages that workers before 0.2 send while they still run.
+"""
 
 from celery import shared_task
 
@@ -12,9 +15,10 @@ TIMEOUT_S = 20.0
 @shared_task(name=SWEEP, ignore_result=True)
 def sweep() -> None:
     """Sweep the due set once; a message that arrives late, twice or never does no harm."""
-    worker_process.run(_sweep(worker_process.engine()), timeout_s=TIMEOUT_S)
+    worker_process.run(start_due(worker_process.engine()), timeout_s=TIMEOUT_S)
 
 
-async def _sweep(engine: Engine) -> None:
+async def start_due(engine: Engine) -> None:
+    """Claim what is due, and start it in the background."""
     await engine.ctx.ledger.sweep_started()
     await engine.dispatcher.sweep()

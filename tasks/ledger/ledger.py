@@ -38,6 +38,7 @@ MAX_LEAVING = 100
 REPLICAS_TIMEOUT_MS = 1_000
 MAX_CONFLICTS = 50
 CLOCK_KNOWN_MS = 10_000
+LOOK_EVERY_MS = 8_000  # less than CLOCK_KNOWN_MS: a look notes the clock
 
 
 class WriteConflict(RuntimeError):  # noqa: N818 - named by what happened
@@ -104,7 +105,18 @@ class Ledger(LedgerIdentity):
         self.settle_ms = 0
         self.server_change: ServerChange | None = None
         self._next_due_ms: dict[Lane, int] = {}
+        self._seen: tuple[Any, ...] | None = None
+        self._look_at_ms = 0
         self.on_due: Callable[[Lane, int], None] | None = None
+
+    @property
+    def ended_ttl_s(self) -> int:
+        """How long an ended request is known, in seconds."""
+        return self._retention.records_ttl_s
+
+    def ended_kept_from(self) -> int:
+        """Return from when (ms) on ended requests are known for certain."""
+        return self.clock.now_ms() - self.ended_ttl_s * 1000
 
     async def learn_time(self) -> None:
         """Read the server's time; needed once, before anything that uses the clock.
@@ -275,6 +287,21 @@ class Ledger(LedgerIdentity):
         # The public key may be gone, or be somebody else's text.
         return lookup, parsed_object(outcome) or (await self.outcomes([request_id]))[0]
 
+    async def tick(self, under_way_s: float, worker: str) -> bool | None:
+        """Do as `request_sweep`, unless nothing can be due: then read how far the ledger is, and return None.
+
+        Each step moves the count. What other scripts schedule without a step, such as the lease of a worker
+        that dies, is seen by a look that comes in any case.
+        """
+        before, self._seen = self._seen, None
+        seen = tuple(await cast("Any", self.redis.hmget(self.keys.epoch, ["id", "count", "lost"])))
+        if seen == before and self.clock.now_ms() < self._look_at_ms:
+            self._seen = seen
+            return None
+        requested = await self.request_sweep(under_way_s, worker)
+        self._seen = seen
+        return requested
+
     async def request_sweep(self, under_way_s: float, worker: str = "") -> bool:
         """Return whether the caller has to send a sweep message; it counts as under way for `under_way_s`.
 
@@ -286,7 +313,9 @@ class Ledger(LedgerIdentity):
         args = [self.clock.now_ms(), round(under_way_s * 1000), worker, self.epoch.step]
         answer, server_ms, *seen = await self._request_sweep(keys, args)
         name, count, lost, step, knows_step = seen[:5]
-        changed_at, since = map(int, seen[5:])
+        changed_at, since, next_due = map(int, seen[5:])
+        look_at = self.clock.now_ms() + LOOK_EVERY_MS
+        self._look_at_ms = look_at if next_due < 0 else min(look_at, next_due)
         if changed_at and (self.server_change is None or self.server_change.at != changed_at):
             log.warning("server_changed", since=timestamp(since))
         self.server_change = ServerChange(changed_at, since) if changed_at else None

@@ -124,7 +124,7 @@ class Worker(Process):
     async def tick(self) -> None:
         with suppress(RedisError, OSError):
             await self.begin()
-            requested = await self.ledger.request_sweep(SWEEP_REQUEST_S, self.name)
+            requested = await self.ledger.tick(SWEEP_REQUEST_S, self.name)
             if requested and not self.world.chance("message lost"):
                 await self.ledger.sweep_started()
                 await self.dispatcher.sweep()

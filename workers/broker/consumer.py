@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 FORGET_S = 120.0
 STOP_CHECK_S = 0.2
+HEARTBEAT_S = 10.0  # of Celery's events; its own default is 2
 
 _listeners: list[OnDeadLetter] = []
 
@@ -43,7 +44,10 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, *arguments: Any, worker_options: Any = None, **options: Any) -> None:
         self._pause_s, self._refused_at = FIRST_PAUSE_S, -FORGET_S
-        quiet = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        given = worker_options or {}
+        quiet = {**given, "without_gossip": True, "without_mingle": True}
+        # Monitors know the interval from the events: they take a worker for lost after twice as long.
+        quiet["heartbeat_interval"] = given.get("heartbeat_interval") or HEARTBEAT_S
         super().__init__(*arguments, worker_options=quiet, **options)
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], Any]:

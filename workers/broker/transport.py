@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -43,8 +44,9 @@ LUA = Path(__file__).parent / "lua"
 CLAIM = (LUA / "claim.lua").read_text(encoding="utf-8")
 MOVE_OLD = (LUA / "move_old.lua").read_text(encoding="utf-8")
 OLD_KEYS = ("unacked", "unacked_index")  # kombu's names; versions before 0.2 used them
+OLD_LOOKED_AT_EACH = 12  # of the times at which our own are
 ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
-WAIT_S = 0.5
+FIRST_WAIT_S, MAX_WAIT_S = 0.5, 3.0  # less than the sockets' timeout
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
 
@@ -141,6 +143,14 @@ class _ReadsForItsChannel:
         return reply
 
 
+class _Step(Enum):
+    """What a channel asks the server, one after the other."""
+
+    CLAIM = auto()
+    WAIT = auto()
+    LOOK = auto()
+
+
 class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
     """Messages that are delivered and not acknowledged yet."""
 
@@ -176,6 +186,9 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return
+        # An idle worker has seen that nothing is noted. An earlier version's are looked for more seldom.
+        if (self._vrestore_count - 1) % OLD_LOOKED_AT_EACH and self.channel.saw_nothing():
+            return
         with self.channel.conn_or_acquire() as client, contextlib.suppress(kombu_redis.MutexHeld):
             seconds, micros = client.time()
             noted_until = seconds + micros / 1_000_000 - self.visibility_timeout
@@ -194,8 +207,9 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     """A channel that loses no message and survives malformed ones.
 
-    It claims a message. If there is none, it waits for one in one of its queues, for at most `WAIT_S`: no
-    Redis command waits for several lists without taking from them. Then it claims again.
+    It claims a message. If there is none, it waits for one in one of its queues: no Redis command waits for
+    several lists without taking from them. Then it looks, by one command, whether any list has one, and
+    claims again if so. Each wait is longer than the one before, until a message comes.
 
     Fields:
         awaited_queue: the queue that it waits for, of several; an option of the transport.
@@ -211,8 +225,10 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         self.pause = Pause()
         self._plain_client: Any = None
         self._without_ack: set[str] = set()
-        self._waits_next = False
-        self._waiting = self._refused_waiting = False
+        self._sent = self._next = _Step.CLAIM
+        self._refused_waiting = False
+        self._wait_s = FIRST_WAIT_S
+        self._found_nothing_at = 0.0
         super().__init__(*arguments, **options)
 
     def basic_consume(self, queue: str, *arguments: Any, no_ack: bool = False, **options: Any) -> Any:
@@ -231,20 +247,28 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         """Take nothing for a while: the server has answered that it cannot now."""
         if not self.pause.refused:
             log.warning("broker_refuses", code=refusal.code, detail=str(refusal))
-        self.pause.refused, self._refused_waiting = True, self._waiting
+        self.pause.refused, self._refused_waiting = True, self._sent is _Step.WAIT
         self.pause.extend()
+
+    def saw_nothing(self) -> bool:
+        """Return whether a look has just found no message, neither in the lists nor noted."""
+        return monotonic() - self._found_nothing_at < MAX_WAIT_S + 1
 
     def taken(self, reply: Any) -> Any:
         """Return `(list, item)` if the reply has a message. The end of a wait has none."""
-        # A claim that finds nothing writes nothing: it succeeds where waiting is refused.
-        if self.pause.refused and (self._waiting == self._refused_waiting or reply):
+        # What finds nothing writes nothing: it succeeds where waiting is refused.
+        if self.pause.refused and ((self._sent is _Step.WAIT) is self._refused_waiting or reply):
             log.info("broker_accepts")
             self.pause.refused = False
-        if self._waiting:
+        if self._sent is _Step.WAIT:
+            self._next = _Step.CLAIM if reply else _Step.LOOK
             return None
-        self._waits_next = not reply
-        if not reply:
+        self._next = _Step.CLAIM if reply else _Step.WAIT
+        if self._sent is _Step.LOOK and not reply:
+            self._found_nothing_at = monotonic()
+        if not reply or self._sent is _Step.LOOK:
             return None
+        self._wait_s = FIRST_WAIT_S
         queue, item, in_journal = reply
         self.is_noted = bool(in_journal)
         return self.readable(queue, item)
@@ -270,21 +294,34 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues or self.pause.lasts():
             return
-        self._waiting, self._waits_next = self._waits_next, False
-        if self._waiting:
+        self._sent, self._next = self._next, _Step.CLAIM
+        kept = [(self._q_for_pri(queue, step), queue) for step in self.priority_steps for queue in queues]
+        lists = [key for key, _ in kept]
+        command: list[Any]
+        if self._sent is _Step.WAIT:
             # Moving the last item to its own place wakes up and changes nothing.
             watched = self.awaited_queue if self.awaited_queue in queues else queues[0]
-            command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", WAIT_S]
+            command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", self._wait_s]
+            self._wait_s = min(MAX_WAIT_S, 2 * self._wait_s)
             self._queue_cycle.rotate(queues[0])
+        elif self._sent is _Step.LOOK:
+            # And whether messages are noted: then there may be some to restore.
+            command = ["EXISTS", *lists, self.unacked_index_key]
         else:
-            kept = [(self._q_for_pri(queue, step), queue) for step in self.priority_steps for queue in queues]
-            keys = [self.unacked_key, self.unacked_index_key, *(key for key, _ in kept)]
+            keys = [self.unacked_key, self.unacked_index_key, *lists]
             acks = [int(queue not in self._without_ack) for _, queue in kept]
             # The text and not its hash: a restarted server would not know it.
             command = ["EVAL", CLAIM, len(keys), *keys, *acks]
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*command)
+
+    def close(self) -> None:
+        """Close it. A wait has taken nothing, so its end need not be awaited, as kombu does."""
+        if self._in_poll and self._sent is _Step.WAIT:
+            self._in_poll.disconnect()
+            self._in_poll = None
+        super().close()
 
     def _forget(self, item: bytes | str) -> None:
         """Remove a malformed item that was noted as unacknowledged: it would be delivered forever."""

@@ -7,7 +7,7 @@
 -- ARGV[4]  the last step that the caller knows, '' if none
 -- Answers  {1 or 0, the server's time in ms, epoch id, epoch count, lost since ms or 0, the last step,
 --           1 if the caller's step is known here or 0, when a change of the server was noticed (ms) or 0, the last
---           tick that its history had then}
+--           tick that its history had then, when the next entry may be claimed (ms) or -1}
 
 local now = tonumber(ARGV[1])
 local time = redis.call('TIME')
@@ -23,7 +23,8 @@ end
 -- tick that it has. Of several changes within a day the first one's tick counts.
 local info = redis.pcall('INFO', 'replication')
 local history = type(info) == 'string' and info:match('master_replid:(%x+)')
-local noted, ticked, changed, since = unpack(redis.call('HMGET', KEYS[2], 'server', 'ticked', 'changed', 'since'))
+local noted, ticked, changed, since, id, count, lost =
+  unpack(redis.call('HMGET', KEYS[2], 'server', 'ticked', 'changed', 'since', 'id', 'count', 'lost'))
 if history and not noted then redis.call('HSET', KEYS[2], 'server', history) end
 if history and noted and history ~= noted then
   if not changed or now - tonumber(changed) > 86400000 then since = ticked or now end
@@ -33,18 +34,23 @@ end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'ticked', now) end
 changed, since = changed or 0, since or 0
 
-local epoch = redis.call('HMGET', KEYS[2], 'id', 'count', 'lost')
-local id, count, lost = epoch[1] or '', epoch[2] or 0, epoch[3] or 0
+id, count, lost = id or '', count or 0, lost or 0
 local last = redis.call('ZRANGE', KEYS[5], -1, -1)[1] or ''
-local known = (ARGV[4] == '' or redis.call('ZSCORE', KEYS[5], ARGV[4])) and 1 or 0
+local known = (ARGV[4] == '' or ARGV[4] == last or redis.call('ZSCORE', KEYS[5], ARGV[4])) and 1 or 0
 
-if tonumber(redis.call('GET', KEYS[1]) or 0) > now then return {0, server, id, count, lost, last, known, changed, since} end
+local next_due = -1
 for i = 6, #KEYS, 2 do
   local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
-  local suspended = tonumber(redis.call('GET', KEYS[i + 1]) or 0)
-  if #first > 0 and tonumber(first[2]) <= now and suspended <= now then
-    redis.call('SET', KEYS[1], now + tonumber(ARGV[2]))
-    return {1, server, id, count, lost, last, known, changed, since}
+  if #first > 0 then
+    local due = tonumber(first[2])
+    if due <= now then due = math.max(due, tonumber(redis.call('GET', KEYS[i + 1]) or 0)) end
+    if next_due == -1 or due < next_due then next_due = due end
   end
 end
-return {0, server, id, count, lost, last, known, changed, since}
+
+local requests = 0
+if next_due ~= -1 and next_due <= now and tonumber(redis.call('GET', KEYS[1]) or 0) <= now then
+  redis.call('SET', KEYS[1], now + tonumber(ARGV[2]))
+  requests = 1
+end
+return {requests, server, id, count, lost, last, known, changed, since, next_due}
