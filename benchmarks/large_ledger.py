@@ -8,6 +8,7 @@ import redis
 from tasks.contract.request import ScaleOutRequest
 from tasks.ledger.durations import Duration
 from tasks.ledger.keys import Keys
+from tasks.ledger.outcome_entries import ended_indexes
 from tasks.ledger.outcomes import outcome_of
 from tasks.ledger.pools import Pool, pool_of
 from tasks.ledger.record_values import Allocation, Assignment, State
@@ -102,6 +103,13 @@ def _ended(number: int, clusters: int, now: int) -> Commands:
         ("RPUSH", KEYS.history(name), *[line] * 5),
         ("EXPIRE", KEYS.history(name), KEPT_S),
         ("ZADD", KEYS.ended, at, name),
+        *(
+            ("ZADD", index, at, name)
+            for index in ended_indexes(
+                KEYS, status="succeeded", cluster_id=spec.cluster_id, requested_by=spec.requested_by
+            )
+        ),
+        ("ZADD", KEYS.settled, at, f"request:{name}", at, f"operation:{operation_id}"),
         ("RPUSH", KEYS.durations(pool.cluster_id, pool.name), Duration(60_000, 2, True, at).text()),
         ("EXPIRE", KEYS.durations(pool.cluster_id, pool.name), KEPT_S),
         ("ZADD", KEYS.pools_seen, at, pool.text()),

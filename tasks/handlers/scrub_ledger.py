@@ -10,6 +10,7 @@ from tasks.handlers.context import Context
 from tasks.ledger.change_entries import Index, Listed
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import OUTBOX, Due, DueKind
+from tasks.ledger.ended_index import EndedIndexRepair
 from tasks.ledger.events import Event
 from tasks.ledger.indexes import IndexEntry, of_due, of_operation, of_request
 from tasks.ledger.record import Record
@@ -18,8 +19,12 @@ from tasks.ledger.records import Operation, Request
 from tasks.state_machine.cluster_lock import lock_cluster
 from tasks.state_machine.rebuilding import held_without_record
 
-INTERVAL_MS = 5_000
-KEYS_AT_ONCE = 500
+INTERVAL_MS = 15_000
+KEYS_AT_ONCE = 1_500
+# Each record that has not ended takes some three commands.
+OPEN_RECORD_MS = 4_000
+LOOKS_APART_MS = 5_000
+DUE_CHECKED_EVERY_MS = 60_000
 MAX_MISSING = 10_000
 # Further ahead than anything of the kind is scheduled: the quota's window, and a limit per day.
 MAX_AHEAD_MS = {
@@ -32,12 +37,17 @@ MAX_AHEAD_MS = {
 
 
 class Scrub:
-    """Checks the next few hundred keys each time, for all workers of the ledger."""
+    """Checks the next keys each time, for all workers of the ledger.
+
+    What has ended costs nothing but the first time. With many open records a pass takes longer, instead of
+    keeping idle workers busy.
+    """
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._scan = RecordScan(ctx.ledger)
-        self._next_ms = 0
+        self._ended_indexes = EndedIndexRepair(ctx.ledger)
+        self._next_ms = self._next_due_check_ms = 0
         self._missing: dict[tuple[str, ...], tuple[list[int], int]] = {}
 
     async def step(self) -> None:
@@ -52,9 +62,13 @@ class Scrub:
         if names is None:
             return
         request_ids, operation_ids = names
-        await self._check_due()
-        await self._check_requests(request_ids)
-        await self._check_operations(operation_ids)
+        if now >= self._next_due_check_ms:
+            self._next_due_check_ms = now + DUE_CHECKED_EVERY_MS
+            await self._check_due()
+        live = await self._check_requests(request_ids) + await self._check_operations(operation_ids)
+        if live * OPEN_RECORD_MS > INTERVAL_MS:
+            await self._scan.wait(live * OPEN_RECORD_MS)
+        await self._ended_indexes.step()
 
     async def _check_due(self) -> None:
         """Restore due entries of no request or operation, and pull in those that are too far ahead.
@@ -102,9 +116,13 @@ class Scrub:
                 found.append(record.due)
         return found
 
-    async def _check_requests(self, request_ids: Sequence[str]) -> None:
+    async def _check_requests(self, request_ids: Sequence[str]) -> int:
+        """Return how many of them may still change."""
         ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
-        requests = (await ledger.requests(request_ids, readable_only=True)).values()
+        known = (await ledger.requests(request_ids, readable_only=True)).values() if request_ids else ()
+        settled = [request for request in known if request.ended and not request.live_assignments]
+        await self._scan.note_settled(settled)
+        requests = [request for request in known if not request.ended or request.live_assignments]
         await self._restore(
             [(request, entry) for request in requests for entry in of_request(request, ledger.keys, now)]
         )
@@ -113,12 +131,15 @@ class Scrub:
         for operation_id, request in served_by.items():
             if ledger.keys.operation(operation_id) in gone:
                 await ledger.unless_unreadable(self._rebuild(operation_id, request))
+        return len(requests)
 
-    async def _check_operations(self, operation_ids: Sequence[str]) -> None:
+    async def _check_operations(self, operation_ids: Sequence[str]) -> int:
+        """Return how many of them may still change."""
         ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
-        known = await ledger.operations(operation_ids, readable_only=True)
+        known = await ledger.operations(operation_ids, readable_only=True) if operation_ids else {}
+        await self._scan.note_settled([operation for operation in known.values() if operation.ended])
         running = [name for name, operation in known.items() if not operation.ended]
-        live = await ledger.operation_snapshots(running)
+        live = await ledger.operation_snapshots(running) if running else {}
         await self._restore(
             [
                 (snapshot.operation, entry)
@@ -134,6 +155,7 @@ class Scrub:
                 await self._commit(changes, ledger.keys.cluster(operation.cluster_id))
             for request_id in set(operation.request_ids) - snapshot.requests.keys():
                 await self._report_loss(operation, ledger.keys.request(request_id))
+        return len(running)
 
     async def _restore(self, expected: Sequence[tuple[Record | None, IndexEntry]]) -> None:
         """Write the entries that are missing, each unless its record has moved on."""
@@ -174,7 +196,7 @@ class Scrub:
         if before is None or before[0] != versions:
             self._missing[name] = (versions, now)
             return False
-        if read_at - before[1] < INTERVAL_MS:
+        if read_at - before[1] < LOOKS_APART_MS:
             return False
         del self._missing[name]
         return True

@@ -92,10 +92,13 @@ class CommitEncoding:
     def _expire(self, record: Record) -> None:
         keys = [self.key_of(record)]
         if isinstance(record, Request):
-            keys.append(self._names.history(record.request_id))
             keys += [self._names.operation(part.operation_id) for part in record.assignments]
+            self._add("expire", self._names.history(record.request_id), self._kept.records_ttl_s)
         for key in keys:
             self._add("expire", key, self._kept.records_ttl_s)
+            self._add("zadd", self._names.settled, self._now_ms, self._names.without_prefix(key))
+        self._add("trim", self._names.settled, self._now_ms - self._kept.records_ttl_s * 1000)
+        self._add("expire", self._names.settled, self._kept.records_ttl_s)
 
     def _add_all(self, commands: Iterable[Command]) -> None:
         for word, *values in commands:

@@ -62,6 +62,8 @@ LEFT_OUT = frozenset(
         "rest",
         "scrub-cursor",
         "scrub-next",
+        # A record of a copy may be older than this says.
+        "settled",
         "sweep-requested",
         "unacked",
         "unacked-index",

@@ -78,6 +78,8 @@ class Keys:
 
     # Sorted set of the requests whose outcome is kept, by their end.
     ended = _One("ended")
+    # The same of one cluster, producer or status.
+    ended_of = _Each("ended-of")
     # Sorted set of `job_id operation_id`: a zone's jobs that are polled, by when their call was sent.
     running = _Each("running")
     # Sorted set of `job_id operation_id`: which operation owns each known job of a cluster.
@@ -113,6 +115,8 @@ class Keys:
     scrub_cursor = _One("scrub-cursor")
     scrub_next = _One("scrub-next")
     reported_missing = _Each("reported-missing")
+    # Sorted set of the records that will not change any more, and need no further check, by since when.
+    settled = _One("settled")
     # Sorted set of the workers, by their last tick, and a hash of what each says of itself, as JSON.
     heartbeats = _One("heartbeats")
     workers = _One("workers")
@@ -130,6 +134,10 @@ class Keys:
     clock = _One("clock")
     # Until when a sweep message counts as under way (ms).
     sweep_requested = _One("sweep-requested")
+
+    def without_prefix(self, key: str) -> str:
+        """Return the name of a key within its ledger."""
+        return key.removeprefix(f"{self.prefix}:")
 
     def index(self, name: str) -> Key:
         """Return the sorted set by since when of `open` requests, `held` operations, `paused` or `broken`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.contract.outcome import LATE_NODES, Outcome
 from tasks.ledger.due import OUTBOX, Due, DueKind
-from tasks.ledger.keys import Command, Keys
+from tasks.ledger.keys import Command, Key, Keys
 from tasks.ledger.notices import Notify, notice_of
 
 MIN_RECORDS_TTL_S = 7 * 86_400
@@ -44,10 +44,27 @@ class Publish:
         yield "zrem", keys.index("open"), request_id
         yield "zadd", keys.ended, self.at, request_id
         yield "trim", keys.ended, self.at - kept.records_ttl_s * 1000
+        outcome = self.outcome
+        for index in ended_indexes(
+            keys, status=outcome.status, cluster_id=outcome.cluster_id, requested_by=outcome.requested_by
+        ):
+            yield "zadd", index, self.at, request_id
+            yield "trim", index, self.at - kept.records_ttl_s * 1000
+            yield "expire", index, kept.records_ttl_s
         yield "zrem", keys.due(deadline.lane), str(deadline)
         outbox = (keys.outbox, keys.due(OUTBOX.lane))
         yield "notify", keys.waiters(request_id), *outbox, request_id, self.at, str(OUTBOX)
         yield from Notify(notice_of("outcome", request_id, self.at)).commands(keys)
+
+
+def ended_indexes(
+    keys: Keys, *, status: str | None = None, cluster_id: str | None = None, requested_by: str | None = None
+) -> Iterator[Key]:
+    """Yield the sorted set, by end, of the ended requests of each of these that is given."""
+    given = {"cluster": cluster_id, "producer": requested_by, "status": status}
+    for kind, name in given.items():
+        if name is not None:
+            yield keys.ended_of(f"{kind}:{name}")
 
 
 @dataclass(frozen=True, slots=True)

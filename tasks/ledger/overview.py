@@ -1,7 +1,7 @@
 """Reads for views and estimates: lists, counts, histories, durations."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from tasks.ledger.due import Due, DueKind, Lane, is_known
@@ -160,15 +160,34 @@ class Overview:
                 waited = max(waited, (now - max(score, until)) / 1000)
         return waited
 
+    async def durations_of(self, pools: Sequence[Pool]) -> list[list[Duration]]:
+        """Return the durations of the last operations of each pool, a few hundred in each round trip."""
+        found: list[list[Duration]] = []
+        for first in range(0, len(pools), READ_AT_ONCE):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for pool in pools[first : first + READ_AT_ONCE]:
+                    pipe.lrange(self._keys.durations(pool.cluster_id, pool.name), 0, -1)
+                rows = await pipe.execute()
+            found += [
+                [one for line in lines if (one := parsed_as(Duration, line)) is not None] for lines in rows
+            ]
+        return found
+
+    async def pool_count(self) -> int:
+        """Return how many pools have had an operation in the last 90 days."""
+        return int(await self._redis.zcard(self._keys.pools_seen))
+
     async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
         """Return the durations of the last operations of a pool, latest last."""
         lines = await cast("Any", self._redis.lrange(self._keys.durations(cluster_id, pool), 0, -1))
         return [found for line in lines if (found := parsed_as(Duration, line)) is not None]
 
-    async def pools_seen(self, limit: int | None = None) -> list[Pool]:
-        """Return the pools that have had an operation in the last 90 days, latest first, at most `limit`."""
-        last = -1 if limit is None else limit - 1
-        members = await self._redis.zrange(self._keys.pools_seen, 0, last, desc=True)
+    async def pools_seen(self, limit: int = 0) -> list[Pool]:
+        """Return the pools that have had an operation in the last 90 days, latest first.
+
+        `limit`: how many at most; 0 returns all.
+        """
+        members = await self._redis.zrange(self._keys.pools_seen, 0, limit - 1, desc=True)
         return [found for member in members if (found := parsed_as(Pool, str(member))) is not None]
 
     async def history(self, request_id: str) -> list[dict[str, Any]]:
@@ -182,6 +201,25 @@ class Overview:
             found = await self._ledger.requests(ids[first : first + READ_AT_ONCE], readable_only=True)
             for request in found.values():
                 yield request
+
+    async def open_of_cluster(self, cluster_id: str) -> list[Request]:
+        """Return every readable request of the cluster that has not ended, oldest first.
+
+        It waits in a pool, or the operation that has locked the cluster serves it.
+        """
+        keys, redis = self._keys, self._redis
+        names: list[str] = []
+        for pool in sorted(await cast("Any", redis.smembers(keys.pools(cluster_id)))):
+            names += map(str, await redis.zrange(keys.demand(cluster_id, pool), 0, -1))
+        cluster = await self._ledger.unless_unreadable(self._ledger.cluster(cluster_id))
+        if cluster is not None and cluster.locked_by is not None:
+            operations = await self._ledger.operations([cluster.locked_by], readable_only=True)
+            names += [name for operation in operations.values() for name in operation.request_ids]
+        found: dict[str, Request] = {}
+        for first in range(0, len(names), READ_AT_ONCE):
+            found |= await self._ledger.requests(names[first : first + READ_AT_ONCE], readable_only=True)
+        still_open = (request for request in found.values() if not request.ended)
+        return sorted(still_open, key=lambda request: (request.accepted_at, request.request_id))
 
     async def waiting(self, cluster_id: str) -> AsyncIterator[Request]:
         """Yield every request that waits for nodes of the cluster, a few at a time."""

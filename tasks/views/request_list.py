@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.ledger.ended_index import narrowest_index
 from tasks.ledger.history_pages import newest_first
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Request
 from tasks.views.history import HistoryFilter
 from tasks.views.read_status import read_documents
+
+COUNTED = 2_000  # of those that have not ended; beyond, what matches is not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +27,35 @@ async def read_list(ledger: Ledger, wanted: HistoryFilter, *, ended: bool, limit
     that have, the latest end first.
     """
     chosen: list[Request] = []
-    matching = 0
-    async for request in _ended(ledger) if ended else ledger.overview.open_records():
+    matching = looked_at = 0
+    async for request in _ended(ledger, wanted) if ended else _open(ledger, wanted):
+        looked_at += 1
         if not wanted.matches(request):
             continue
         matching += 1
         if matching <= limit:
             chosen.append(request)
-        elif ended:
-            # What has ended may be any number; what has not is soon counted.
+        elif not ended and wanted == HistoryFilter():
+            return RequestList(await read_documents(ledger, chosen), await ledger.overview.open_count())
+        elif ended or looked_at > COUNTED:
             return RequestList(await read_documents(ledger, chosen), None)
     return RequestList(await read_documents(ledger, chosen), matching)
 
 
-async def _ended(ledger: Ledger) -> AsyncIterator[Request]:
-    async for page in newest_first(ledger, ledger.keys.ended):
+async def _open(ledger: Ledger, wanted: HistoryFilter) -> AsyncIterator[Request]:
+    if wanted.cluster_id is None:
+        async for request in ledger.overview.open_records():
+            yield request
+    else:
+        for request in await ledger.overview.open_of_cluster(wanted.cluster_id):
+            yield request
+
+
+async def _ended(ledger: Ledger, wanted: HistoryFilter) -> AsyncIterator[Request]:
+    index = await narrowest_index(
+        ledger, cluster_id=wanted.cluster_id, requested_by=wanted.requested_by, status=wanted.state
+    )
+    async for page in newest_first(ledger, index):
         found = await ledger.requests(page, readable_only=True)
         for name in page:
             if name in found:

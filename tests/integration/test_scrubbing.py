@@ -74,13 +74,13 @@ async def operate(ledger: Ledger, clock: HandClock, state: State, **fields: Any)
 
 
 async def scrub(ctx: Context, server: redis.Redis) -> list[str]:
-    """Check everything twice, five seconds apart; return what was restored."""
+    """Check everything twice, a minute apart; return what was restored."""
     with capture_logs() as logs:
         checks = Scrub(ctx)
         for _ in range(4):
             await checks.step()
             assert isinstance(ctx.clock, HandClock)
-            ctx.clock.advance(5)
+            ctx.clock.advance(20)
     return [str(entry["key"]) for entry in logs if entry["event"] == "index_restored"]
 
 

@@ -137,10 +137,11 @@ def history(
 
 def stats(
     cluster_id: Annotated[str | None, typer.Option("--cluster", help="Only of this cluster.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of pools.")] = 100,
     output: OutputOption = Output.table,
     json: Json = False,
 ) -> None:
-    """Show how long operations take (p50, p90) and how many fail, by pool."""
+    """Show how long operations take (p50, p90) and how many fail, by pool, those used last first."""
     from workers.cli.commands.stats import show_stats
 
-    raise typer.Exit(show_stats(cluster_id, output_of(output, json=json)))
+    raise typer.Exit(show_stats(cluster_id, limit, output_of(output, json=json)))

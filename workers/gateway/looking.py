@@ -12,7 +12,7 @@ from tasks.views.fleet import ALIVE_S, fleet
 from workers.cli.commands.doctor import read_findings
 from workers.cli.commands.quota import read_quota
 from workers.cli.commands.schedules import read_schedules
-from workers.cli.commands.stats import read_stats
+from workers.cli.commands.stats import MAX_POOLS, read_stats
 from workers.gateway.clients import Role
 from workers.gateway.house import house_of
 from workers.gateway.problems import unavailable
@@ -56,7 +56,7 @@ async def quota(request: web.Request) -> web.Response:
 
 async def stats(request: web.Request) -> web.Response:
     cluster_id = query(request, _OfCluster).cluster_id
-    return json_response(await read_stats(house_of(request).ledger, cluster_id))
+    return json_response(await read_stats(house_of(request).ledger, cluster_id, MAX_POOLS))
 
 
 async def workers(request: web.Request) -> web.Response:

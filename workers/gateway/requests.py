@@ -17,6 +17,7 @@ from tasks.contract.documents import HistoryEvent, State, StatusDocument
 from tasks.contract.dry_run import DryRun
 from tasks.contract.request import REQUEST_ID, InvalidRequest, ScaleOutRequest, parse_request
 from tasks.intake.accept import Accepted
+from tasks.ledger.ended_index import STATUSES, narrowest_index
 from tasks.ledger.history_pages import newest_first
 from tasks.ledger.records import Request
 from tasks.runtime import tracing
@@ -227,8 +228,11 @@ async def _page(
     ledger = house.ledger
     found: list[Request] = []
     known: set[str] = set()
-    for part, index in enumerate((ledger.keys.index("open"), ledger.keys.ended)):
-        if start is not None and part < start[0]:
+    ended = await narrowest_index(
+        ledger, cluster_id=wanted.cluster_id, requested_by=wanted.requested_by, status=wanted.state
+    )
+    for part, index in enumerate((ledger.keys.index("open"), ended)):
+        if (start is not None and part < start[0]) or (part == 0 and wanted.state in STATUSES):
             continue
         here = (start[1], start[2]) if start is not None and part == start[0] else None
         async for names in newest_first(ledger, index, start=here):

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from config.timestamps import timestamp
 from tasks.contract import documents
 from tasks.contract.outcome import OutcomeStatus
+from tasks.ledger.ended_index import narrowest_index
 from tasks.ledger.history_pages import histories, newest_first
 from tasks.ledger.ledger import Ledger
 from tasks.views.history import HistoryFilter, history_entry
@@ -113,15 +114,31 @@ async def _entries(ledger: Ledger, filters: Filters) -> AsyncIterator[dict[str, 
     matching = HistoryFilter(filters.cluster_id, filters.requested_by, filters.status, since)
     given: set[str] = set()
     if filters.status is None or filters.status in NOT_ENDED:
-        async for page in newest_first(ledger, ledger.keys.index("open")):
+        async for page in _open(ledger, filters.cluster_id):
             async for entry in _of_page(ledger, page, matching):
                 given.add(entry["request_id"])
                 yield entry
     if filters.status is None or filters.status in ENDED:
-        async for page in newest_first(ledger, ledger.keys.ended, since=since):
+        index = await narrowest_index(
+            ledger,
+            cluster_id=filters.cluster_id,
+            requested_by=filters.requested_by,
+            status=filters.status,
+        )
+        async for page in newest_first(ledger, index, since=since):
             # A request that has ended since the first page was read may have been yielded already.
             async for entry in _of_page(ledger, [name for name in page if name not in given], matching):
                 yield entry
+
+
+async def _open(ledger: Ledger, cluster_id: str | None) -> AsyncIterator[list[str]]:
+    """Yield pages of the requests that have not ended, newest first."""
+    if cluster_id is None:
+        async for page in newest_first(ledger, ledger.keys.index("open")):
+            yield page
+    else:
+        found = await ledger.overview.open_of_cluster(cluster_id)
+        yield [request.request_id for request in reversed(found)]
 
 
 async def _of_page(ledger: Ledger, page: list[str], matching: HistoryFilter) -> AsyncIterator[dict[str, Any]]:

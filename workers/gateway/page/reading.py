@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from config.policy.model import Policy
+from tasks.ledger.ended_index import narrowest_index
 from tasks.ledger.history_pages import newest_first
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.records import Request
@@ -101,7 +102,10 @@ async def _ended(ledger: Ledger, wanted: Wanted) -> tuple[list[Request], bool]:
     matching = HistoryFilter(wanted.cluster_id, wanted.requested_by, wanted.state)
     found: list[Request] = []
     looked_at = 0
-    async for names in newest_first(ledger, ledger.keys.ended):
+    index = await narrowest_index(
+        ledger, cluster_id=wanted.cluster_id, requested_by=wanted.requested_by, status=wanted.state
+    )
+    async for names in newest_first(ledger, index):
         requests = await ledger.requests(names, readable_only=True)
         for name in names:
             one = requests.get(name)
