@@ -20,6 +20,8 @@ from tasks.state_machine.plan_limits import PlanLimits
 from tasks.state_machine.planning import Plan, PlanRules, plan_cluster
 from tasks.state_machine.request_outcome import reject
 
+POOLS_AT_ONCE = 64
+
 
 async def plan_and_submit(ctx: Context, cluster_id: str) -> None:
     """Plan a cluster now, and send what was planned."""
@@ -46,7 +48,7 @@ async def _plan(ctx: Context, cluster_id: str) -> OperationSnapshot | None:
 
     async def build() -> ChangeSet:
         nonlocal plan, planned
-        snapshot = await ctx.ledger.cluster_snapshot(cluster_id)
+        snapshot = await read_cluster(ctx, cluster_id)
         plan = await fit_to_policy(ctx, snapshot)
         planned = None if plan.operation is None else snapshot.snapshot_of(plan.operation)
         return plan.changes
@@ -55,14 +57,31 @@ async def _plan(ctx: Context, cluster_id: str) -> OperationSnapshot | None:
     return None if planned is None else planned.after(plan.changes)
 
 
-async def fit_to_policy(ctx: Context, snapshot: ClusterSnapshot) -> Plan:
-    """Return a plan that keeps to the policy. Without a policy nothing is read or called for it."""
-    settings, operation_id = ctx.settings, f"op-{secrets.token_hex(8)}"
-    rules = PlanRules(
+async def read_cluster(ctx: Context, cluster_id: str) -> ClusterSnapshot:
+    """Return what a plan is made from: the pools that waited longest, or all if none of those is ready."""
+    snapshot = await ctx.ledger.cluster_snapshot(cluster_id, POOLS_AT_ONCE)
+    now = ctx.clock.now_ms()
+    if not snapshot.has_more or snapshot.cluster.locked_by is not None:
+        return snapshot
+    if snapshot.pauses.in_force(now) is not None or snapshot.waits_until() > now:
+        return snapshot
+    if plan_cluster(snapshot, _rules(ctx), now=now, operation_id="").operation is not None:
+        return snapshot
+    return await ctx.ledger.cluster_snapshot(cluster_id)
+
+
+def _rules(ctx: Context) -> PlanRules:
+    settings = ctx.settings
+    return PlanRules(
         coalesce_ms=round(settings.coalesce_window_s * 1000),
         lease_ms=ctx.lease_ms,
         probe_ms=round(settings.retry_backoff_s * 1000),
     )
+
+
+async def fit_to_policy(ctx: Context, snapshot: ClusterSnapshot) -> Plan:
+    """Return a plan that keeps to the policy. Without a policy nothing is read or called for it."""
+    rules, operation_id = _rules(ctx), f"op-{secrets.token_hex(8)}"
     plan = plan_cluster(snapshot, rules, now=ctx.clock.now_ms(), operation_id=operation_id)
     cluster, policy = snapshot.cluster, ctx.policy()
     if plan.operation is None or not restricts(policy):

@@ -50,6 +50,10 @@ class Scrub:
         self._next_ms = self._next_due_check_ms = 0
         self._missing: dict[tuple[str, ...], tuple[list[int], int]] = {}
 
+    def forget_interval(self) -> None:
+        """Let the next step come at once."""
+        self._next_ms = 0
+
     async def step(self) -> None:
         """Check some records if none of the workers has just done so."""
         now = self._ctx.clock.now_ms()

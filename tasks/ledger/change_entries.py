@@ -31,6 +31,7 @@ class Enqueue:
     def commands(self, keys: Keys) -> Iterator[Command]:
         yield "zadd", keys.demand(self.cluster_id, self.pool), self.position, self.request_id
         yield "sadd", keys.pools(self.cluster_id), self.pool
+        yield "sooner", keys.heads(self.cluster_id), self.position, self.pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ class ForgetPool:
     pool: str
 
     def commands(self, keys: Keys) -> Iterator[Command]:
-        yield "forget", keys.pools(self.cluster_id), keys.demand(self.cluster_id, self.pool), self.pool
+        cluster_id = self.cluster_id
+        queue, heads = keys.demand(cluster_id, self.pool), keys.heads(cluster_id)
+        yield "forget", keys.pools(cluster_id), queue, self.pool, heads
 
 
 @dataclass(frozen=True, slots=True)

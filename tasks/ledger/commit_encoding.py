@@ -10,7 +10,7 @@ from tasks.ledger.change_entries import Tell
 from tasks.ledger.change_set import ChangeSet, DueRule, DueTime
 from tasks.ledger.due import Due
 from tasks.ledger.events import Event
-from tasks.ledger.keys import Command, Key, Keys
+from tasks.ledger.keys import Command, Key, Keys, short_name
 from tasks.ledger.outcome_entries import Publish, PublishLateNodes, Retention
 from tasks.ledger.pauses import Pause
 from tasks.ledger.record import Record
@@ -96,7 +96,7 @@ class CommitEncoding:
             self._add("expire", self._names.history(record.request_id), self._kept.records_ttl_s)
         for key in keys:
             self._add("expire", key, self._kept.records_ttl_s)
-            self._add("zadd", self._names.settled, self._now_ms, self._names.without_prefix(key))
+            self._add("zadd", self._names.settled, self._now_ms, short_name(self._names, key))
         self._add("trim", self._names.settled, self._now_ms - self._kept.records_ttl_s * 1000)
         self._add("expire", self._names.settled, self._kept.records_ttl_s)
 

@@ -55,6 +55,8 @@ class Keys:
 
     # Set of the pools of a cluster that may have waiting requests.
     pools = _Each("pools")
+    # The same pools by the arrival of their first request, or earlier: of many, a plan reads the first.
+    heads = _Each("heads")
     # Record of a cluster whose version moves with each request that arrives.
     arrivals = _Each("arrivals")
     # Sorted set of a lane's due entries, by when each is due (ms).
@@ -135,10 +137,6 @@ class Keys:
     # Until when a sweep message counts as under way (ms).
     sweep_requested = _One("sweep-requested")
 
-    def without_prefix(self, key: str) -> str:
-        """Return the name of a key within its ledger."""
-        return key.removeprefix(f"{self.prefix}:")
-
     def index(self, name: str) -> Key:
         """Return the sorted set by since when of `open` requests, `held` operations, `paused` or `broken`."""
         return Key(f"{self.prefix}:{name}")
@@ -159,3 +157,8 @@ class Keys:
         """Return a counter's sorted set of what counts, by from when, and its hash of node counts."""
         name = f"{self.prefix}:meter:{window_s}:{scope}"
         return Key(f"{name}:times"), Key(f"{name}:nodes")
+
+
+def short_name(keys: Keys, key: str) -> str:
+    """Return a key without the ledger's prefix."""
+    return key.removeprefix(f"{keys.prefix}:")

@@ -90,10 +90,13 @@ class LedgerReads:
         rows = await self._rows([self.keys.pause(EVERYTHING), self.keys.pause(cluster_id)])
         return self._pauses(cluster_id, *rows)
 
-    async def cluster_snapshot(self, cluster_id: str) -> ClusterSnapshot:
-        """Return the cluster, what can keep it from being planned, and the requests that wait there."""
+    async def cluster_snapshot(self, cluster_id: str, max_pools: int = 0) -> ClusterSnapshot:
+        """Return the cluster, what can keep it from being planned, and the requests that wait there.
+
+        `max_pools`: how many pools are read at most, those that have waited longest; 0 reads all.
+        """
         names = self.keys
-        cluster, account, everything, of_cluster, arrivals, *pools = await self._cluster_snapshot(
+        cluster, account, everything, of_cluster, arrivals, more, *pools = await self._cluster_snapshot(
             [
                 names.cluster(cluster_id),
                 names.account,
@@ -101,8 +104,9 @@ class LedgerReads:
                 names.pause(cluster_id),
                 names.pools(cluster_id),
                 names.arrivals(cluster_id),
+                names.heads(cluster_id),
             ],
-            [names.demand(cluster_id, ""), names.request(""), MAX_READ_OF_A_POOL],
+            [names.demand(cluster_id, ""), names.request(""), MAX_READ_OF_A_POOL, max_pools],
         )
         found: dict[str, list[Request]] = {}
         partly_read = set()
@@ -118,6 +122,7 @@ class LedgerReads:
             found,
             _load_or(Arrivals(cluster_id=cluster_id), names.arrivals(cluster_id), *arrivals),
             frozenset(partly_read),
+            bool(more),
         )
 
     async def waiting_snapshot(self, cluster_id: str) -> WaitingSnapshot:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.indexes import IndexEntry
-from tasks.ledger.keys import Key
+from tasks.ledger.keys import Key, short_name
 from tasks.ledger.reads import REPORT_KEPT_S, LedgerReads
 from tasks.ledger.record import Record
 from tasks.ledger.records import Request
@@ -90,7 +90,7 @@ class RecordScan:
         if not records:
             return [], []
         settled = await cast(
-            "Any", self._redis.zmscore(keys.settled, [keys.without_prefix(key) for key in records])
+            "Any", self._redis.zmscore(keys.settled, [short_name(keys, key) for key in records])
         )
         left = [key for key, since in zip(records, settled, strict=True) if since is None]
         requests, operations = (
@@ -106,11 +106,7 @@ class RecordScan:
     async def note_settled(self, records: Sequence[Record]) -> None:
         """Note ended records that an earlier version has written."""
         names = [
-            self._keys.without_prefix(
-                self._keys.request(record.identity)
-                if isinstance(record, Request)
-                else self._keys.operation(record.identity)
-            )
+            f"{'request' if isinstance(record, Request) else 'operation'}:{record.identity}"
             for record in records
         ]
         if names:

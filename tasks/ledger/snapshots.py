@@ -77,6 +77,7 @@ class ClusterSnapshot:
         waiting: each pool's first requests, in order of arrival.
         arrivals: moves on when a request arrives.
         partly_read: pools with a request among these that this version cannot read. Others may.
+        has_more: whether other pools wait, which were not read.
     """
 
     cluster: Cluster
@@ -85,6 +86,11 @@ class ClusterSnapshot:
     waiting: Mapping[str, Sequence[Request]]
     arrivals: Arrivals
     partly_read: frozenset[str] = frozenset()
+    has_more: bool = False
+
+    def waits_until(self) -> int:
+        """Return before when (ms) nothing of the cluster is sent, whatever waits."""
+        return max(self.cluster.not_before, self.account.not_before)
 
     def snapshot_of(self, operation: Operation) -> OperationSnapshot:
         """Return the snapshot of an operation that has just been planned from this one."""

@@ -102,6 +102,8 @@ def plan_cluster(
             _schedule(changes, cluster, again)
             return plan
         again.append(max(ready_at, now))
+    if snapshot.has_more:
+        again.append(max(now + BEHIND_EXPIRED_MS, snapshot.waits_until()))
     _schedule(changes, cluster, again)
     return Plan(changes)
 

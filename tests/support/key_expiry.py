@@ -26,6 +26,7 @@ PERMANENT = (
     "ended",
     "epoch",
     "gateway-secret",
+    "heads:*",
     "heartbeats",
     "held",
     "jobs:*",

@@ -18,7 +18,8 @@
 --          wake   {i, pools i, score, member}  add if the set of pools has any, else remove
 --          move   {from i, to i, score}      every member goes to another sorted set, or to an earlier score in it
 --          sadd   {i, member}                srem  {i, member}
---          forget {i, queue i, member}       srem, if the queue is empty
+--          forget {i, queue i, member, heads i}
+--                                            srem, and zrem from the heads, if the queue is empty
 --          rpush  {i, text, most}            append; only the last `most` lines are kept
 --          set    {i, text, ttl_s}          del    {i}
 --          hset   {i, field, value}
@@ -134,7 +135,10 @@ end
 for _, w in ipairs(step.sadd or {}) do redis.call('SADD', KEYS[w[1]], w[2]) end
 for _, w in ipairs(step.srem or {}) do redis.call('SREM', KEYS[w[1]], w[2]) end
 for _, w in ipairs(step.forget or {}) do
-  if redis.call('EXISTS', KEYS[w[2]]) == 0 then redis.call('SREM', KEYS[w[1]], w[3]) end
+  if redis.call('EXISTS', KEYS[w[2]]) == 0 then
+    redis.call('SREM', KEYS[w[1]], w[3])
+    redis.call('ZREM', KEYS[w[4]], w[3])
+  end
 end
 for _, w in ipairs(step.wake or {}) do
   if redis.call('SCARD', KEYS[w[2]]) > 0 then
