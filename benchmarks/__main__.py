@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import budget, burst, gateway, growth, memory, polling, throughput
+from benchmarks import budget, burst, gateway, growth, large, memory, polling, throughput
 from benchmarks.options import Options
 from benchmarks.performance_page import write_page
 from benchmarks.plots import save_plots
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Options], Report]] = {
     "growth": growth.measure,
     "gateway": gateway.measure,
     "memory": memory.measure,
+    "large": large.measure,
 }
 KEPT = ROOT / "docs" / "benchmarks"
 QUICK = ROOT / ".bench"

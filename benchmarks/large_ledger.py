@@ -30,6 +30,15 @@ def fill(client: redis.Redis, *, ended: int, waiting: int = 0, clusters: int = 2
     _each(client, (_waiting(number, clusters, now) for number in range(waiting)))
 
 
+def fill_pools(client: redis.Redis, pools: int, now: int | None = None) -> None:
+    """Write one request in each of `pools` pools of the cluster `ehpc-pools`, that has come by `now` (ms)."""
+    if now is None:
+        seconds, micros = client.time()
+        now = int(seconds) * 1000 + int(micros) // 1000
+    first = now - HOUR_MS
+    _each(client, (_in_a_pool(number, first) for number in range(pools)))
+
+
 Commands = list[tuple[object, ...]]
 
 
@@ -116,8 +125,22 @@ def _ended(number: int, clusters: int, now: int) -> Commands:
     ]
 
 
+def _in_a_pool(number: int, now: int) -> Commands:
+    spec = ScaleOutRequest(
+        request_id=f"pool-{number:06}",
+        cluster_id="ehpc-pools",
+        zone="jn1a",
+        node_count=2,
+        resource_conf={"cpu": number + 1, "memory": 8},
+    )
+    return _waits(spec, now + number)
+
+
 def _waiting(number: int, clusters: int, now: int) -> Commands:
-    spec = _spec(number, clusters, "open")
+    return _waits(_spec(number, clusters, "open"), now)
+
+
+def _waits(spec: ScaleOutRequest, now: int) -> Commands:
     request = Request(
         version=1,
         request_id=spec.request_id,
@@ -133,6 +156,7 @@ def _waiting(number: int, clusters: int, now: int) -> Commands:
         ("ZADD", KEYS.index("open"), now, name),
         ("ZADD", KEYS.demand(spec.cluster_id, pool), now, name),
         ("SADD", KEYS.pools(spec.cluster_id), pool),
+        ("ZADD", KEYS.heads(spec.cluster_id), now, pool),
         ("ZADD", KEYS.due("all-else"), now + 24 * HOUR_MS, f"request:{name}"),
         # As if all of it were paused: nothing is sent, and everything is read.
         ("ZADD", KEYS.due("submissions"), now + HOUR_MS, f"cluster:{spec.cluster_id}"),

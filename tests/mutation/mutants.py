@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("config", "scaleout_client", "tasks", "workers", "tests", "pyproject.toml")
+COPIED = ("benchmarks", "config", "scaleout_client", "tasks", "workers", "tests", "pyproject.toml")
 CRASHES = "tests/simulation/test_crashes.py"
 HISTORIES = "tests/simulation/test_random_histories.py"
 UNUSUAL = "tests/simulation/test_unusual_answers.py"
@@ -44,6 +44,7 @@ SESSIONS = "tests/integration/test_gateway_sessions.py"
 SENTINELS = "tests/acceptance/test_sentinels.py"
 FOLLOWING = "tests/integration/test_following_the_master.py"
 COPIES = "tests/acceptance/test_ledger_copies.py"
+LARGE = "tests/integration/test_large_ledgers.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
 
@@ -280,8 +281,8 @@ MUTANTS = (
     Mutant(
         "scrub: a slow reading is no second look",
         "tasks/handlers/scrub_ledger.py",
-        "if read_at - before[1] < INTERVAL_MS:",
-        "if now - before[1] < INTERVAL_MS:",
+        "if read_at - before[1] < LOOKS_APART_MS:",
+        "if now - before[1] < LOOKS_APART_MS:",
         (SCRUBBING,),
     ),
     Mutant(
@@ -1096,6 +1097,62 @@ MUTANTS = (
         "cluster = circuit_breaker.failed(changes,",
         "_ = circuit_breaker.failed(changes,",
         (BREAKERS,),
+    ),
+    Mutant(
+        "tick: a step of another worker is looked at",
+        "tasks/ledger/ledger.py",
+        "if seen == before and self.clock.now_ms() < self._look_at_ms:",
+        "if self.clock.now_ms() < self._look_at_ms:",
+        (LARGE,),
+    ),
+    Mutant(
+        "tick: what was seen earlier is looked at when it is due",
+        "tasks/ledger/ledger.py",
+        "self._look_at_ms = look_at if next_due < 0 else min(look_at, next_due)",
+        "self._look_at_ms = look_at",
+        (LARGE,),
+    ),
+    Mutant(
+        "tick: everything is looked at now and then",
+        "tasks/ledger/ledger.py",
+        "look_at = self.clock.now_ms() + LOOK_EVERY_MS",
+        "look_at = self.clock.now_ms() + 10**12",
+        (LARGE,),
+    ),
+    Mutant(
+        "ended: an index is used only while it is complete",
+        "tasks/ledger/ended_index.py",
+        "if not found or not await is_complete(ledger):",
+        "if not found:",
+        (LARGE,),
+    ),
+    Mutant(
+        "plan: heads are used only while they are complete",
+        "tasks/ledger/lua/cluster_snapshot.lua",
+        "total > limit and redis.call('ZCARD', KEYS[7]) == total then",
+        "total > limit then",
+        (LARGE,),
+    ),
+    Mutant(
+        "plan: all pools are read if none of the first is ready",
+        "tasks/handlers/plan_cluster.py",
+        "    return await ctx.ledger.cluster_snapshot(cluster_id)\n",
+        "    return snapshot\n",
+        (LARGE,),
+    ),
+    Mutant(
+        "scrub: an ended request with a running job is checked again",
+        "tasks/handlers/scrub_ledger.py",
+        "settled = [request for request in known if request.ended and not request.live_assignments]",
+        "settled = [request for request in known if request.ended]",
+        (SCRUBBING,),
+    ),
+    Mutant(
+        "broker: messages in other lists than the awaited one are found",
+        "workers/broker/transport.py",
+        "self._next = _Step.CLAIM if reply else _Step.LOOK",
+        "self._next = _Step.CLAIM if reply else _Step.WAIT",
+        ("tests/integration/test_broker_transport.py",),
     ),
 )
 
