@@ -36,7 +36,7 @@ def fill_pools(client: redis.Redis, pools: int, now: int | None = None) -> None:
         seconds, micros = client.time()
         now = int(seconds) * 1000 + int(micros) // 1000
     first = now - HOUR_MS
-    _each(client, (_in_a_pool(number, first) for number in range(pools)))
+    _each(client, (_in_a_pool(number, first, now) for number in range(pools)))
 
 
 Commands = list[tuple[object, ...]]
@@ -125,7 +125,7 @@ def _ended(number: int, clusters: int, now: int) -> Commands:
     ]
 
 
-def _in_a_pool(number: int, now: int) -> Commands:
+def _in_a_pool(number: int, first: int, now: int) -> Commands:
     spec = ScaleOutRequest(
         request_id=f"pool-{number:06}",
         cluster_id="ehpc-pools",
@@ -133,30 +133,30 @@ def _in_a_pool(number: int, now: int) -> Commands:
         node_count=2,
         resource_conf={"cpu": number + 1, "memory": 8},
     )
-    return _waits(spec, now + number)
+    return _waits(spec, first + number, now)
 
 
 def _waiting(number: int, clusters: int, now: int) -> Commands:
-    return _waits(_spec(number, clusters, "open"), now)
+    return _waits(_spec(number, clusters, "open"), now, now)
 
 
-def _waits(spec: ScaleOutRequest, now: int) -> Commands:
+def _waits(spec: ScaleOutRequest, at: int, now: int) -> Commands:
     request = Request(
         version=1,
         request_id=spec.request_id,
         spec=spec.content,
         fingerprint=spec.fingerprint(),
-        accepted_at=now,
+        accepted_at=at,
         deadline_at=now + 24 * HOUR_MS,
         unassigned_nodes=2,
     )
     name, pool = spec.request_id, pool_of(spec.content)
     return [
         ("HSET", KEYS.request(name), "version", 1, "content", request.content()),
-        ("ZADD", KEYS.index("open"), now, name),
-        ("ZADD", KEYS.demand(spec.cluster_id, pool), now, name),
+        ("ZADD", KEYS.index("open"), at, name),
+        ("ZADD", KEYS.demand(spec.cluster_id, pool), at, name),
         ("SADD", KEYS.pools(spec.cluster_id), pool),
-        ("ZADD", KEYS.heads(spec.cluster_id), now, pool),
+        ("ZADD", KEYS.heads(spec.cluster_id), at, pool),
         ("ZADD", KEYS.due("all-else"), now + 24 * HOUR_MS, f"request:{name}"),
         # As if all of it were paused: nothing is sent, and everything is read.
         ("ZADD", KEYS.due("submissions"), now + HOUR_MS, f"cluster:{spec.cluster_id}"),

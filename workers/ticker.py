@@ -17,7 +17,7 @@ from tasks.sweep import start_due
 
 log = structlog.get_logger(__name__)
 
-UNDER_WAY_S = 10.0
+UNDER_WAY_S = 1.0
 TICK_TIMEOUT_S = 15.0
 DESCRIBED_EVERY_MS = 30_000
 

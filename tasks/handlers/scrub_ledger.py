@@ -4,6 +4,7 @@ A key may be deleted by hand, or be missing from a copy. Nothing else notices: a
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from config.timestamps import utc_second
 from tasks.handlers.context import Context
@@ -19,12 +20,8 @@ from tasks.ledger.records import Operation, Request
 from tasks.state_machine.cluster_lock import lock_cluster
 from tasks.state_machine.rebuilding import held_without_record
 
-INTERVAL_MS = 15_000
 KEYS_AT_ONCE = 1_500
-# Each record that has not ended takes some three commands.
-OPEN_RECORD_MS = 4_000
 LOOKS_APART_MS = 5_000
-DUE_CHECKED_EVERY_MS = 60_000
 MAX_MISSING = 10_000
 # Further ahead than anything of the kind is scheduled: the quota's window, and a limit per day.
 MAX_AHEAD_MS = {
@@ -36,6 +33,21 @@ MAX_AHEAD_MS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the ledger is checked, in ms.
+
+    Fields:
+        interval_ms: from one step to the next.
+        open_record_ms: the same for each record that has not ended, which takes some three commands.
+        due_ms: from one check of due entries without a record to the next.
+    """
+
+    interval_ms: int = 15_000
+    open_record_ms: int = 4_000
+    due_ms: int = 60_000
+
+
 class Scrub:
     """Checks the next keys each time, for all workers of the ledger.
 
@@ -43,35 +55,32 @@ class Scrub:
     keeping idle workers busy.
     """
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, pace: Pace = Pace()) -> None:
         self._ctx = ctx
+        self._pace = pace
         self._scan = RecordScan(ctx.ledger)
         self._ended_indexes = EndedIndexRepair(ctx.ledger)
         self._next_ms = self._next_due_check_ms = 0
         self._missing: dict[tuple[str, ...], tuple[list[int], int]] = {}
-
-    def forget_interval(self) -> None:
-        """Let the next step come at once."""
-        self._next_ms = 0
 
     async def step(self) -> None:
         """Check some records if none of the workers has just done so."""
         now = self._ctx.clock.now_ms()
         if now < self._next_ms:
             return
-        self._next_ms = now + INTERVAL_MS
+        self._next_ms = now + self._pace.interval_ms
         if len(self._missing) > MAX_MISSING:
             self._missing.clear()
-        names = await self._scan.next_ids(INTERVAL_MS, KEYS_AT_ONCE)
+        names = await self._scan.next_ids(self._pace.interval_ms, KEYS_AT_ONCE)
         if names is None:
             return
         request_ids, operation_ids = names
         if now >= self._next_due_check_ms:
-            self._next_due_check_ms = now + DUE_CHECKED_EVERY_MS
+            self._next_due_check_ms = now + self._pace.due_ms
             await self._check_due()
         live = await self._check_requests(request_ids) + await self._check_operations(operation_ids)
-        if live * OPEN_RECORD_MS > INTERVAL_MS:
-            await self._scan.wait(live * OPEN_RECORD_MS)
+        if live * self._pace.open_record_ms > self._pace.interval_ms:
+            await self._scan.wait(live * self._pace.open_record_ms)
         await self._ended_indexes.step()
 
     async def _check_due(self) -> None:

@@ -549,7 +549,7 @@ MUTANTS = (
         "tasks/handlers/scrub_ledger.py",
         "if not self._is_missing_again(entry, changes.expected, read_at):",
         "if True:",
-        (HISTORIES,),
+        (SCRUBBING, HISTORIES),
     ),
     Mutant(
         "a pool is not forgotten while a request arrives",

@@ -1,10 +1,12 @@
-"""The simulation writes no log."""
+"""The simulation writes no log, and reads one pool of a cluster where there are more."""
 
 import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+from tasks.handlers import plan_cluster
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +16,8 @@ def _no_log() -> Iterator[None]:
     structlog.configure(wrapper_class=level, cache_logger_on_first_use=False)
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def _one_pool_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_cluster, "POOLS_AT_ONCE", 1)

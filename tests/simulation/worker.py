@@ -17,7 +17,7 @@ from tasks.engine.dispatcher import Dispatcher
 from tasks.handlers.context import Context
 from tasks.handlers.publish_outcomes import TaskEnd
 from tasks.handlers.publish_progress import TaskStatus
-from tasks.handlers.scrub_ledger import Scrub
+from tasks.handlers.scrub_ledger import Pace, Scrub
 from tasks.intake.accept import Accepted, Intake
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ from tests.simulation.steps import Crashed, Process, SteppedRedis
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-SWEEP_REQUEST_S = 10.0
+SWEEP_REQUEST_S = 1.0
 SCRUB_EVERY = 10  # ticks
 IDLE_TICK_MS = 600_000  # real ones tick all the time, which would take too long here
 TASKS_AT_ONCE = 8  # of a worker, as its pool has threads
@@ -78,7 +78,7 @@ class Worker(Process):
             policy=in_force,
         )
         self.dispatcher = Dispatcher(self.ctx, self)
-        self.scrub = Scrub(self.ctx)
+        self.scrub = Scrub(self.ctx, Pace(5_000, 0, 5_000))
         self.ticks = 0
         self._knows_time = False
         self.next_idle_tick = world.clock.now_ms() + IDLE_TICK_MS
