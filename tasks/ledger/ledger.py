@@ -172,6 +172,10 @@ class Ledger(LedgerIdentity):
                 )
         return result
 
+    async def move_on(self) -> None:
+        """Move the count of steps, by which ticks notice what was scheduled without one."""
+        await self.commit(ChangeSet())
+
     async def record(self, event: Event) -> None:
         """Write an event that belongs to no other step, and log it."""
         changes = ChangeSet()

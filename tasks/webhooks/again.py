@@ -20,6 +20,7 @@ async def send_test(ledger: Ledger, name: str, by: str) -> str:
     message = await message_of(ledger, notice)
     if message is not None:
         await WebhookQueues(ledger).hand_out("", [(name, message.delivery)])
+        await ledger.move_on()
     return subject
 
 
@@ -37,4 +38,5 @@ async def replay(ledger: Ledger, name: str, about: dict[str, Any], since_ms: int
         message = await message_of(ledger, notice_of("outcome", request_id, at))
         if message is not None and is_of(about["producers"], message.producers):
             told += await queues.hand_out("", [(name, message.delivery)])
+    await ledger.move_on()
     return told
