@@ -29,7 +29,6 @@ async def lost_jobs(settings: Settings, ledger: Ledger, zone: str) -> list[Findi
     since = min(ledger.clock.now_ms() - DAY_MS, (imported or ledger.clock.now_ms()) - MARGIN_MS)
     rows, problem = await _rows(settings, ledger, zone, since)
     findings = [Finding("provider", "error", problem)] if problem else []
-    found = 0
     for row in rows:
         text, owned = f"{row.job_action} on {' '.join(row.resource_ids)}", await _is_owned(ledger, row)
         made = timestamp(round(row.create_time.timestamp() * 1000)) if row.create_time else "an unknown time"
@@ -40,12 +39,9 @@ async def lost_jobs(settings: Settings, ledger: Ledger, zone: str) -> list[Findi
                 "you acknowledge"
             )
             findings.append(Finding(f"unknown {row.job_id}", "error", detail))
-        elif row.status is JobStatus.PENDING:
+        if row.status is JobStatus.PENDING:
             findings.append(Finding(f"running {row.job_id}", "warning", text))
-        else:
-            continue
-        found += 1
-    if not found and not problem:
+    if not findings:
         detail = f"in zone {zone} no job runs, and none since {timestamp(since)} is without its operation"
         findings.append(Finding("provider", "ok", detail))
     return findings
