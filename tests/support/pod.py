@@ -203,18 +203,21 @@ def running(pod: Pod, folder: Path) -> Iterator[Running]:
     inside = ["sh", "-c", pod.script(root), "sh", *pod.confined(command)]
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", *inside],
+            ["unshare", "--mount", "--propagation=private", "--pid", "--fork", *inside],
             env=pod.environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     process = Process(pod.container["name"], popen, log)
+    pid = _child_of(popen)
     try:
-        yield Running(pod, process, _child_of(popen))
+        yield Running(pod, process, pid)
     finally:
-        # Its process 1 dies with it, and with that all others of its namespace.
-        popen.kill()
+        # All others of its namespace die with its process 1. That does not die with unshare, because it has
+        # changed its user since.
+        if popen.poll() is None:
+            os.kill(pid, signal.SIGKILL)
         popen.wait(STOPPED_S)
 
 
