@@ -1,7 +1,4 @@
-"""Start what is due in the ledger, and return; nothing waits here.
-
-Workers sweep at their ticks. The task is for the messages that workers before 0.2 send while they still run.
-"""
+"""`scaleout.sweep`: start what is due in the ledger, and return; nothing waits here."""
 
 from celery import shared_task
 
@@ -15,10 +12,9 @@ TIMEOUT_S = 20.0
 @shared_task(name=SWEEP, ignore_result=True)
 def sweep() -> None:
     """Sweep the due set once; a message that arrives late, twice or never does no harm."""
-    worker_process.run(start_due(worker_process.engine()), timeout_s=TIMEOUT_S)
+    worker_process.run(_sweep(worker_process.engine()), timeout_s=TIMEOUT_S)
 
 
-async def start_due(engine: Engine) -> None:
-    """Claim what is due, and start it in the background."""
+async def _sweep(engine: Engine) -> None:
     await engine.ctx.ledger.sweep_started()
     await engine.dispatcher.sweep()

@@ -1,4 +1,4 @@
-"""Ask the ledger at every tick whether anything is due, and sweep if so."""
+"""Ask the ledger at every tick whether anything is due, and send a sweep message if so."""
 
 import threading
 from typing import Any
@@ -8,16 +8,18 @@ from celery import bootsteps
 from celery.platforms import EX_FAILURE
 from celery.worker import state as worker_state
 
+from config.celery_options import SWEEP
 from tasks.engine import worker_process
 from tasks.engine.wiring import Engine
 from tasks.engine.worker_info import note_worker, this_worker
 from tasks.ledger.identity import OtherAccount
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.shell_acts import log_acts
-from tasks.sweep import start_due
+from workers.broker.transport import Channel
 
 log = structlog.get_logger(__name__)
 
-UNDER_WAY_S = 1.0
+UNDER_WAY_S = 10.0
 TICK_TIMEOUT_S = 15.0
 DESCRIBED_EVERY_MS = 30_000
 
@@ -29,7 +31,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._tick_s = worker.app.conf.scaleout_tick_s
+        self._worker, self._app = worker, worker.app
         self._name = str(worker.hostname)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -45,6 +47,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
     terminate = stop
 
     def _run(self) -> None:
+        tick_s = self._app.conf.scaleout_tick_s
         reachable = True
         while not self._stopped.is_set():
             try:
@@ -60,7 +63,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
                 reachable = False
             else:
                 reachable = True
-            self._stopped.wait(self._tick_s)
+            self._stopped.wait(tick_s)
 
     def _tick(self) -> None:
         engine = worker_process.engine()
@@ -68,8 +71,7 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         worker_process.run(ledger.is_on_master(), timeout_s=TICK_TIMEOUT_S)
         requested = worker_process.run(ledger.tick(UNDER_WAY_S, self._name), timeout_s=TICK_TIMEOUT_S)
         if requested:
-            # Not by a message: this worker might wait for it, and all that it does is to start this here.
-            worker_process.run(start_due(engine), timeout_s=TICK_TIMEOUT_S)
+            self._send_sweep(ledger)
         engine.state_file.save(ledger.epoch)
         if requested is not None:
             worker_process.run(log_acts(ledger), timeout_s=TICK_TIMEOUT_S)
@@ -89,3 +91,16 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         info = this_worker(self._name, self._began_ms, path, policy.digest, engine.ctx.clock.step_ms)
         worker_process.run(note_worker(engine.ctx.ledger, info), timeout_s=TICK_TIMEOUT_S)
         self._described_ms = now
+
+    def _send_sweep(self, ledger: Ledger) -> None:
+        try:
+            self._app.send_task(SWEEP, ignore_result=True, retry=False)
+        except Exception:
+            # It may be lost, so the next tick sends again: a superfluous sweep does no harm.
+            worker_process.run(ledger.sweep_started(), timeout_s=TICK_TIMEOUT_S)
+            raise
+        # While it reconnects to the broker it has none, and looks into all queues afterwards.
+        consumer = getattr(getattr(self._worker, "consumer", None), "task_consumer", None)
+        channel = getattr(consumer, "channel", None)
+        if isinstance(channel, Channel):
+            channel.tell()

@@ -49,6 +49,7 @@ AFTER = frozenset({"caller", "notices", "outbox", "outcomes", "progress"})
 # A notice becomes deliveries in one step.
 LAST = frozenset({"deliveries"})
 # Of processes, of single calls, and of the broker: without meaning elsewhere. The key of cookies is a secret.
+# Indexes that workers make from the others are made again.
 LEFT_OUT = frozenset(
     {
         "acts",
@@ -56,7 +57,9 @@ LEFT_OUT = frozenset(
         "answers",
         "changes",
         "clock",
+        "ended-of",
         "gateway-secret",
+        "heads",
         "heartbeats",
         "replicated",
         "rest",

@@ -1,6 +1,7 @@
 """The workers' transport: no message is lost on its way, and the rest is as kombu's own."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.durable_server import durable_server
 from tests.support.ports import free_port
 from tests.support.processes import environment, eventually, worker
 from workers.broker.message_check import MalformedMessage, check_message
-from workers.broker.transport import CLAIM, TRANSPORT
+from workers.broker.transport import CLAIM, MAX_WAIT_S, TRANSPORT
 
 QUEUES = ("one", "two")
 
@@ -112,6 +113,25 @@ def test_a_message_wakes_a_consumer_that_waits(redis_url: str, connection: Conne
         began = time.monotonic()
         drain(connection, lambda: bool(heard))
     assert time.monotonic() - began < 1.0
+
+
+def test_a_consumer_that_is_told_waits_no_longer(redis_url: str, connection: Connection) -> None:
+    heard: list[str] = []
+    channel = connection.default_channel
+    with consumer(connection, heard):
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.2)
+        channel._wait_s = MAX_WAIT_S
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.6)
+        with connect(redis_url) as other:
+            put(other, "told", "two")
+        began = time.monotonic()
+        teller = threading.Thread(target=channel.tell)
+        teller.start()
+        drain(connection, lambda: bool(heard))
+        teller.join()
+    assert time.monotonic() - began < MAX_WAIT_S / 2
 
 
 def test_what_needs_no_acknowledgement_is_not_kept_for_one(

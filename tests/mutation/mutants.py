@@ -456,7 +456,7 @@ MUTANTS = (
     Mutant(
         "a job without an operation after a failover marks the ledger",
         "tasks/handlers/lost_calls.py",
-        "unknown = [job_id for job_id in found if job_id not in owners]",
+        "unknown = [job_id for job_id in found if job_id not in owners and job_id not in reported]",
         "unknown: list[str] = []",
         (LOST_CALLS,),
     ),
@@ -1146,6 +1146,13 @@ MUTANTS = (
         "settled = [request for request in known if request.ended and not request.live_assignments]",
         "settled = [request for request in known if request.ended]",
         (SCRUBBING,),
+    ),
+    Mutant(
+        "broker: a wait ends once a sweep is sent",
+        "workers/broker/transport.py",
+        "if client.client_unblock(waiting):",
+        "if True:",
+        ("tests/integration/test_broker_transport.py",),
     ),
     Mutant(
         "broker: messages in other lists than the awaited one are found",

@@ -30,7 +30,7 @@ from tests.simulation.steps import Crashed, Process, SteppedRedis
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-SWEEP_REQUEST_S = 1.0
+SWEEP_REQUEST_S = 10.0
 SCRUB_EVERY = 10  # ticks
 IDLE_TICK_MS = 600_000  # real ones tick all the time, which would take too long here
 TASKS_AT_ONCE = 8  # of a worker, as its pool has threads

@@ -22,7 +22,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import structlog
@@ -47,6 +47,7 @@ OLD_KEYS = ("unacked", "unacked_index")  # kombu's names; versions before 0.2 us
 OLD_LOOKED_AT_EACH = 12  # of the times at which our own are
 ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
 FIRST_WAIT_S, MAX_WAIT_S = 0.5, 3.0  # less than the sockets' timeout
+TELL_TIMES, TELL_EVERY_S = 4, 0.02
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
 
@@ -209,7 +210,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 
     It claims a message. If there is none, it waits for one in one of its queues: no Redis command waits for
     several lists without taking from them. Then it looks, by one command, whether any list has one, and
-    claims again if so. Each wait is longer than the one before, until a message comes.
+    claims again if so. Each wait is longer than the one before, until a message comes, or until it is told
+    that one is in another of its queues.
 
     Fields:
         awaited_queue: the queue that it waits for, of several; an option of the transport.
@@ -229,6 +231,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         self._refused_waiting = False
         self._wait_s = FIRST_WAIT_S
         self._found_nothing_at = 0.0
+        self._told = False
+        self._waits_on: tuple[Any, int | None] = (None, None)
         super().__init__(*arguments, **options)
 
     def basic_consume(self, queue: str, *arguments: Any, no_ack: bool = False, **options: Any) -> Any:
@@ -295,6 +299,10 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         if not queues or self.pause.lasts():
             return
         self._sent, self._next = self._next, _Step.CLAIM
+        if self._sent is not _Step.CLAIM and self._told:
+            self._sent = _Step.CLAIM
+        if self._sent is _Step.CLAIM:
+            self._told = False
         kept = [(self._q_for_pri(queue, step), queue) for step in self.priority_steps for queue in queues]
         lists = [key for key, _ in kept]
         command: list[Any]
@@ -303,6 +311,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             watched = self.awaited_queue if self.awaited_queue in queues else queues[0]
             command = ["BLMOVE", watched, watched, "RIGHT", "RIGHT", self._wait_s]
             self._wait_s = min(MAX_WAIT_S, 2 * self._wait_s)
+            self._note_client()
             self._queue_cycle.rotate(queues[0])
         elif self._sent is _Step.LOOK:
             # And whether messages are noted: then there may be some to restore.
@@ -315,6 +324,32 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         self.client.connection.send_command(*command)
+
+    def tell(self) -> None:
+        """Have the queues looked at now: a message is in one that is not waited for. For another thread.
+
+        A wait that has not reached the server yet cannot be ended, so this is tried for a while.
+        """
+        self._told = True
+        for _ in range(TELL_TIMES):
+            _, waiting = self._waits_on
+            if not self._told or self._sent is not _Step.WAIT or waiting is None:
+                return
+            with self.conn_or_acquire() as client:
+                if client.client_unblock(waiting):
+                    return
+            sleep(TELL_EVERY_S)
+
+    def _note_client(self) -> None:
+        """Learn by which number the server knows the connection that is about to wait."""
+        connection = self.client.connection
+        known, now = self._waits_on[0], connection._sock  # noqa: SLF001 - a new one has another number
+        if now is None or now is not known:
+            self._waits_on = (now, None)
+        if now is not None and now is not known:
+            connection.send_command("CLIENT", "ID")
+            with contextlib.suppress(ResponseError):  # without the right to, it is not told
+                self._waits_on = (now, int(connection.read_response()))
 
     def close(self) -> None:
         """Close it. A wait has taken nothing, so its end need not be awaited, as kombu does."""
