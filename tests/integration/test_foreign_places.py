@@ -128,7 +128,7 @@ def test_a_server_that_refuses_info_is_worked_with() -> None:
     assert listed.json() == []
 
 
-@pytest.mark.parametrize("url", ["unix:///run/redis.sock", "redis-cluster://host:1", "host:6379"])
+@pytest.mark.parametrize("url", ["unix://run/redis.sock", "redis-cluster://host:1", "host:6379"])
 def test_a_url_that_is_not_supported_is_refused_in_one_line(url: str) -> None:
     said = one_line(CELERY, environment(url, NOWHERE))
 

@@ -6,8 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.support.ports import free_port
 from tests.support.redis_server import server_path
@@ -35,8 +38,16 @@ class DurableServer:
         """Its process now; None while it is down."""
         return None if self._process is None else self._process.pid
 
-    def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, password=self._password, decode_responses=True)
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(port=self.port, password=self._password, decode_responses=True, **options)
+
+    def role(self) -> str | None:
+        """Return what it is in replication; None if it does not answer at once."""
+        try:
+            with self.client(socket_timeout=0.5, retry=Retry(NoBackoff(), 0)) as client:
+                return str(client.info("replication")["role"])
+        except redis.RedisError:
+            return None
 
     def start(self) -> None:
         """Come back once it answers, with all its data loaded; at once if it runs already."""

@@ -185,7 +185,7 @@ class SentinelServers:
         """Return the server that a majority of the sentinels names and that takes writes."""
         ports = [sentinel.masters().get(NAME, {}).get("port") for sentinel in self.sentinels]
         found = [server for server in self.servers if ports.count(server.port) >= QUORUM]
-        return found[0] if found and _role(found[0]) == "master" else None
+        return found[0] if found and found[0].role() == "master" else None
 
     def _all_know_each_other(self) -> bool:
         for sentinel in self.sentinels:
@@ -200,14 +200,6 @@ class SentinelServers:
                 return in_step(client, self.master.port)
         except redis.RedisError:
             return False
-
-
-def _role(server: DurableServer) -> str | None:
-    try:
-        with server.client() as client:
-            return str(client.info("replication")["role"])
-    except redis.RedisError:
-        return None
 
 
 @contextmanager

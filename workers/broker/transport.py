@@ -44,7 +44,6 @@ LUA = Path(__file__).parent / "lua"
 CLAIM = (LUA / "claim.lua").read_text(encoding="utf-8")
 MOVE_OLD = (LUA / "move_old.lua").read_text(encoding="utf-8")
 OLD_KEYS = ("unacked", "unacked_index")  # kombu's names; versions before 0.2 used them
-OLD_LOOKED_AT_EACH = 12  # of the times at which our own are
 ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
 FIRST_WAIT_S, MAX_WAIT_S = 0.5, 3.0  # less than the sockets' timeout
 TELL_TIMES, TELL_EVERY_S = 4, 0.02
@@ -187,8 +186,8 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return
-        # An idle worker has seen that nothing is noted. An earlier version's are looked for more seldom.
-        if (self._vrestore_count - 1) % OLD_LOOKED_AT_EACH and self.channel.saw_nothing():
+        # An idle worker has seen that nothing is noted, by this version or an earlier one.
+        if self.channel.saw_nothing():
             return
         with self.channel.conn_or_acquire() as client, contextlib.suppress(kombu_redis.MutexHeld):
             seconds, micros = client.time()
@@ -315,7 +314,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
             self._queue_cycle.rotate(queues[0])
         elif self._sent is _Step.LOOK:
             # And whether messages are noted: then there may be some to restore.
-            command = ["EXISTS", *lists, self.unacked_index_key]
+            command = ["EXISTS", *lists, self.unacked_index_key, OLD_KEYS[1]]
         else:
             keys = [self.unacked_key, self.unacked_index_key, *lists]
             acks = [int(queue not in self._without_ack) for _, queue in kept]
