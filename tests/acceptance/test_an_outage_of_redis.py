@@ -104,7 +104,8 @@ def ended(server: DurableServer, *request_ids: str) -> bool:
 
 def result(server: DurableServer, task_id: str) -> Any:
     with Celery(broker=server.url, backend=server.url, set_as_current=False) as client:
-        return client.AsyncResult(task_id).get(timeout=10)
+        # A connection to the result store that was frozen costs 5 s, and the next try comes 5 s later.
+        return client.AsyncResult(task_id).get(timeout=30)
 
 
 @pytest.mark.timeout(300 + OUTAGE_S)

@@ -1,18 +1,14 @@
 """What steps cost beside many requests: Redis commands are counted, those inside scripts too."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import redis
 from kombu import Connection, Consumer, Queue
-from pydantic import SecretStr
 
 from benchmarks.large_ledger import fill, fill_pools
-from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
-from tasks.ehpc.connections import Connections, open_connections
-from tasks.engine.wiring import open_api, open_rate_limiter
 from tasks.handlers.context import Context
 from tasks.handlers.plan_cluster import POOLS_AT_ONCE, fit_to_policy, read_cluster
 from tasks.handlers.scrub_ledger import Scrub
@@ -28,21 +24,8 @@ from workers.broker import transport
 
 pytestmark = pytest.mark.permanent_keys("scaleout:*", "_kombu*")
 
-SETTINGS = Settings(access_key_id=SecretStr("key"), secret_access_key=SecretStr("secret"))
 ENDED, CLUSTERS = 600, 200
 MINUTE_S = 60
-
-
-@pytest.fixture
-async def connections() -> AsyncIterator[Connections]:
-    async with open_connections() as opened:
-        yield opened
-
-
-@pytest.fixture
-def ctx(ledger: Ledger, connections: Connections, clock: HandClock) -> Context:
-    api, limiter = open_api(SETTINGS, connections, clock), open_rate_limiter(SETTINGS, ledger)
-    return Context(SETTINGS, ledger, api, limiter, clock)
 
 
 @pytest.fixture

@@ -1,19 +1,14 @@
 """The slow check of the whole ledger: lost index entries are restored, lost records are held or reported."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from config.policy.model import Schedule
-from config.settings import Settings
 from config.timestamps import milliseconds, timestamp
 from tasks.contract.request import ScaleOutRequest
-from tasks.ehpc.connections import Connections, open_connections
-from tasks.engine.wiring import open_api, open_rate_limiter
 from tasks.handlers.context import Context
 from tasks.handlers.scrub_ledger import Pace, Scrub
 from tasks.intake.accept import Intake
@@ -30,21 +25,8 @@ from tasks.state_machine.request_outcome import end_request
 
 pytestmark = pytest.mark.permanent_keys("scaleout:*")
 
-SETTINGS = Settings(access_key_id=SecretStr("key"), secret_access_key=SecretStr("secret"))
 RULES = PlanRules(coalesce_ms=0, lease_ms=45_000, probe_ms=1_000)
 SCRUB = ("scaleout:scrub-cursor", "scaleout:scrub-next")
-
-
-@pytest.fixture
-async def connections() -> AsyncIterator[Connections]:
-    async with open_connections() as opened:
-        yield opened
-
-
-@pytest.fixture
-def ctx(ledger: Ledger, connections: Connections, clock: HandClock) -> Context:
-    api, limiter = open_api(SETTINGS, connections, clock), open_rate_limiter(SETTINGS, ledger)
-    return Context(SETTINGS, ledger, api, limiter, clock)
 
 
 @pytest.fixture
