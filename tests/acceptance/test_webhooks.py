@@ -109,11 +109,12 @@ def hurry(env: dict[str, str]) -> None:
 def test_nodes_that_come_late_are_told_with_the_outcome(
     env: dict[str, str], provider: Simulator, hooks: Receiver, tmp_path: Path
 ) -> None:
-    provider.post("options", {"job_duration_s": "6"})
+    # Long enough that the job has begun by the deadline on a busy machine, too.
+    provider.post("options", {"job_duration_s": "16"})
     with worker(env, tmp_path / "worker.log") as running:
         eventually(lambda: bool(running.events("webhook_added")), "the webhook is in force")
         place = ("--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "1")
-        scaleout(env, "submit", *place, "--request-id", "r-1", "--deadline", "3s")
+        scaleout(env, "submit", *place, "--request-id", "r-1", "--deadline", "12s")
         eventually(lambda: len(hooks.received) == 2, "its end and its nodes are told")
 
     (ended,), (late,) = hooks.of("outcome"), hooks.of("late_nodes")
