@@ -115,10 +115,10 @@ def test_a_message_wakes_a_consumer_that_waits(redis_url: str, connection: Conne
     assert time.monotonic() - began < 1.0
 
 
-def test_a_consumer_that_is_told_waits_no_longer(redis_url: str, connection: Connection) -> None:
+def test_a_consumer_that_is_told_waits_no_longer(redis_url: str) -> None:
     heard: list[str] = []
-    channel = connection.default_channel
-    with consumer(connection, heard):
+    with connect(redis_url, awaited_queue="one") as connection, consumer(connection, heard):
+        channel = connection.default_channel
         with pytest.raises(TimeoutError):
             connection.drain_events(timeout=0.2)
         channel._wait_s = MAX_WAIT_S

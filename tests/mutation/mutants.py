@@ -482,13 +482,6 @@ MUTANTS = (
         (FOLLOWING,),
     ),
     Mutant(
-        "sentinels: no connection shows what an old master has",
-        "tasks/runtime/auto_pipeline.py",
-        "self.server not in (None, pool.master_address)",
-        "False",
-        (FOLLOWING,),
-    ),
-    Mutant(
         "sentinels: results on an old master are stored again",
         "tasks/engine/celery_results.py",
         "if not still_on_master(backend.client):",
@@ -500,7 +493,7 @@ MUTANTS = (
         "tasks/ledger/epoch.py",
         "elif (step or not self.step) and int(count) >= self.count:",
         "elif int(count) >= self.count:",
-        (LEDGER,),
+        ("tests/unit/tasks/ledger/test_epoch.py",),
     ),
     Mutant(
         "no call is sent before enough replicas know of it",
