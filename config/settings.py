@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -192,7 +192,8 @@ class LedgerSettings(BaseSettings):
         text = url.get_secret_value()
         if not text.startswith(WITH_TLS) or not self.tls:
             return text
-        return f"{text}{'&' if '?' in text else '?'}{urlencode(self.tls)}"
+        base, _, query = text.partition("?")
+        return f"{base}?{urlencode({**dict(parse_qsl(query, keep_blank_values=True)), **self.tls})}"
 
     @property
     def ledger_address(self) -> str:

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from pydantic import SecretStr
@@ -356,6 +357,15 @@ def test_a_password_in_the_query_of_a_url_is_hidden_too(
     put(REDIS_URL="redis://host/0?password=hunter2")
 
     assert load(LedgerSettings).secrets() == ["hunter2"]
+
+
+@pytest.mark.parametrize("start", ["rediss://host/0?", "sentinels://host/0?name=main&"])
+def test_a_file_of_the_settings_counts_more_than_one_of_the_url(put: Set, tmp_path: Path, start: str) -> None:
+    (tmp_path / "ca.pem").touch()
+    put(REDIS_URL=f"{start}ssl_ca_certs=/other.pem", REDIS_CA_FILE=str(tmp_path / "ca.pem"))
+
+    query = parse_qs(load(LedgerSettings).ledger_address.partition("?")[2])
+    assert query["ssl_ca_certs"] == [str(tmp_path / "ca.pem")]
 
 
 def test_the_passwords_of_sentinels_and_their_server_are_secrets(put: Set) -> None:
