@@ -160,13 +160,16 @@ class Overview:
                 waited = max(waited, (now - max(score, until)) / 1000)
         return waited
 
-    async def durations_of(self, pools: Sequence[Pool]) -> list[list[Duration]]:
-        """Return the durations of the last operations of each pool, a few hundred in each round trip."""
+    async def durations_of(self, pools: Sequence[tuple[str, str]]) -> list[list[Duration]]:
+        """Return the durations of the last operations of each pool, latest last.
+
+        `pools`: cluster and name of each; a few hundred are read in each round trip.
+        """
         found: list[list[Duration]] = []
         for first in range(0, len(pools), READ_AT_ONCE):
             async with self._redis.pipeline(transaction=False) as pipe:
-                for pool in pools[first : first + READ_AT_ONCE]:
-                    pipe.lrange(self._keys.durations(pool.cluster_id, pool.name), 0, -1)
+                for cluster_id, name in pools[first : first + READ_AT_ONCE]:
+                    pipe.lrange(self._keys.durations(cluster_id, name), 0, -1)
                 rows = await pipe.execute()
             found += [
                 [one for line in lines if (one := parsed_as(Duration, line)) is not None] for lines in rows
@@ -179,8 +182,8 @@ class Overview:
 
     async def durations(self, cluster_id: str, pool: str) -> list[Duration]:
         """Return the durations of the last operations of a pool, latest last."""
-        lines = await cast("Any", self._redis.lrange(self._keys.durations(cluster_id, pool), 0, -1))
-        return [found for line in lines if (found := parsed_as(Duration, line)) is not None]
+        (found,) = await self.durations_of([(cluster_id, pool)])
+        return found
 
     async def pools_seen(self, limit: int = 0) -> list[Pool]:
         """Return the pools that have had an operation in the last 90 days, latest first.

@@ -1,6 +1,5 @@
 """Open requests, and the operations that serve them."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -98,7 +97,7 @@ async def stuck_jobs(ledger: Ledger, operations: Iterable[Operation]) -> list[tu
         if request.spec is not None
     }
     names = sorted(set(pools.values()))
-    known = await asyncio.gather(*(ledger.overview.durations(*pool) for pool in names))
+    known = await ledger.overview.durations_of(names)
     usual = dict(zip(names, map(_usual_ms, known), strict=True))
     now, found = ledger.clock.now_ms(), []
     for name, pool in pools.items():

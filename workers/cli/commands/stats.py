@@ -28,7 +28,7 @@ async def read_stats(ledger: Ledger, cluster_id: str | None, limit: int) -> list
     else:
         every = await ledger.overview.pools_seen()
         pools = [pool for pool in every if pool.cluster_id == cluster_id][:limit]
-    durations = await ledger.overview.durations_of(pools)
+    durations = await ledger.overview.durations_of([(pool.cluster_id, pool.name) for pool in pools])
     return [pool_stats(pool, found) for pool, found in zip(pools, durations, strict=True)]
 
 

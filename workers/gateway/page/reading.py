@@ -166,7 +166,8 @@ async def _nodes_plot(ledger: Ledger, policy: Policy) -> Plot:
 async def _pools(ledger: Ledger) -> list[dict[str, Any]]:
     """Return the statistics of the pools that were used last, longest jobs first."""
     pools = await ledger.overview.pools_seen(MAX_POOLS)
-    rows = [pool_stats(pool, await ledger.overview.durations(pool.cluster_id, pool.name)) for pool in pools]
+    durations = await ledger.overview.durations_of([(pool.cluster_id, pool.name) for pool in pools])
+    rows = [pool_stats(pool, found) for pool, found in zip(pools, durations, strict=True)]
     longest = max([row["p90_s"] or 0 for row in rows], default=0) or 1
     for row in rows:
         row["p50_part"] = round(100 * (row["p50_s"] or 0) / longest, 1)
