@@ -25,7 +25,7 @@ CLUSTER_BYTES = 2_000
 JOB_OWNER_BYTES = 80
 REQUEST_CPU_MS = 5.0
 PAGE_CPU_MS = 1.6
-IDLE_CPU = 0.02  # of a core
+IDLE_CPU = 0.005  # of a core
 MAX_CPU = 0.5  # a worker that is busier than this lets a burst of requests wait
 
 
