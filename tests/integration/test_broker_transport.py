@@ -17,7 +17,7 @@ from tests.support.durable_server import durable_server
 from tests.support.ports import free_port
 from tests.support.processes import environment, eventually, worker
 from workers.broker.message_check import MalformedMessage, check_message
-from workers.broker.transport import CLAIM, MAX_WAIT_S, TRANSPORT
+from workers.broker.transport import CLAIM, MAX_WAIT_S, TRANSPORT, _Step
 
 QUEUES = ("one", "two")
 
@@ -132,6 +132,18 @@ def test_a_consumer_that_is_told_waits_no_longer(redis_url: str) -> None:
         drain(connection, lambda: bool(heard))
         teller.join()
     assert time.monotonic() - began < MAX_WAIT_S / 2
+
+
+def test_telling_a_consumer_that_has_lost_its_connection_does_no_harm(redis_url: str) -> None:
+    connection = connect(redis_url)
+    channel = connection.default_channel
+    with consumer(connection, []), pytest.raises(TimeoutError):
+        connection.drain_events(timeout=0.2)
+    assert channel._waits_on[1] is not None
+    connection.close()
+    channel._sent = _Step.WAIT
+
+    channel.tell()
 
 
 def test_what_needs_no_acknowledgement_is_not_kept_for_one(

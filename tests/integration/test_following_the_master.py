@@ -50,6 +50,15 @@ async def test_no_connection_shows_the_past_once_another_has_reached_the_new_mas
     await asyncio.to_thread(rejoin, servers, old)
 
 
+async def test_a_connection_is_made_anew_once_another_has_reached_another_master(client: Any) -> None:
+    before = await client.client_id()
+
+    # As a second connection leaves it that was made after a failover.
+    client.connection_pool.master_address = ("127.0.0.1", 1)
+
+    assert await client.client_id() != before
+
+
 async def test_the_old_master_is_left_before_it_knows_that_it_is_none(
     servers: SentinelServers, client: Any
 ) -> None:

@@ -482,6 +482,20 @@ MUTANTS = (
         (FOLLOWING,),
     ),
     Mutant(
+        "sentinels: no connection shows what an old master has",
+        "tasks/runtime/auto_pipeline.py",
+        "self.server not in (None, pool.master_address)",
+        "False",
+        (FOLLOWING,),
+    ),
+    Mutant(
+        "broker: a sweep that cannot be told of stops no tick",
+        "workers/broker/transport.py",
+        "with contextlib.suppress(RedisError, OSError):",
+        "if True:",
+        ("tests/integration/test_broker_transport.py",),
+    ),
+    Mutant(
         "sentinels: results on an old master are stored again",
         "tasks/engine/celery_results.py",
         "if not still_on_master(backend.client):",

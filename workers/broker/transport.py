@@ -32,7 +32,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from tasks.runtime.redis_refusals import OTHER_SERVER, ServerRefuses, refusal_of
 from workers.broker.dead_letters import readable_task_id
@@ -327,17 +327,19 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
     def tell(self) -> None:
         """Have the queues looked at now: a message is in one that is not waited for. For another thread.
 
-        A wait that has not reached the server yet cannot be ended, so this is tried for a while.
+        A wait that has not reached the server yet cannot be ended, so this is tried for a while. Without the
+        right to, or without a connection, the message is found when the wait ends by itself.
         """
         self._told = True
-        for _ in range(TELL_TIMES):
-            _, waiting = self._waits_on
-            if not self._told or self._sent is not _Step.WAIT or waiting is None:
-                return
-            with self.conn_or_acquire() as client:
-                if client.client_unblock(waiting):
+        with contextlib.suppress(RedisError, OSError):
+            for _ in range(TELL_TIMES):
+                _, waiting = self._waits_on
+                if not self._told or self._sent is not _Step.WAIT or waiting is None:
                     return
-            sleep(TELL_EVERY_S)
+                with self.conn_or_acquire() as client:
+                    if client.client_unblock(waiting):
+                        return
+                sleep(TELL_EVERY_S)
 
     def _note_client(self) -> None:
         """Learn by which number the server knows the connection that is about to wait."""
