@@ -99,9 +99,13 @@ def connection_pool(url: str, **options: Any) -> ConnectionPool:
     if not names_sentinels(url):
         return BlockingConnectionPool.from_url(url, **options)
     found = parse_sentinels(url)
-    once = AsyncRetry(NoBackoff(), 0)
-    manager = Sentinel(found.hosts, sentinel_kwargs={**found.sentinel_options, "retry": once})  # type: ignore[no-untyped-call]
+    manager = Sentinel(found.hosts, sentinel_kwargs=_asked_once(found))  # type: ignore[no-untyped-call]
     return MasterPool(found.name, manager, **_of_server(found), **options)  # type: ignore[no-untyped-call]
+
+
+def sentinel_client(found: Sentinels, host: str, port: int) -> Redis:
+    """Return a client of one of the sentinels. One that does not answer fails within two seconds."""
+    return Redis(host=host, port=port, decode_responses=True, **_asked_once(found))
 
 
 def async_client(url: str, **options: Any) -> Redis:
@@ -120,6 +124,11 @@ def blocking_client(url: str, **options: Any) -> redis.Redis:
     )
     client: redis.Redis = manager.master_for(found.name, **_of_server(found), **options)
     return client
+
+
+def _asked_once(found: Sentinels) -> dict[str, Any]:
+    """Return the options of an asyncio client of a sentinel. By default it would be asked four times."""
+    return {**found.sentinel_options, "retry": AsyncRetry(NoBackoff(), 0)}
 
 
 def _of_server(found: Sentinels) -> dict[str, Any]:

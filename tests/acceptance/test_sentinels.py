@@ -97,7 +97,7 @@ def test_doctor_shows_master_replicas_quorum_and_what_may_be_lost(servers: Senti
 
     with servers.master.client() as client:
         client.config_set("min-replicas-to-write", 1)
-    servers.sentinels[0].stop()
+    servers.sentinels[0].freeze()
     found = findings(env)
     assert found["min-replicas-to-write"]["status"] == "ok"
     assert found["sentinels"]["status"] == "warning"

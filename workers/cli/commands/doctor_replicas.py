@@ -11,6 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from config.logs.redaction import redact
 from config.sentinels import Sentinels, names_sentinels, parse_sentinels
 from config.settings import LedgerSettings
+from tasks.runtime.redis_servers import sentinel_client
 from workers.cli.commands.findings import Finding, Status
 
 MIN_REPLICAS = "min-replicas-to-write"
@@ -101,7 +102,7 @@ async def _min_replicas(redis: Redis) -> int | None:
 
 async def _ask(sentinels: Sentinels, host: str, port: int) -> _Answer:
     shown = f"{host}:{port}"
-    client: Any = Redis(host=host, port=port, decode_responses=True, **sentinels.sentinel_options)
+    client: Any = sentinel_client(sentinels, host, port)
     try:
         known = await client.sentinel_masters()
         state = known.get(sentinels.name)
