@@ -6,10 +6,12 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import hiredis
 import structlog
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
@@ -270,11 +272,18 @@ class PipelinedConnection:
         packed: list[bytes] = []
         for command in list(left):
             try:
-                packed += self._connection.pack_command(*command.arguments)
+                packed += self._pack(command.arguments)
             except Exception as error:  # noqa: BLE001 - whatever redis-py's encoder raises
                 command.fail(error)
                 left.remove(command)
         return packed
+
+    def _pack(self, arguments: tuple[Any, ...]) -> list[bytes]:
+        # hiredis takes a seventh of the time, and knows neither names of two words nor every type.
+        if " " not in arguments[0]:
+            with suppress(TypeError):
+                return [hiredis.pack_command(arguments)]
+        return self._connection.pack_command(*arguments)
 
     async def _read(self, left: deque[Command]) -> None:
         command = left[0]

@@ -252,7 +252,7 @@ MUTANTS = (
     ),
     Mutant(
         "broker: a server that refuses a transaction ends no worker",
-        "workers/broker/transport.py",
+        "workers/broker/broker_client.py",
         "disconnect(inuse_connections=False)\n            raise refusal from error",
         "disconnect(inuse_connections=False)\n            raise",
         ("tests/integration/test_broker_transport.py",),

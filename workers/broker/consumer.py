@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from tasks.runtime.redis_refusals import ServerRefuses
 from workers.broker.dead_letters import raw_message, readable_task_id
 from workers.broker.message_check import is_task_message
-from workers.broker.transport import FIRST_PAUSE_S, MAX_PAUSE_S, OnDeadLetter
+from workers.broker.pause import FIRST_PAUSE_S, MAX_PAUSE_S
+from workers.broker.transport import OnDeadLetter
 
 # Not kombu's own list: it counts KeyError among the broken connections, which a missing header raises too.
 BROKEN_CONNECTION = (OSError, RedisError, OperationalError)

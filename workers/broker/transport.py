@@ -26,29 +26,25 @@ from time import monotonic, sleep
 from typing import Any
 
 import structlog
-from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from tasks.runtime.redis_refusals import OTHER_SERVER, ServerRefuses, refusal_of
+from tasks.runtime.redis_refusals import ServerRefuses
+from workers.broker.broker_client import ReadsForItsChannel
 from workers.broker.dead_letters import readable_task_id
 from workers.broker.message_check import MalformedMessage, check_message
+from workers.broker.pause import Pause
+from workers.broker.unacknowledged import OLD_KEYS, QoS
 
 TRANSPORT = f"{__name__}:Transport"
 SENTINEL_TRANSPORT = f"{__name__}:SentinelTransport"
-LUA = Path(__file__).parent / "lua"
-CLAIM = (LUA / "claim.lua").read_text(encoding="utf-8")
-MOVE_OLD = (LUA / "move_old.lua").read_text(encoding="utf-8")
-OLD_KEYS = ("unacked", "unacked_index")  # kombu's names; versions before 0.2 used them
-ACKNOWLEDGE = "return redis.call('ZREM', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])"
+CLAIM = (Path(__file__).parent / "lua" / "claim.lua").read_text(encoding="utf-8")
 FIRST_WAIT_S, MAX_WAIT_S = 0.5, 3.0  # less than the sockets' timeout
 TELL_TIMES, TELL_EVERY_S = 4, 0.02
-FIRST_PAUSE_S = 1.0
-MAX_PAUSE_S = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -70,138 +66,12 @@ def send_dead_letters_to(keep: OnDeadLetter) -> None:
     _listeners[:] = [keep]
 
 
-class Pause:
-    """How long nothing is taken from the queues: longer each time, until a message has been done.
-
-    Fields:
-        refused: the server's refusal is the reason.
-    """
-
-    def __init__(self) -> None:
-        self.refused = False
-        self._until = 0.0
-        self._last_s = 0.0
-
-    def extend(self) -> None:
-        """Begin a pause, twice as long as the one before."""
-        if not self.lasts():
-            self._last_s = min(MAX_PAUSE_S, 2 * self._last_s or FIRST_PAUSE_S)
-            self._until = monotonic() + self._last_s
-
-    def lasts(self) -> bool:
-        return monotonic() < self._until
-
-    def end(self) -> None:
-        """Begin with a short one next time."""
-        self._last_s = 0.0
-
-
-class _RefusablePipeline(Pipeline):
-    """A transaction. A server that refuses it is an outage, after which Celery connects again."""
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        try:
-            return super().execute(raise_on_error)
-        except ResponseError as error:
-            refusal = refusal_of(error)
-            if refusal is None:
-                raise
-            # Those in use, such as the one that waits for messages, are closed by who uses them.
-            self.connection_pool.disconnect(inuse_connections=False)
-            raise refusal from error
-
-
-class _ReadsForItsChannel:
-    """Mixed into kombu's Redis client: it passes on no item that is not a message."""
-
-    channel: Channel
-    connection_pool: Any
-    response_callbacks: Any
-
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        return _RefusablePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-
-    def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        # kombu calls it BRPOP, whatever command its channel has sent.
-        sent = "EVAL" if command_name == "BRPOP" else command_name
-        try:
-            reply = super().parse_response(connection, sent, **options)  # type: ignore[misc]
-        except ResponseError as error:
-            refusal = refusal_of(error)
-            if refusal is None:
-                raise
-            if command_name == "BRPOP" and refusal.code not in OTHER_SERVER:
-                self.channel.refused(refusal)
-                return None
-            # A lost connection: Celery connects again, and may reach another server.
-            connection.disconnect()
-            raise refusal from error
-        if command_name == "BRPOP":
-            return self.channel.taken(reply)
-        if command_name == "RPOP" and reply:
-            return self.channel.popped(reply)
-        return reply
-
-
 class _Step(Enum):
     """What a channel asks the server, one after the other."""
 
     CLAIM = auto()
     WAIT = auto()
     LOOK = auto()
-
-
-class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
-    """Messages that are delivered and not acknowledged yet."""
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        is_noted, self.channel.is_noted = self.channel.is_noted, False
-        if is_noted:
-            virtual.QoS.append(self, message, delivery_tag)
-        else:
-            super().append(message, delivery_tag)
-
-    def ack(self, delivery_tag: str) -> None:
-        """Acknowledge by one command; kombu's transaction takes four."""
-        keys = (self.unacked_index_key, self.unacked_key)
-        try:
-            with self.channel.conn_or_acquire() as client:
-                client.execute_command("EVAL", ACKNOWLEDGE, len(keys), *keys, delivery_tag)
-            self.channel.pause.end()
-        finally:
-            # If it failed, the message is delivered again; its prefetch slot is free in any case.
-            virtual.QoS.ack(self, delivery_tag)
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        if requeue:
-            # It failed for a reason that will not be gone at once, such as a ledger that cannot be reached.
-            self.channel.pause.extend()
-        try:
-            super().reject(delivery_tag, requeue=requeue)
-        finally:
-            virtual.QoS.ack(self, delivery_tag)
-
-    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
-        """Do as kombu does, by the server's clock: a worker whose clock is fast may have died."""
-        self._vrestore_count += 1
-        if (self._vrestore_count - 1) % (interval or 1):
-            return
-        # An idle worker has seen that nothing is noted, by this version or an earlier one.
-        if self.channel.saw_nothing():
-            return
-        with self.channel.conn_or_acquire() as client, contextlib.suppress(kombu_redis.MutexHeld):
-            seconds, micros = client.time()
-            noted_until = seconds + micros / 1_000_000 - self.visibility_timeout
-            with kombu_redis.Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire):
-                tags = client.zrange(
-                    self.unacked_index_key, "-inf", noted_until, byscore=True, offset=num and start, num=num
-                )
-                for tag in tags:
-                    self.restore_by_tag(tag, client)
-                keys = (self.unacked_key, self.unacked_index_key)
-                if keys != OLD_KEYS:
-                    queues = list(self.channel.active_queues)
-                    client.eval(MOVE_OLD, 4, *OLD_KEYS, *keys, noted_until, *queues)
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
@@ -377,7 +247,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
 
     def _get_client(self) -> type:
         client = super()._get_client()
-        return type(f"Checked{client.__name__}", (_ReadsForItsChannel, client), {"channel": self})
+        return type(f"Checked{client.__name__}", (ReadsForItsChannel, client), {"channel": self})
 
 
 def _task_id_in(item: bytes | str) -> str | None:
