@@ -24,9 +24,16 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
+def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server's Unix socket, for tests that send millions of commands."""
+    return tmp_path_factory.mktemp("redis") / "socket"
+
+
+@pytest.fixture(scope="session")
+def redis_server(redis_socket: Path) -> Iterator[RedisServer]:
     # Without `save` and AOF: what the server keeps beyond a test is nobody's business.
-    with RedisServer(free_port(), config={"save": "", "appendonly": "no"}) as server:
+    config = {"save": "", "appendonly": "no", "unixsocket": str(redis_socket)}
+    with RedisServer(free_port(), config=config) as server:
         yield server
 
 

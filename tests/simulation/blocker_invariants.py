@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tasks.ledger.pauses import EVERYTHING, Pause
@@ -40,8 +40,9 @@ class BlockerInvariants:
         for pool in [pool for pool in self._failures if pool[0] == cluster_id]:
             del self._failures[pool]
 
-    def check(self, operations: Mapping[str, Operation]) -> None:
-        paused = self._paused()
+    def check(self, operations: Mapping[str, Operation], pauses: Iterable[Pause]) -> None:
+        now = self._world.clock.now_ms()
+        paused = {pause.scope for pause in pauses if pause.in_force(now)}
         for name, operation in sorted(operations.items(), key=lambda item: item[1].planned_at):
             stopped = {EVERYTHING, operation.cluster_id} & paused
             if name not in self._planned:
@@ -57,15 +58,6 @@ class BlockerInvariants:
             if operation.ended and name not in self._ended:
                 self._ended.add(name)
                 self._count(operation)
-
-    def _paused(self) -> set[str]:
-        direct, now = self._world.direct, self._world.clock.now_ms()
-        found = set()
-        for key in direct.run("KEYS", "scaleout:pause:*"):
-            record = Pause.model_validate_json(direct.run("HGET", key, "content"))
-            if record.in_force(now):
-                found.add(record.scope)
-        return found
 
     def _check_probe(self, operation: Operation, *, knows_time: bool) -> None:
         requests = self._world.invariants.requests

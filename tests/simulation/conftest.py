@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import redis
 import structlog
 
 from tasks.handlers import plan_cluster
@@ -21,3 +23,9 @@ def _no_log() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _one_pool_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_cluster, "POOLS_AT_ONCE", 1)
+
+
+@pytest.fixture
+def server(redis_url: str, redis_socket: Path) -> Iterator[redis.Redis]:
+    with redis.Redis(unix_socket_path=str(redis_socket), decode_responses=True) as client:
+        yield client

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from tasks.ledger.pauses import Pause
 from tasks.ledger.record_values import FINAL, State
 from tasks.ledger.records import Operation, Request
 from tasks.runtime.clock import Clock
@@ -36,7 +37,7 @@ end
 READ_ALL = f"""
 {NEXT_DUE}
 local rows = {{}}
-for _, kind in ipairs({{'operation', 'request'}}) do
+for _, kind in ipairs({{'operation', 'request', 'pause'}}) do
   local names = redis.call('KEYS', 'scaleout:' .. kind .. ':*')
   table.sort(names)
   for _, name in ipairs(names) do
@@ -44,9 +45,10 @@ for _, kind in ipairs({{'operation', 'request'}}) do
     rows[#rows + 1] = redis.call('HGET', name, 'content') or ''
   end
 end
-return {{rows, due}}
+return {{rows, due, redis.call('KEYS', 'scaleout:meter:*:nodes')}}
 """
-MODELS: dict[str, type[Operation | Request]] = {"operation": Operation, "request": Request}
+Seen = Operation | Request | Pause
+MODELS: dict[str, type[Seen]] = {"operation": Operation, "request": Request, "pause": Pause}
 
 
 class Invariants:
@@ -56,7 +58,7 @@ class Invariants:
         self._world = world
         self._read_all = str(world.server.script_load(READ_ALL))
         self._next_due = str(world.server.script_load(f"{NEXT_DUE} return due"))
-        self._parsed: dict[str, Operation | Request] = {}
+        self._parsed: dict[str, Seen] = {}
         self.next_due: int | None = None
         self.broken: Broken | None = None
         self._ended: dict[str, str] = {}
@@ -64,6 +66,8 @@ class Invariants:
         self._outcomes: dict[str, str] = {}
         self.operations: dict[str, Operation] = {}
         self.requests: dict[str, Request] = {}
+        self.pauses: list[Pause] = []
+        self.node_meters: list[str] = []
         self.blockers = BlockerInvariants(world)
 
     def demand(self, holds: bool, what: str) -> None:
@@ -82,10 +86,10 @@ class Invariants:
 
     def read(self) -> None:
         """Read the whole ledger."""
-        rows, due = self._world.direct.run("EVALSHA", self._read_all, 0)
+        rows, due, self.node_meters = self._world.direct.run("EVALSHA", self._read_all, 0)
         self.next_due = int(due) if due else None
         before, self._parsed = self._parsed, {}
-        self.operations, self.requests = {}, {}
+        self.operations, self.requests, self.pauses = {}, {}, []
         for kind, content in zip(rows[::2], rows[1::2], strict=True):
             if not content:
                 continue
@@ -93,8 +97,10 @@ class Invariants:
             self._parsed[content] = record
             if isinstance(record, Operation):
                 self.operations[record.operation_id] = record
-            else:
+            elif isinstance(record, Request):
                 self.requests[record.request_id] = record
+            else:
+                self.pauses.append(record)
 
     def operation_being_sent(self, zone: str, body: bytes, sent_at: datetime, clock: Clock) -> str:
         """The operation whose sending is leaving a worker just now: it has to be written already.
@@ -130,10 +136,10 @@ class Invariants:
         self.read()
         self._check_operations()
         self._check_requests()
-        self.blockers.check(self.operations)
+        self.blockers.check(self.operations, self.pauses)
         for what in limits.broken(self._world, self.operations, self.requests):
             self.demand(False, what)
-        for what in limits.miscounted(self._world):
+        for what in limits.miscounted(self._world, self.node_meters):
             self.demand(False, what)
         provider = self._world.provider
         self.demand(provider.refused_by_right_clock == 0, "more calls were made than the quota has")

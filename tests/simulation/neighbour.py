@@ -12,9 +12,10 @@ class Neighbour:
     """Takes over what a history has left on the server."""
 
     def __init__(self, server: redis.Redis) -> None:
-        given = server.connection_pool.connection_kwargs
+        pool: Any = server.connection_pool
         # It decodes nothing: dumps are no text.
-        self._server: Any = redis.Redis(host=given["host"], port=given["port"], db=given.get("db", 0))
+        given = pool.connection_kwargs | {"decode_responses": False}
+        self._server: Any = redis.Redis.from_pool(redis.ConnectionPool(pool.connection_class, **given))
         keys: Any = self._server.keys(PREFIX + b"*")
         for key in keys:
             self._server.rename(key, OTHER_PREFIX + key.removeprefix(PREFIX))

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import redis
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.driver_info import DriverInfo
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 T = TypeVar("T")
 
+DRIVER = DriverInfo()  # made anew for each client, it would read redis-py's version from files
 WRITES = frozenset({"script", "DEL", "ZADD", "ZREM", "HSET", "SET"})
 
 
@@ -141,7 +143,7 @@ class SteppedRedis(Redis):
     """An async client whose commands go, one at a time, through a blocking connection to the real server."""
 
     def __init__(self, process: Process, direct: Direct) -> None:
-        super().__init__(decode_responses=True)
+        super().__init__(decode_responses=True, driver_info=DRIVER)
         self._process = process
         self._direct = direct
 
