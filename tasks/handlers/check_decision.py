@@ -25,7 +25,7 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
         ended = row is not None and row.status is not JobStatus.PENDING
         # What was made while it still runs may be another's.
         if row is not None and ended and not row.node_ids and row.create_time is not None:
-            counted = await count_nodes_made(ctx, operation, row, began)
+            counted = await count_nodes_made(ctx, operation, row, ctx.not_after_now(began))
     except (EhpcError, Deferred) as error:
         owned = against_adoption(operation, None, await _rules(ctx, operation), job_id=job_id, owner=owner)
         return [one for one in owned if one.certain] or [_unreadable(operation, error)]
@@ -35,8 +35,8 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
 
 async def check_absence(ctx: Context, operation: Operation) -> list[Objection]:
     """Return what speaks against the decision that the provider never executed an operation."""
-    listed_at, own_job = ctx.clock.now_ms(), None
-    since = operation.listed_since or operation.sent_at or operation.planned_at
+    began, own_job = ctx.clock.now_ms(), None
+    since = operation.shown_since or operation.sent_at or operation.planned_at
     try:
         grant = await reserve(ctx, CallPriority.RECONCILE)
         listing = await list_cluster_jobs(
@@ -49,7 +49,7 @@ async def check_absence(ctx: Context, operation: Operation) -> list[Objection]:
     rules = await _rules(ctx, operation, *listing.rows)
     owners = await ctx.ledger.job_owners(operation.cluster_id, [row.job_id for row in listing.rows])
     others = [job_id for job_id, owner in owners.items() if owner != operation.operation_id]
-    skew_s = listing.skew_s
+    skew_s, listed_at = listing.skew_s, ctx.not_after_now(began)
     return against_absence(
         operation,
         candidates_of(operation, listing.rows, others),

@@ -178,7 +178,8 @@ async def look_up_missing(
     """
     now = ctx.clock.now_ms()
     lag_ms = round(ctx.settings.log_lag_s * 1000)
-    missing = {job_id: record.missing.get(job_id, now) for job_id in running if job_id not in poll.seen}
+    unseen = [job_id for job_id in running if job_id not in poll.seen]
+    missing = {job_id: min(now, record.missing.get(job_id, now)) for job_id in unseen}
     overdue = [job_id for job_id, since in missing.items() if poll.cut_short or now - since > lag_ms]
     # At random, so that each of very many has its turn.
     for job_id in ctx.rng.sample(overdue, min(MAX_LOOKUPS, len(overdue))):

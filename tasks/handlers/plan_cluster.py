@@ -115,7 +115,7 @@ async def _count_first(ctx: Context, cluster: Cluster, zone: str, requests: Sequ
     last = None if cluster.last_operation is None else await ctx.ledger.operation(cluster.last_operation)
     lag_ms = round(ctx.settings.log_lag_s * 1000)
     count = NodeCount(
-        present=max(present, _at_least(cluster, last, began, lag_ms)),
+        present=max(present, _at_least(cluster, last, ctx.not_after_now(began), lag_ms)),
         # From the end of the listing on: one of many pages may take long, and must be valid all the same.
         at=ctx.clock.now_ms(),
         after=cluster.last_operation,

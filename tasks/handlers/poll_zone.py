@@ -69,7 +69,8 @@ async def poll_zone(ctx: Context, zone: str) -> None:
         # From the first row on next time: what was refused may be the place where it was to resume.
         await _record(ctx, record, failures=record.failures + 1, resume_offset=0, unseen=())
         # It takes one call, and no more of them than a poll that succeeds would get.
-        await _schedule(ctx, zone, max(until, started_at + round(1000 * await _interval_s(ctx, zone, 1))))
+        next_s = await _interval_s(ctx, zone, 1)
+        await _schedule(ctx, zone, max(until, ctx.not_after_now(started_at) + round(1000 * next_s)))
         return
     await restore_account(ctx, await ctx.ledger.account())
     finished = await _finish_seen(ctx, running, poll)
@@ -90,6 +91,7 @@ async def poll_zone(ctx: Context, zone: str) -> None:
     )
     next_s = await _interval_s(ctx, zone, poll.calls)
     # However short the interval is, most of the time is left for other work.
+    started_at = ctx.not_after_now(started_at)
     took_ms = ctx.clock.now_ms() - started_at
     await _schedule(ctx, zone, started_at + max(round(next_s * 1000), MIN_INTERVAL_FACTOR * took_ms))
     if tracing.is_on():

@@ -52,14 +52,16 @@ async def expire_lease(ctx: Context, operation: Operation) -> None:
 
 async def reconcile(ctx: Context, operation: Operation) -> None:
     """List the cluster's jobs once and decide about an operation; a failed listing decides nothing."""
-    since = operation.listed_since
-    seen = Seen(listed_at=ctx.clock.now_ms())
+    since = operation.shown_since
+    began = ctx.clock.now_ms()
+    seen = Seen(listed_at=began)
     try:
         if since is not None:
             grant = await reserve(ctx, CallPriority.RECONCILE)
             seen.listing = await list_cluster_jobs(
                 ctx, operation.zone, operation.cluster_id, since, CallPriority.RECONCILE, grant
             )
+            seen.listed_at = ctx.not_after_now(began)
     except Deferred as deferred:
         await ctx.ledger.commit(retry_later(operation, at=deferred.until, reason=deferred.reason))
         return

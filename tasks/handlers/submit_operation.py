@@ -43,10 +43,16 @@ from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Grant
 from tasks.runtime import tracing
 from tasks.state_machine import submission
+from tasks.state_machine.decision import MAX_SKEW_MS
 from tasks.state_machine.refusal import as_busy
 from tasks.state_machine.submission import Baseline, still_wanted
 
 log = structlog.get_logger(__name__)
+
+CLOCK_SET = Reason(
+    kind="clock",
+    message="the worker's clock was set back while it listed the cluster's jobs: they are listed again",
+)
 
 
 async def submit_operation(ctx: Context, snapshot: OperationSnapshot) -> None:
@@ -143,7 +149,8 @@ async def _taken_back(ctx: Context, snapshot: OperationSnapshot) -> bool:
 
     While it waited, for the quota or the provider, the policy or the cluster may have changed.
     """
-    outdated = ctx.clock.now_ms() - snapshot.operation.planned_at > COUNT_VALID_MS
+    # Planned in the future is planned by a clock that was ahead, nobody knows when.
+    outdated = abs(ctx.clock.now_ms() - snapshot.operation.planned_at) > COUNT_VALID_MS
     if not outdated or not restricts(ctx.policy()):
         return False
     known: OperationSnapshot | None = snapshot
@@ -182,6 +189,8 @@ async def _write_submitting(
             return None
         if await park_while_paused(ctx, current):
             return None
+        if not baseline.reaches_back(now, _margin_ms(ctx)):
+            raise Deferred(now, CLOCK_SET)
         return submission.submit(
             current,
             allocations,
@@ -237,11 +246,12 @@ async def _send(ctx: Context, snapshot: OperationSnapshot, sending: Grant) -> No
     response: JobAccepted | EhpcError
 
     def may_send() -> bool:
-        return ctx.clock.now_ms() - sent_at <= ctx.lease_ms
+        # Before `sent_at` if the clock has been set back since: nobody would know what the signature allows.
+        return -MAX_SKEW_MS <= ctx.clock.now_ms() - sent_at <= ctx.lease_ms
 
     try:
         if not may_send():
-            raise NotSent("the worker resumed after its lease had expired, and sent nothing")
+            raise NotSent("the worker's lease had expired, or its clock was set back: nothing was sent")
         await _still_on_master(ctx)
         await _wait_for_replicas(ctx)
         request = ctx.api.add_nodes(operation.zone, body.encode(), utc_second(sent_at), may_send)

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+# A job that is made while the provider's clock is behind is listed as an earlier one.
+MAX_CLOCK_STEP_MS = 900_000
+
 
 class State(StrEnum):
     """An operation's state; `tasks/state_machine/states.py` explains each and holds the transitions."""

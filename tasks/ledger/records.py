@@ -14,6 +14,7 @@ from tasks.ledger.pools import pool_of
 from tasks.ledger.record import Record
 from tasks.ledger.record_values import (
     FINAL,
+    MAX_CLOCK_STEP_MS,
     Allocation,
     Assignment,
     Breaker,
@@ -151,6 +152,16 @@ class Operation(Record):
     @property
     def identity(self) -> str:
         return self.operation_id
+
+    @property
+    def shown_since(self) -> int | None:
+        """How far back (ms) a listing reaches that shows its job; None if no listing came before its call.
+
+        An earlier version may have written a later `listed_since`, by a clock that was ahead.
+        """
+        if self.listed_since is None or self.sent_at is None:
+            return self.listed_since
+        return min(self.listed_since, self.sent_at - MAX_CLOCK_STEP_MS)
 
     @property
     def node_count(self) -> int:

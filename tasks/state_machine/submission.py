@@ -8,15 +8,15 @@ from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobRow
 from tasks.ledger.change_set import ChangeSet
-from tasks.ledger.record_values import Allocation, Reason, State
+from tasks.ledger.record_values import MAX_CLOCK_STEP_MS, Allocation, Reason, State
 from tasks.ledger.records import Cluster, Operation, Request
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.state_machine.cluster_lock import release_cluster
+from tasks.state_machine.decision import MAX_SKEW_MS
 from tasks.state_machine.request_outcome import enter_demand, expire_request, write_request
 from tasks.state_machine.states import move
 
 # How many times the longest that a call may stay unseen its doubt is remembered.
-MAX_CLOCK_STEP_MS = 900_000
 DOUBT_KEPT = 20
 
 
@@ -40,6 +40,14 @@ class Baseline:
         under_way = any(row.status is JobStatus.PENDING for row in listing.rows)
         return cls([row.job_id for row in listing.rows], since, not listing.flaws, under_way)
 
+    def reaches_back(self, now: int, margin_ms: int) -> bool:
+        """Return whether it reached back as far as a listing that begins now.
+
+        It did not if it was listed by a clock that was ahead and has been set back since: what was there
+        before the call was not shown then.
+        """
+        return self.since <= now - margin_ms - MAX_CLOCK_STEP_MS + MAX_SKEW_MS
+
 
 def baseline_since(cluster: Cluster, now: int, margin_ms: int) -> int:
     """Return how far back the baseline reaches: the job of an earlier doubt may have appeared late.
@@ -49,7 +57,6 @@ def baseline_since(cluster: Cluster, now: int, margin_ms: int) -> int:
     """
     doubt = cluster.doubt_since
     since = min(now, doubt if doubt is not None and now - doubt <= DOUBT_KEPT * margin_ms else now)
-    # A job that is made while the provider's clock is behind is listed as an earlier one.
     return since - margin_ms - MAX_CLOCK_STEP_MS
 
 

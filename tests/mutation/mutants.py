@@ -45,6 +45,7 @@ SENTINELS = "tests/acceptance/test_sentinels.py"
 FOLLOWING = "tests/integration/test_following_the_master.py"
 COPIES = "tests/acceptance/test_ledger_copies.py"
 LARGE = "tests/integration/test_large_ledgers.py"
+AHEAD = "tests/unit/tasks/handlers/test_a_clock_that_was_ahead.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
 
@@ -242,6 +243,34 @@ MUTANTS = (
         "local forgotten = math.min(old, all - tonumber(ARGV[3]))",
         "local forgotten = old",
         (RATE_LIMITER,),
+    ),
+    Mutant(
+        "baseline: one of a clock that was ahead is listed again",
+        "tasks/handlers/submit_operation.py",
+        "if not baseline.reaches_back(now, _margin_ms(ctx)):",
+        "if False:",
+        (UNUSUAL,),
+    ),
+    Mutant(
+        "reconciliation lists from before the call, whatever its record says",
+        "tasks/ledger/records.py",
+        "return min(self.listed_since, self.sent_at - MAX_CLOCK_STEP_MS)",
+        "return self.listed_since",
+        ("tests/unit/tasks/state_machine/test_baseline.py",),
+    ),
+    Mutant(
+        "limit: a count of the future is not used",
+        "tasks/intake/limit_usage.py",
+        "and abs(now - count.at) <= COUNT_VALID_MS",
+        "and now - count.at <= COUNT_VALID_MS",
+        (AHEAD,),
+    ),
+    Mutant(
+        "a clock that was ahead claims no later beginning than now",
+        "tasks/handlers/context.py",
+        "return min(then, self.clock.now_ms())",
+        "return then",
+        (AHEAD,),
     ),
     Mutant(
         "baseline reaches back as far as the provider's clock may step",

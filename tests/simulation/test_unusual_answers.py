@@ -1,12 +1,14 @@
 """What the provider seldom says or does, one thing at a time."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import redis
 
 from tests.simulation.calm_world import Prepare, live, operations, the_request
 from tests.simulation.world import World
+from workers.simulator.cloud import Job
 
 
 def call_outcomes(*names: str) -> Prepare:
@@ -193,3 +195,31 @@ def test_baselines_reach_back_to_a_doubt_as_long_as_it_may_matter(
     asked_at, since = world.provider.cluster_listings[-1]
     assert asked_at - doubtful.sent_at > later_s * 1000
     assert (since.timestamp() * 1000 <= doubtful.sent_at - 70_000) is reaches_back
+
+
+def test_a_baseline_of_a_clock_that_was_ahead_is_listed_again(server: redis.Redis) -> None:
+    """A reply sets the worker's clock right between two calls: the job would be older than any listing."""
+
+    def begin_a_day_ahead(world: World) -> None:
+        listed = world.provider.listed
+        world.server_time.step_ms = 90_000_000
+        world.call_outcomes.append("made but busy")
+        world.faults["server clock steps"] += 1
+
+        def first_listed(*arguments: Any) -> list[Job]:
+            world.provider.listed = listed  # type: ignore[method-assign]
+            world.server_time.step_ms = 0
+            (worker,) = world.workers
+            worker.clock.observe(world.clock.now_ms())
+            worker.clock.follow_step()
+            return listed(*arguments)
+
+        world.provider.listed = first_listed  # type: ignore[method-assign, assignment]
+
+    world = live(server, begin_a_day_ahead)
+
+    (operation,) = operations(world)
+    assert (operation.state, the_request(world).status) == ("succeeded", "succeeded")
+    assert operation.listed_since is not None
+    assert operation.sent_at is not None
+    assert operation.listed_since < operation.sent_at
