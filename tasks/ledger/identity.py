@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tasks.ledger.reads import LedgerReads
@@ -22,6 +23,14 @@ class ImportUnfinished(RuntimeError):  # noqa: N818 - named by what was found
 def account_hash(access_key_id: str) -> str:
     """Return what is stored of an access key's id: enough to tell two apart."""
     return hashlib.sha256(access_key_id.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class NotedTime:
+    """A worker's time and the server's at one tick, in ms."""
+
+    worker_ms: int
+    server_ms: int
 
 
 class LedgerIdentity(LedgerReads):
@@ -105,8 +114,12 @@ class LedgerIdentity(LedgerReads):
         recent = changed is not None and self.clock.now_ms() - int(changed) < DAY_MS
         return int(since) if recent else None
 
+    async def noted_time(self) -> NotedTime | None:
+        """Return what the worker that ticked last has noted, or None."""
+        noted = await self.redis.get(self.keys.clock)
+        return NotedTime(*map(int, str(noted).split()[:2])) if noted else None
+
     async def clock_stepped_ms(self) -> int:
         """Return how far the server's clock was from the workers' time at the last tick."""
-        known = await self.redis.get(self.keys.clock)
-        worker_ms, server_ms = map(int, str(known).split()) if known else (0, 0)
-        return server_ms - worker_ms
+        noted = await self.noted_time()
+        return 0 if noted is None else noted.server_ms - noted.worker_ms

@@ -123,18 +123,19 @@ class Ledger(LedgerIdentity):
 
         Workers that run know whether the server's clock has stepped: their time counts.
         """
-        known = await self.redis.get(self.keys.clock)
-        server_ms = await self._server_ms()
-        if known:
-            time_ms, then_ms = map(int, str(known).split())
-            if abs(server_ms - then_ms) <= CLOCK_KNOWN_MS and abs(time_ms - then_ms) > MAX_STEP_MS:
-                self.clock.observe(server_ms + time_ms - then_ms)
+        noted = await self.noted_time()
+        server_ms = await self.server_ms()
+        if noted is not None:
+            apart = noted.worker_ms - noted.server_ms
+            if abs(server_ms - noted.server_ms) <= CLOCK_KNOWN_MS and abs(apart) > MAX_STEP_MS:
+                self.clock.observe(server_ms + apart)
         self.clock.observe(server_ms)
         for _ in range(2):
             # The first answer may have taken long.
-            self.clock.observe(await self._server_ms())
+            self.clock.observe(await self.server_ms())
 
-    async def _server_ms(self) -> int:
+    async def server_ms(self) -> int:
+        """Return the Redis server's time in ms."""
         seconds, micros = await self.redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 

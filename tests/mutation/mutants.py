@@ -245,6 +245,13 @@ MUTANTS = (
         (RATE_LIMITER,),
     ),
     Mutant(
+        "gateway: its clock is set only if a worker agrees with the server",
+        "tasks/ledger/shared_time.py",
+        "if not (clock.step_ms and confirmed):",
+        "if not clock.step_ms:",
+        ("tests/integration/test_a_wrong_clock_at_the_start.py",),
+    ),
+    Mutant(
         "baseline: one of a clock that was ahead is listed again",
         "tasks/handlers/submit_operation.py",
         "if not baseline.reaches_back(now, _margin_ms(ctx)):",

@@ -18,6 +18,7 @@ from tasks.contract.policy_file import open_policy
 from tasks.engine.traces import start_traces
 from tasks.engine.wiring import open_intake, open_ledger, open_rate_limiter
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.shared_time import SharedTime
 from tasks.metrics.read import LedgerMetrics
 from tasks.runtime import tracing
 from tasks.runtime.garbage import collect_less_often
@@ -37,6 +38,7 @@ DRAIN_S = 10.0
 KEEP_ALIVE_S = 75.0
 BLOCKING_TIMEOUT_S = 10.0
 MASTER_EVERY_S = 1.0
+TIME_EVERY_S = 10.0
 
 
 class CannotServe(ValueError):  # noqa: N818 - says what is the matter
@@ -79,6 +81,7 @@ async def _serve(settings: GatewaySettings) -> None:
     await hub.begin()
     following = asyncio.create_task(hub.run())
     on_master = asyncio.create_task(_stay_on_master(ledger))
+    on_time = asyncio.create_task(_keep_time(SharedTime(ledger)))
     access = Access(tokens, _names(settings), throttle, Sessions(ledger))
     runner = web.AppRunner(
         make_app(house, access),
@@ -98,7 +101,7 @@ async def _serve(settings: GatewaySettings) -> None:
         hub.wake()
         await runner.cleanup()
     finally:
-        for task in (following, on_master):
+        for task in (following, on_master, on_time):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -114,6 +117,13 @@ async def _stay_on_master(ledger: Ledger) -> None:
         with suppress(RedisError, OSError):
             await ledger.is_on_master()
         await asyncio.sleep(MASTER_EVERY_S)
+
+
+async def _keep_time(shared: SharedTime) -> None:
+    while True:
+        with suppress(RedisError, OSError):
+            await shared.compare()
+        await asyncio.sleep(TIME_EVERY_S)
 
 
 def _names(settings: GatewaySettings) -> set[str]:
