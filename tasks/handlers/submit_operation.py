@@ -49,6 +49,11 @@ from tasks.state_machine.submission import Baseline, still_wanted
 
 log = structlog.get_logger(__name__)
 
+CLOCK_JUST_SET = Reason(
+    kind="clock",
+    message="the Redis server's clock has just stepped, and the provider's agrees with it: nothing is sent "
+    "until both have stayed so for a while",
+)
 CLOCK_SET = Reason(
     kind="clock",
     message="the worker's clock was set back while it listed the cluster's jobs: they are listed again",
@@ -70,7 +75,7 @@ async def _submit(ctx: Context, snapshot: OperationSnapshot) -> None:
         return
     if await park_while_paused(ctx, snapshot):
         return
-    if (blocked := blocked_by_ledger(ctx)) is not None:
+    if (blocked := blocked_by_ledger(ctx) or _unsettled(ctx)) is not None:
         await _retry_later(ctx, operation, blocked)
         return
     try:
@@ -135,6 +140,8 @@ async def _prepare(ctx: Context, snapshot: OperationSnapshot, listing: Grant) ->
         baseline = Baseline((), since, complete=False)
     await restore_account(ctx, snapshot.account)
     _check_clock(ctx, operation)
+    if (unsettled := _unsettled(ctx)) is not None:
+        raise unsettled
     if await _taken_back(ctx, snapshot):
         return None
     return await _write_submitting(ctx, snapshot, baseline)
@@ -208,6 +215,16 @@ async def _write_submitting(
         noticed = blocked_by_ledger(ctx)
         raise noticed or Deferred(ctx.clock.now_ms() + SETTLING_RETRY_MS, SETTLING) from error
     return None if changes is None else snapshot.after(changes)
+
+
+def _unsettled(ctx: Context) -> Deferred | None:
+    """Return until when nothing is sent because this worker's clock has just followed a step, or None.
+
+    The provider's has stepped with it, or so it seems, and both may step back. A call that is signed before
+    and executed after that has a job that is older than all that a listing from the call on shows.
+    """
+    left_ms = _margin_ms(ctx) + MAX_SKEW_MS - ctx.clock.since_step_ms()
+    return Deferred(ctx.clock.now_ms() + left_ms, CLOCK_JUST_SET) if left_ms > 0 else None
 
 
 def _check_clock(ctx: Context, operation: Operation) -> None:

@@ -27,6 +27,10 @@ class Clock(Protocol):
         """For how long this clock has run without being set, in milliseconds."""
         ...
 
+    def since_step_ms(self) -> int:
+        """How long ago this clock has followed a step, in milliseconds; FOREVER_MS if it never has."""
+        ...
+
     @property
     def step_ms(self) -> int:
         """How far the server's clock is from this one, in milliseconds; 0 while they agree."""
@@ -57,6 +61,7 @@ class ServerClock:
         self._monotonic_ms = monotonic_ms or _monotonic_ms
         self._offset_ms: float | None = None
         self._set_at_ms = self._observed_at_ms = 0.0
+        self._followed_at_ms: float | None = None
         self._step_ms = 0
 
     @property
@@ -70,6 +75,11 @@ class ServerClock:
 
     def steady_ms(self) -> int:
         return int(self._monotonic_ms() - self._set_at_ms)
+
+    def since_step_ms(self) -> int:
+        return (
+            FOREVER_MS if self._followed_at_ms is None else int(self._monotonic_ms() - self._followed_at_ms)
+        )
 
     def observe(self, server_ms: int) -> None:
         """Follow the drift of the server's clock, but no step of it."""
@@ -94,6 +104,7 @@ class ServerClock:
     def follow_step(self) -> None:
         log.warning("clock_set", step_s=round(self.step_ms / MS, 1))
         self._set((self._offset_ms or 0.0) + self.step_ms)
+        self._followed_at_ms = self._set_at_ms
         self._step_ms = 0
 
     def _set(self, offset_ms: float) -> None:
@@ -119,6 +130,9 @@ class HandClock:
         return self._now_ms
 
     def steady_ms(self) -> int:
+        return FOREVER_MS
+
+    def since_step_ms(self) -> int:
         return FOREVER_MS
 
     @property

@@ -252,6 +252,13 @@ MUTANTS = (
         ("tests/integration/test_a_wrong_clock_at_the_start.py",),
     ),
     Mutant(
+        "clocks: nothing is sent just after a step was followed",
+        "tasks/handlers/submit_operation.py",
+        "return Deferred(ctx.clock.now_ms() + left_ms, CLOCK_JUST_SET) if left_ms > 0 else None",
+        "return None",
+        (UNUSUAL,),
+    ),
+    Mutant(
         "baseline: one of a clock that was ahead is listed again",
         "tasks/handlers/submit_operation.py",
         "if not baseline.reaches_back(now, _margin_ms(ctx)):",

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from tests.simulation.calm_world import Prepare, live, operations, the_request
+from tests.simulation.provider_model import Sending
 from tests.simulation.world import World
 from workers.simulator.cloud import Job
 
@@ -223,3 +224,36 @@ def test_a_baseline_of_a_clock_that_was_ahead_is_listed_again(server: redis.Redi
     assert operation.listed_since is not None
     assert operation.sent_at is not None
     assert operation.listed_since < operation.sent_at
+
+
+def test_nothing_is_sent_just_after_both_clocks_have_stepped_together(server: redis.Redis) -> None:
+    """They may step back while the call is on its way: its job would be an hour older than the call."""
+
+    def step_together(world: World) -> None:
+        leave = world.provider.leave
+        (worker,) = world.workers
+        world.call_outcomes.append("reply lost")
+        world.faults["server clock steps"] += 1
+
+        def step_back(_: asyncio.Future[None]) -> None:
+            world.server_time.step_ms, world.skew_s = 0, 0.0
+
+        def step() -> None:
+            world.server_time.step_ms, world.skew_s = 3_600_000, 3_600.0
+            worker.clock.observe(world.server_time.now_ms())
+            worker.clock.follow_step()
+            back = world.loop.create_future()
+            back.add_done_callback(step_back)
+            world.timers.append((world.clock.now_ms() + 50_000, back))
+
+        def leave_for_long(*arguments: Any) -> Sending:
+            sending = leave(*arguments)
+            sending.arrives_at += 55_000
+            return sending
+
+        world.happenings[10] = step
+        world.provider.leave = leave_for_long  # type: ignore[method-assign, assignment]
+
+    world = live(server, step_together)
+
+    assert the_request(world).status == "succeeded"

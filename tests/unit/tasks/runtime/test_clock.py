@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tasks.runtime import clock
-from tasks.runtime.clock import Clock, HandClock, ServerClock
+from tasks.runtime.clock import FOREVER_MS, Clock, HandClock, ServerClock
 
 SERVER_MS = 1_700_000_000_000
 
@@ -78,12 +78,13 @@ def test_a_step_of_the_server_changes_nothing_until_it_is_confirmed(machine: Mac
 
     assert server.now_ms() == SERVER_MS + 20_000
     assert (server.step_ms, server.steady_ms()) == (step_s * 1000, 20_000)
+    assert server.since_step_ms() == FOREVER_MS
     assert [line["event"] for line in logs] == ["clock_stepped"]
 
     server.follow_step()
 
     assert server.now_ms() == SERVER_MS + 20_000 + step_s * 1000
-    assert (server.step_ms, server.steady_ms()) == (0, 0)
+    assert (server.step_ms, server.steady_ms(), server.since_step_ms()) == (0, 0, 0)
 
 
 def test_a_step_that_is_taken_back_is_over(machine: Machine) -> None:
