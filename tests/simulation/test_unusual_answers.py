@@ -173,7 +173,7 @@ def test_a_doubt_whose_log_is_refused_permanently_is_held_when_unwanted(
     assert any("a person decides" in line for line in world.trace)
 
 
-@pytest.mark.parametrize(("later_s", "reaches_back"), [(600, True), (3_600, False)])
+@pytest.mark.parametrize(("later_s", "reaches_back"), [(600, True), (14_400, False)])
 def test_baselines_reach_back_to_a_doubt_as_long_as_it_may_matter(
     server: redis.Redis, later_s: int, reaches_back: bool
 ) -> None:
@@ -258,3 +258,33 @@ def test_nothing_is_sent_just_after_both_clocks_have_stepped_together(server: re
     world = live(server, step_together)
 
     assert the_request(world).status == "succeeded"
+
+
+def test_a_job_that_an_hours_step_makes_older_than_its_call_is_seen(server: redis.Redis) -> None:
+    """A worker begins while both clocks are an hour ahead; they are set back while its call is on its way."""
+
+    def begin_an_hour_ahead(world: World) -> None:
+        leave = world.provider.leave
+        world.server_time.step_ms, world.skew_s = 3_600_000, 3_600.0
+        world.call_outcomes.append("reply lost")
+        world.faults["server clock steps"] += 1
+
+        def step_back(_: asyncio.Future[None]) -> None:
+            world.server_time.step_ms, world.skew_s = 0, 0.0
+
+        def leave_for_long(*arguments: Any) -> Sending:
+            sending = leave(*arguments)
+            sending.arrives_at += 55_000
+            back = world.loop.create_future()
+            back.add_done_callback(step_back)
+            world.timers.append((world.clock.now_ms() + 20_000, back))
+            world.provider.leave = leave  # type: ignore[method-assign]
+            return sending
+
+        world.provider.leave = leave_for_long  # type: ignore[method-assign, assignment]
+
+    world = live(server, begin_an_hour_ahead)
+
+    (operation,) = operations(world)
+    assert (operation.state, operation.nodes_added) == ("succeeded", 2)
+    assert any("a person decides" in line for line in world.trace)
