@@ -8,7 +8,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.environment import Conditions, requests_on_clusters
 from benchmarks.options import Options
 from benchmarks.report import Bars, Report, Target, at_most, machine, now_text, paragraphs
-from benchmarks.run import Run, run
+from benchmarks.run import Run, run_each
 
 SIZE, QUICK_SIZE = 500, 100
 POLL_S = 1.0
@@ -35,11 +35,13 @@ def measure(options: Options) -> Report:
     size = options.size or (QUICK_SIZE if options.quick else SIZE)
     jobs_s = QUICK_JOBS_S if options.quick else JOBS_S
     conditions = Conditions(POLL_S, {"job_duration_s": jobs_s}, within_s=120 + size / 10)
-    requests = requests_on_clusters(size)
-    runs = []
-    for system in options.chosen(CONTENDERS):
-        options.say(f"polling: {size} operations, {system.title}")
-        runs.append(run(system, requests, conditions))
+    each = run_each(
+        options.chosen(CONTENDERS),
+        requests_on_clusters(size),
+        conditions,
+        lambda text: options.say(f"polling: {size} operations, {text}"),
+    )
+    runs = each.done
     cpu = {run.system.title: run.cpu_s for run in runs}
     return Report(
         name="polling",
@@ -55,7 +57,8 @@ def measure(options: Options) -> Report:
         others make one. That is the price of never buying twice, and is in `API calls`.
 
         Broker messages: of Celery, LPUSH; of arq, ZADD. Redis commands: those inside scripts too.
-        """),
+        """)
+        + each.failed,
         tables=side_by_side(f"{size} operations", runs, FIGURES),
         targets=targets(runs, size),
         bars=[

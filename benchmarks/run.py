@@ -1,13 +1,14 @@
 """One system under one load, from the first request to the last outcome."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.contenders import Request, System
+from benchmarks.contenders import SCALEOUT, Request, System
 from benchmarks.environment import Conditions, cpu_s, environment, send_all
 from benchmarks.outcomes import Outcome, delays_s, read_outcomes
 from benchmarks.percentiles import Spread, spread
+from benchmarks.processes import BenchmarkFailed
 from benchmarks.provider import Arrival, Job
 from benchmarks.redis_stats import RedisFigures, RedisMeter
 
@@ -53,6 +54,32 @@ class Run:
         """From a request's enqueueing to its addNodes at the provider; one request a cluster."""
         made_at = {job.cluster_id: job.created_at for job in self.jobs.values()}
         return spread([made_at[cluster] - at for cluster, at in self.sent_at.items()])
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Those that came to their end, and a sentence about each alternative that did not."""
+
+    done: list[Run]
+    failed: list[str]
+
+
+def run_each(
+    systems: Sequence[System], requests: Sequence[Request], conditions: Conditions, say: Callable[[str], None]
+) -> Runs:
+    """Run the systems one after the other. Raises BenchmarkFailed if this project's run fails."""
+    runs = Runs([], [])
+    for system in systems:
+        say(system.title)
+        try:
+            runs.done.append(run(system, requests, conditions))
+        except BenchmarkFailed as failure:
+            if system is SCALEOUT:
+                raise
+            # What it lacks is told, and the others are measured all the same.
+            runs.failed.append(f"Left out, because it did not come to its end: {failure}.")
+            say(runs.failed[-1])
+    return runs
 
 
 def run(system: System, requests: Sequence[Request], conditions: Conditions) -> Run:

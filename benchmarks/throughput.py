@@ -18,7 +18,7 @@ from benchmarks.report import (
     now_text,
     paragraphs,
 )
-from benchmarks.run import Run, run
+from benchmarks.run import Run, Runs, run, run_each
 
 SIZE, QUICK_SIZE = 2_000, 300
 POLL_S = 1.0
@@ -48,8 +48,9 @@ def per_s(run: Run) -> float:
 def measure(options: Options) -> Report:
     size = options.size or (QUICK_SIZE if options.quick else SIZE)
     systems = options.chosen((*CONTENDERS, ONE_CALL))
-    one = _run_all(options, systems, size, workers=1)
-    two = _run_all(options, [s for s in systems if s.name in TWO_WORKERS], size, workers=2)
+    each = _run_all(options, systems, size, workers=1)
+    each_of_two = _run_all(options, [s for s in systems if s.name in TWO_WORKERS], size, workers=2)
+    one, two = each.done, each_of_two.done
     steady = _run_steadily(options) if SCALEOUT in systems else None
     tables = side_by_side(f"{size} requests, one worker", one, FIGURES)
     tables += side_by_side(f"{size} requests, two workers", two, FIGURES)
@@ -67,7 +68,9 @@ def measure(options: Options) -> Report:
         To the wire: from the enqueueing of a request to its addNodes.
 
         Steady: {STEADY_PER_S:g} requests a second, coalescing window 0, all else as it is by default.
-        """),
+        """)
+        + each.failed
+        + each_of_two.failed,
         tables=tables,
         targets=targets(one, steady),
         bars=[Bars("Requests a second, one worker", "/s", {r.system.title: per_s(r) for r in one})],
@@ -76,13 +79,14 @@ def measure(options: Options) -> Report:
     )
 
 
-def _run_all(options: Options, systems: Sequence[System], size: int, *, workers: int) -> list[Run]:
+def _run_all(options: Options, systems: Sequence[System], size: int, *, workers: int) -> Runs:
     conditions = Conditions(POLL_S, PROVIDER, workers=workers, within_s=120 + size / 10)
-    runs = []
-    for system in systems:
-        options.say(f"throughput: {size} requests, {workers} worker(s), {system.title}")
-        runs.append(run(system, requests_on_clusters(size), conditions))
-    return runs
+    return run_each(
+        systems,
+        requests_on_clusters(size),
+        conditions,
+        lambda text: options.say(f"throughput: {size} requests, {workers} worker(s), {text}"),
+    )
 
 
 def _run_steadily(options: Options) -> Run:
