@@ -373,7 +373,7 @@ MUTANTS = (
     Mutant(
         "lease: a worker that resumes after it sends nothing",
         "tasks/handlers/submit_operation.py",
-        "return ctx.clock.now_ms() - sent_at <= ctx.lease_ms",
+        "return -MAX_SKEW_MS <= ctx.clock.now_ms() - sent_at <= ctx.lease_ms",
         "return True",
         (LATE_RESPONSES,),
     ),
@@ -976,14 +976,14 @@ MUTANTS = (
     Mutant(
         "limit: nodes that no listing shows yet are counted",
         "tasks/handlers/plan_cluster.py",
-        "present=max(present, _at_least(cluster, last, began, lag_ms))",
+        "present=max(present, _at_least(cluster, last, ctx.not_after_now(began), lag_ms))",
         "present=present",
         (LIMITS,),
     ),
     Mutant(
         "limit: an outdated plan is checked against the policy again",
         "tasks/handlers/submit_operation.py",
-        "outdated = ctx.clock.now_ms() - snapshot.operation.planned_at > COUNT_VALID_MS",
+        "outdated = abs(ctx.clock.now_ms() - snapshot.operation.planned_at) > COUNT_VALID_MS",
         "outdated = False",
         (LIMITS,),
     ),
