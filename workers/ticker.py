@@ -35,7 +35,8 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
         self._name = str(worker.hostname)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._began_ms = self._described_ms = 0
+        self._began_ms = 0
+        self._described_ms: int | None = None
 
     def start(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._thread = threading.Thread(target=self._run, name="scaleout-ticker", daemon=True)
@@ -82,10 +83,10 @@ class Ticker(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no ty
 
     def _describe(self, engine: Engine) -> None:
         """Say twice a minute, for operators, who this worker is."""
-        now = engine.ctx.clock.now_ms()
-        if now - self._described_ms < DESCRIBED_EVERY_MS:
+        now = engine.ctx.clock.monotonic_ms()
+        if self._described_ms is not None and now - self._described_ms < DESCRIBED_EVERY_MS:
             return
-        self._began_ms = self._began_ms or now
+        self._began_ms = self._began_ms or engine.ctx.clock.now_ms()
         policy = engine.schedules.policy_file
         path = None if policy.path is None else str(policy.path)
         info = this_worker(self._name, self._began_ms, path, policy.digest, engine.ctx.clock.step_ms)

@@ -65,7 +65,7 @@ class Scrub:
 
     async def step(self) -> None:
         """Check some records if none of the workers has just done so."""
-        now = self._ctx.clock.now_ms()
+        now = self._ctx.clock.monotonic_ms()
         if now < self._next_ms:
             return
         self._next_ms = now + self._pace.interval_ms

@@ -300,7 +300,7 @@ class Ledger(LedgerIdentity):
         """
         before, self._seen = self._seen, None
         seen = tuple(await cast("Any", self.redis.hmget(self.keys.epoch, ["id", "count", "lost"])))
-        if seen == before and self.clock.now_ms() < self._look_at_ms:
+        if seen == before and self.clock.monotonic_ms() < self._look_at_ms:
             self._seen = seen
             return None
         requested = await self.request_sweep(under_way_s, worker)
@@ -319,8 +319,8 @@ class Ledger(LedgerIdentity):
         answer, server_ms, *seen = await self._request_sweep(keys, args)
         name, count, lost, step, knows_step = seen[:5]
         changed_at, since, next_due = map(int, seen[5:])
-        look_at = self.clock.now_ms() + LOOK_EVERY_MS
-        self._look_at_ms = look_at if next_due < 0 else min(look_at, next_due)
+        due_in_ms = LOOK_EVERY_MS if next_due < 0 else next_due - self.clock.now_ms()
+        self._look_at_ms = self.clock.monotonic_ms() + min(LOOK_EVERY_MS, due_in_ms)
         if changed_at and (self.server_change is None or self.server_change.at != changed_at):
             log.warning("server_changed", since=timestamp(since))
         self.server_change = ServerChange(changed_at, since) if changed_at else None

@@ -12,6 +12,7 @@ from tasks.ledger.records import Request
 
 REPORTED_ONCE_IN_S = 7 * 86_400
 MAX_FAR_AHEAD = 100
+MAX_WAIT_MS = 7_200_000
 
 
 class RecordScan:
@@ -77,7 +78,8 @@ class RecordScan:
         """
         now, keys = self._clock.now_ms(), self._keys
         next_ms, start = await self._redis.mget([keys.scrub_next, keys.scrub_cursor])
-        if int(next_ms or 0) > now:
+        # Further ahead than anybody has it wait, it was written by a clock that was ahead.
+        if now < int(next_ms or 0) <= now + MAX_WAIT_MS:
             return None
         # Two workers that arrive at once check the same part, which does no harm.
         await self.wait(interval_ms)
@@ -100,8 +102,8 @@ class RecordScan:
 
     async def wait(self, interval_ms: int) -> None:
         """Have no worker scan for so long."""
-        now = self._clock.now_ms()
-        await self._redis.set(self._keys.scrub_next, now + interval_ms, ex=REPORT_KEPT_S)
+        until = self._clock.now_ms() + min(interval_ms, MAX_WAIT_MS)
+        await self._redis.set(self._keys.scrub_next, until, ex=REPORT_KEPT_S)
 
     async def note_settled(self, records: Sequence[Record]) -> None:
         """Note ended records that an earlier version has written."""

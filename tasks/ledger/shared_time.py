@@ -30,7 +30,7 @@ class SharedTime:
         if not (clock.step_ms and confirmed):
             self._confirmed_from_ms = None
         elif self._confirmed_from_ms is None:
-            self._confirmed_from_ms = clock.steady_ms()
-        elif clock.steady_ms() - self._confirmed_from_ms >= CONFIRMED_AFTER_MS:
+            self._confirmed_from_ms = clock.monotonic_ms()
+        elif clock.monotonic_ms() - self._confirmed_from_ms >= CONFIRMED_AFTER_MS:
             self._confirmed_from_ms = None
             clock.follow_step()

@@ -23,6 +23,10 @@ class Clock(Protocol):
         """Milliseconds since 1970, UTC."""
         ...
 
+    def monotonic_ms(self) -> int:
+        """Milliseconds since some time, for durations: setting the clock does not change it."""
+        ...
+
     def steady_ms(self) -> int:
         """For how long this clock has run without being set, in milliseconds."""
         ...
@@ -72,6 +76,9 @@ class ServerClock:
         if self._offset_ms is None:
             raise RuntimeError("the server's time is unknown before its first reply")
         return int(self._monotonic_ms() + self._offset_ms)
+
+    def monotonic_ms(self) -> int:
+        return int(self._monotonic_ms())
 
     def steady_ms(self) -> int:
         return int(self._monotonic_ms() - self._set_at_ms)
@@ -127,6 +134,9 @@ class HandClock:
         self._now_ms = now_ms
 
     def now_ms(self) -> int:
+        return self._now_ms
+
+    def monotonic_ms(self) -> int:
         return self._now_ms
 
     def steady_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""A process that makes no API calls, and began while the Redis server's clock was wrong."""
+"""What a process does, or leaves behind, that began while the Redis server's clock was ahead."""
 
 import time
 
@@ -6,8 +6,11 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
+from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.due import Due, DueKind
 from tasks.ledger.keys import Keys
-from tasks.ledger.ledger import Ledger
+from tasks.ledger.ledger import LOOK_EVERY_MS, Ledger
+from tasks.ledger.record_scan import RecordScan
 from tasks.ledger.shared_time import CONFIRMED_AFTER_MS, SharedTime
 from tasks.runtime.clock import ServerClock
 
@@ -81,3 +84,42 @@ async def test_a_worker_that_disagrees_meanwhile_begins_the_minute_again(
         monotonic.ms += CONFIRMED_AFTER_MS / 2
 
     assert abs(began_ahead.clock.now_ms() - _now_ms()) > A_DAY_MS / 2
+
+
+async def test_it_looks_for_due_work_again_once_its_clock_is_set_back(
+    began_ahead: Ledger, monotonic: Monotonic
+) -> None:
+    assert await began_ahead.tick(10, "worker") is not None
+    assert await began_ahead.tick(10, "worker") is None
+
+    began_ahead.clock.observe(_now_ms())
+    began_ahead.clock.follow_step()
+    monotonic.ms += LOOK_EVERY_MS + 1
+
+    assert await began_ahead.tick(10, "worker") is not None
+
+
+async def test_a_sweep_that_it_has_noted_as_under_way_stops_no_other(
+    began_ahead: Ledger, async_redis: Redis
+) -> None:
+    right = Ledger(async_redis, Keys("scaleout"), ServerClock(), outcome_ttl_s=604_800, stream_maxlen=1_000)
+    await right.learn_time()
+    changes = ChangeSet()
+    changes.schedule(Due(DueKind.CLUSTER, "ehpc-a"), right.clock.now_ms())
+    await right.commit(changes)
+
+    assert await began_ahead.request_sweep(10)
+    assert await right.request_sweep(10)
+    assert not await right.request_sweep(10)
+
+
+async def test_a_slow_check_that_it_has_put_off_is_made_by_others(
+    began_ahead: Ledger, async_redis: Redis
+) -> None:
+    right = Ledger(async_redis, Keys("scaleout"), ServerClock(), outcome_ttl_s=604_800, stream_maxlen=1_000)
+    await right.learn_time()
+
+    await RecordScan(began_ahead).wait(15_000)
+
+    assert await RecordScan(right).next_ids(15_000, 10) is not None
+    assert await RecordScan(right).next_ids(15_000, 10) is None

@@ -45,6 +45,7 @@ SENTINELS = "tests/acceptance/test_sentinels.py"
 FOLLOWING = "tests/integration/test_following_the_master.py"
 COPIES = "tests/acceptance/test_ledger_copies.py"
 LARGE = "tests/integration/test_large_ledgers.py"
+AT_THE_START = "tests/integration/test_a_wrong_clock_at_the_start.py"
 AHEAD = "tests/unit/tasks/handlers/test_a_clock_that_was_ahead.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
@@ -245,11 +246,32 @@ MUTANTS = (
         (RATE_LIMITER,),
     ),
     Mutant(
+        "tick: it looks again after its clock was set back",
+        "tasks/ledger/ledger.py",
+        "self.clock.monotonic_ms() < self._look_at_ms",
+        "True",
+        (AT_THE_START,),
+    ),
+    Mutant(
+        "tick: a sweep noted by a clock that was ahead stops no other",
+        "tasks/ledger/lua/request_sweep.lua",
+        " or under_way > ARGV[2] + 5000)",
+        ")",
+        (AT_THE_START,),
+    ),
+    Mutant(
+        "scrub: one put off by a clock that was ahead is made by others",
+        "tasks/ledger/record_scan.py",
+        "if now < int(next_ms or 0) <= now + MAX_WAIT_MS:",
+        "if now < int(next_ms or 0):",
+        (AT_THE_START,),
+    ),
+    Mutant(
         "gateway: its clock is set only if a worker agrees with the server",
         "tasks/ledger/shared_time.py",
         "if not (clock.step_ms and confirmed):",
         "if not clock.step_ms:",
-        ("tests/integration/test_a_wrong_clock_at_the_start.py",),
+        (AT_THE_START,),
     ),
     Mutant(
         "clocks: nothing is sent just after a step was followed",
@@ -1151,22 +1173,24 @@ MUTANTS = (
     Mutant(
         "tick: a step of another worker is looked at",
         "tasks/ledger/ledger.py",
-        "if seen == before and self.clock.now_ms() < self._look_at_ms:",
-        "if self.clock.now_ms() < self._look_at_ms:",
+        "if seen == before and self.clock.monotonic_ms() < self._look_at_ms:",
+        "if self.clock.monotonic_ms() < self._look_at_ms:",
         (LARGE,),
     ),
     Mutant(
         "tick: what was seen earlier is looked at when it is due",
         "tasks/ledger/ledger.py",
-        "self._look_at_ms = look_at if next_due < 0 else min(look_at, next_due)",
-        "self._look_at_ms = look_at",
+        "self._look_at_ms = self.clock.monotonic_ms() + min(LOOK_EVERY_MS, due_in_ms)",
+        "self._look_at_ms = self.clock.monotonic_ms() + LOOK_EVERY_MS",
         (LARGE,),
     ),
     Mutant(
         "tick: everything is looked at now and then",
         "tasks/ledger/ledger.py",
-        "look_at = self.clock.now_ms() + LOOK_EVERY_MS",
-        "look_at = self.clock.now_ms() + 10**12",
+        "due_in_ms = LOOK_EVERY_MS if next_due < 0 else next_due - self.clock.now_ms()\n"
+        "        self._look_at_ms = self.clock.monotonic_ms() + min(LOOK_EVERY_MS, due_in_ms)",
+        "due_in_ms = 10**12 if next_due < 0 else next_due - self.clock.now_ms()\n"
+        "        self._look_at_ms = self.clock.monotonic_ms() + due_in_ms",
         (LARGE,),
     ),
     Mutant(
