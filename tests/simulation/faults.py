@@ -57,7 +57,7 @@ WILD = Chances(
     foreign=0.002,
     decides_by_guess=0.004,
     clock_steps=0.001,
-    server_clock_steps=0.002,
+    server_clock_steps=0.005,
     call_outcomes={
         "lost on the way": 0.08,
         "reply lost": 0.12,
