@@ -9,6 +9,7 @@ from tasks.handlers.provider_calls import Deferred, call_with_grant, list_cluste
 from tasks.handlers.reconcile_operation import count_nodes_made, rules_of
 from tasks.ledger.records import Operation
 from tasks.quota.priorities import CallPriority
+from tasks.runtime.clock import time_then
 from tasks.state_machine.decision import Rules, candidates_of, clock_flaws
 from tasks.state_machine.decision_check import Objection, against_absence, against_adoption
 
@@ -19,13 +20,13 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
     A log that cannot be read is an objection too, which may be overruled.
     """
     owner = (await ctx.ledger.job_owners(operation.cluster_id, [job_id])).get(job_id)
-    began, counted = ctx.clock.now_ms(), None
+    began, counted = ctx.clock.monotonic_ms(), None
     try:
         row = await _look_up(ctx, operation.zone, job_id)
         ended = row is not None and row.status is not JobStatus.PENDING
         # What was made while it still runs may be another's.
         if row is not None and ended and not row.node_ids and row.create_time is not None:
-            counted = await count_nodes_made(ctx, operation, row, ctx.not_after_now(began))
+            counted = await count_nodes_made(ctx, operation, row, time_then(ctx.clock, began))
     except (EhpcError, Deferred) as error:
         owned = against_adoption(operation, None, await _rules(ctx, operation), job_id=job_id, owner=owner)
         return [one for one in owned if one.certain] or [_unreadable(operation, error)]
@@ -35,7 +36,7 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
 
 async def check_absence(ctx: Context, operation: Operation) -> list[Objection]:
     """Return what speaks against the decision that the provider never executed an operation."""
-    began, own_job = ctx.clock.now_ms(), None
+    began, own_job = ctx.clock.monotonic_ms(), None
     since = operation.shown_since or operation.sent_at or operation.planned_at
     try:
         grant = await reserve(ctx, CallPriority.RECONCILE)
@@ -49,7 +50,7 @@ async def check_absence(ctx: Context, operation: Operation) -> list[Objection]:
     rules = await _rules(ctx, operation, *listing.rows)
     owners = await ctx.ledger.job_owners(operation.cluster_id, [row.job_id for row in listing.rows])
     others = [job_id for job_id, owner in owners.items() if owner != operation.operation_id]
-    skew_s, listed_at = listing.skew_s, ctx.not_after_now(began)
+    skew_s, listed_at = listing.skew_s, time_then(ctx.clock, began)
     return against_absence(
         operation,
         candidates_of(operation, listing.rows, others),

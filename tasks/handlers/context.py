@@ -72,13 +72,6 @@ class Context:
         recent = self.clock.now_ms() - self.api.skew_at_ms < SKEW_VALID_MS
         return recent and skew_s is not None and abs(skew_s) > MAX_SKEW_S
 
-    def not_after_now(self, then: int) -> int:
-        """Return `then` (ms), read before a call; now if a reply has set this clock back since.
-
-        What was read by a clock that was ahead would claim to know the future.
-        """
-        return min(then, self.clock.now_ms())
-
     async def report_once(self, event: str, about: str, **fields: Any) -> None:
         """Log, count and keep something odd of the provider's, once for each subject and process.
 

@@ -15,6 +15,7 @@ from tasks.ledger.snapshots import ClusterSnapshot, OperationSnapshot
 from tasks.limits.applicable import per_cluster, restricts
 from tasks.quota.priorities import CallPriority
 from tasks.runtime import tracing
+from tasks.runtime.clock import time_then
 from tasks.state_machine.node_arrivals import GONE
 from tasks.state_machine.plan_limits import PlanLimits
 from tasks.state_machine.planning import Plan, PlanRules, plan_cluster
@@ -98,7 +99,7 @@ async def fit_to_policy(ctx: Context, snapshot: ClusterSnapshot) -> Plan:
 
 async def _count_first(ctx: Context, cluster: Cluster, zone: str, requests: Sequence[Request]) -> Plan:
     """Count the cluster's nodes. The step that records the count has the cluster planned again."""
-    began = ctx.clock.now_ms()
+    began = ctx.clock.monotonic_ms()
     try:
         listing = await list_cluster_nodes(ctx, zone, cluster.cluster_id, CallPriority.SUBMIT)
     except Deferred as deferred:
@@ -115,7 +116,7 @@ async def _count_first(ctx: Context, cluster: Cluster, zone: str, requests: Sequ
     last = None if cluster.last_operation is None else await ctx.ledger.operation(cluster.last_operation)
     lag_ms = round(ctx.settings.log_lag_s * 1000)
     count = NodeCount(
-        present=max(present, _at_least(cluster, last, ctx.not_after_now(began), lag_ms)),
+        present=max(present, _at_least(cluster, last, time_then(ctx.clock, began), lag_ms)),
         # From the end of the listing on: one of many pages may take long, and must be valid all the same.
         at=ctx.clock.now_ms(),
         after=cluster.last_operation,

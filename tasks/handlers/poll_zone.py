@@ -18,6 +18,7 @@ from tasks.ledger.records import Zone
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.quota.poll_interval import interval_s
 from tasks.runtime import tracing
+from tasks.runtime.clock import time_then
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS
 from tasks.state_machine.reconciliation import hold
 
@@ -32,9 +33,9 @@ MAX_POLL_BACKOFF_S = 60.0  # all jobs of a zone wait for one poll, and it is a s
 async def poll_zone(ctx: Context, zone: str) -> None:
     """List the zone's running jobs, finish those that have ended, and schedule the next poll."""
     running = await ctx.ledger.running(zone)
-    started_at = ctx.clock.now_ms()
+    began = ctx.clock.monotonic_ms()
     if not running:
-        await _schedule(ctx, zone, started_at)
+        await _schedule(ctx, zone, ctx.clock.now_ms())
         return
     record = await ctx.ledger.zone(zone)
     unseen = running.keys() & set(record.unseen)
@@ -70,7 +71,7 @@ async def poll_zone(ctx: Context, zone: str) -> None:
         await _record(ctx, record, failures=record.failures + 1, resume_offset=0, unseen=())
         # It takes one call, and no more of them than a poll that succeeds would get.
         next_s = await _interval_s(ctx, zone, 1)
-        await _schedule(ctx, zone, max(until, ctx.not_after_now(started_at) + round(1000 * next_s)))
+        await _schedule(ctx, zone, max(until, time_then(ctx.clock, began) + round(1000 * next_s)))
         return
     await restore_account(ctx, await ctx.ledger.account())
     finished = await _finish_seen(ctx, running, poll)
@@ -91,8 +92,7 @@ async def poll_zone(ctx: Context, zone: str) -> None:
     )
     next_s = await _interval_s(ctx, zone, poll.calls)
     # However short the interval is, most of the time is left for other work.
-    started_at = ctx.not_after_now(started_at)
-    took_ms = ctx.clock.now_ms() - started_at
+    started_at, took_ms = time_then(ctx.clock, began), ctx.clock.monotonic_ms() - began
     await _schedule(ctx, zone, started_at + max(round(next_s * 1000), MIN_INTERVAL_FACTOR * took_ms))
     if tracing.is_on():
         await _trace_poll(ctx, zone, started_at, [operation_id for operation_id, _ in running.values()])

@@ -21,6 +21,7 @@ from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.record_values import State
 from tasks.ledger.records import Operation
 from tasks.quota.priorities import CallPriority
+from tasks.runtime.clock import time_then
 from tasks.state_machine.acceptance import accept
 from tasks.state_machine.decision import (
     Adopt,
@@ -52,16 +53,13 @@ async def expire_lease(ctx: Context, operation: Operation) -> None:
 
 async def reconcile(ctx: Context, operation: Operation) -> None:
     """List the cluster's jobs once and decide about an operation; a failed listing decides nothing."""
-    since = operation.shown_since
-    began = ctx.clock.now_ms()
-    seen = Seen(listed_at=began)
+    since, began, listing = operation.shown_since, ctx.clock.monotonic_ms(), Listing[JobRow]()
     try:
         if since is not None:
             grant = await reserve(ctx, CallPriority.RECONCILE)
-            seen.listing = await list_cluster_jobs(
+            listing = await list_cluster_jobs(
                 ctx, operation.zone, operation.cluster_id, since, CallPriority.RECONCILE, grant
             )
-            seen.listed_at = ctx.not_after_now(began)
     except Deferred as deferred:
         await ctx.ledger.commit(retry_later(operation, at=deferred.until, reason=deferred.reason))
         return
@@ -69,6 +67,7 @@ async def reconcile(ctx: Context, operation: Operation) -> None:
         failed = error
         await ctx.ledger.transact(lambda: _listing_failed(ctx, operation.operation_id, failed))
         return
+    seen = Seen(time_then(ctx.clock, began), listing)
     await ctx.ledger.transact(lambda: _decided(ctx, operation.operation_id, seen))
 
 

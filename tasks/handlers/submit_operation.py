@@ -11,9 +11,9 @@ from config.timestamps import utc_second
 from tasks.ehpc.actions import add_nodes_body
 from tasks.ehpc.errors import NO_SUCH_RESOURCE, EhpcError, InDoubt, NotSent, UnclearQuota
 from tasks.ehpc.models import JobAccepted
-from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.apply_pause import park_while_paused
-from tasks.handlers.context import SKEW_RETRY_MS, Context
+from tasks.handlers.clock_checks import CLOCK_SET, until_settled, wait_while_clocks_differ
+from tasks.handlers.context import Context
 from tasks.handlers.lost_calls import (
     SETTLING,
     SETTLING_RETRY_MS,
@@ -35,7 +35,7 @@ from tasks.handlers.record_response import record_response
 from tasks.intake.limit_usage import COUNT_VALID_MS
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.ledger import DataLost, ServerChanged
-from tasks.ledger.record_values import Allocation, Reason, State
+from tasks.ledger.record_values import Allocation, State
 from tasks.ledger.records import Operation
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.limits.applicable import restricts
@@ -48,16 +48,6 @@ from tasks.state_machine.refusal import as_busy
 from tasks.state_machine.submission import Baseline, still_wanted
 
 log = structlog.get_logger(__name__)
-
-CLOCK_JUST_SET = Reason(
-    kind="clock",
-    message="the Redis server's clock has just stepped, and the provider's agrees with it: nothing is sent "
-    "until both have stayed so for a while",
-)
-CLOCK_SET = Reason(
-    kind="clock",
-    message="the worker's clock was set back while it listed the cluster's jobs: they are listed again",
-)
 
 
 async def submit_operation(ctx: Context, snapshot: OperationSnapshot) -> None:
@@ -75,7 +65,7 @@ async def _submit(ctx: Context, snapshot: OperationSnapshot) -> None:
         return
     if await park_while_paused(ctx, snapshot):
         return
-    if (blocked := blocked_by_ledger(ctx) or _unsettled(ctx)) is not None:
+    if (blocked := blocked_by_ledger(ctx) or until_settled(ctx, _margin_ms(ctx))) is not None:
         await _retry_later(ctx, operation, blocked)
         return
     try:
@@ -139,8 +129,8 @@ async def _prepare(ctx: Context, snapshot: OperationSnapshot, listing: Grant) ->
         # addNodes will say the same of a cluster that does not exist, and for certain.
         baseline = Baseline((), since, complete=False)
     await restore_account(ctx, snapshot.account)
-    _check_clock(ctx, operation)
-    if (unsettled := _unsettled(ctx)) is not None:
+    wait_while_clocks_differ(ctx, operation)
+    if (unsettled := until_settled(ctx, _margin_ms(ctx))) is not None:
         raise unsettled
     if await _taken_back(ctx, snapshot):
         return None
@@ -215,29 +205,6 @@ async def _write_submitting(
         noticed = blocked_by_ledger(ctx)
         raise noticed or Deferred(ctx.clock.now_ms() + SETTLING_RETRY_MS, SETTLING) from error
     return None if changes is None else snapshot.after(changes)
-
-
-def _unsettled(ctx: Context) -> Deferred | None:
-    """Return until when nothing is sent because this worker's clock has just followed a step, or None.
-
-    The provider's has stepped with it, or so it seems, and both may step back. A call that is signed before
-    and executed after that has a job that is older than all that a listing from the call on shows.
-    """
-    left_ms = _margin_ms(ctx) + MAX_SKEW_MS - ctx.clock.since_step_ms()
-    return Deferred(ctx.clock.now_ms() + left_ms, CLOCK_JUST_SET) if left_ms > 0 else None
-
-
-def _check_clock(ctx: Context, operation: Operation) -> None:
-    """Raise Deferred while the provider's clock and the Redis server's disagree."""
-    skew_s = ctx.api.skew_s
-    if skew_s is None or abs(skew_s) <= MAX_SKEW_S:
-        return
-    message = (
-        f"the provider's clock is {skew_s:+.1f} s from the Redis server's, more than {MAX_SKEW_S:g} s: "
-        "nothing is sent until they agree"
-    )
-    log.error("clock_skew", operation_id=operation.operation_id, skew_s=round(skew_s, 1))
-    raise Deferred(ctx.clock.now_ms() + SKEW_RETRY_MS, Reason(kind="clock", message=message))
 
 
 def _body(snapshot: OperationSnapshot, allocations: Sequence[Allocation]) -> bytes:

@@ -10,6 +10,7 @@ from tasks.ledger.reads import LedgerReads
 
 DAY_MS = 86_400_000
 REPORTED_S = 7 * 86_400
+CLOCK_KNOWN_MS = 10_000
 
 
 class OtherAccount(RuntimeError):  # noqa: N818 - named by what was found
@@ -31,6 +32,15 @@ class NotedTime:
 
     worker_ms: int
     server_ms: int
+
+    @property
+    def ahead_ms(self) -> int:
+        """How far the worker's clock was ahead of the server's."""
+        return self.worker_ms - self.server_ms
+
+    def is_recent(self, server_ms: int) -> bool:
+        """Return whether a worker runs: its tick was just before `server_ms`, by the server's time."""
+        return abs(server_ms - self.server_ms) <= CLOCK_KNOWN_MS
 
 
 class LedgerIdentity(LedgerReads):
@@ -122,4 +132,4 @@ class LedgerIdentity(LedgerReads):
     async def clock_stepped_ms(self) -> int:
         """Return how far the server's clock was from the workers' time at the last tick."""
         noted = await self.noted_time()
-        return 0 if noted is None else noted.server_ms - noted.worker_ms
+        return 0 if noted is None else -noted.ahead_ms

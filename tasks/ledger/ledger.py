@@ -37,7 +37,6 @@ REMEMBER_CALLS_MS = 600_000
 MAX_LEAVING = 100
 REPLICAS_TIMEOUT_MS = 1_000
 MAX_CONFLICTS = 50
-CLOCK_KNOWN_MS = 10_000
 LOOK_EVERY_MS = 8_000  # less than CLOCK_KNOWN_MS: a look notes the clock
 
 
@@ -125,10 +124,8 @@ class Ledger(LedgerIdentity):
         """
         noted = await self.noted_time()
         server_ms = await self.server_ms()
-        if noted is not None:
-            apart = noted.worker_ms - noted.server_ms
-            if abs(server_ms - noted.server_ms) <= CLOCK_KNOWN_MS and abs(apart) > MAX_STEP_MS:
-                self.clock.observe(server_ms + apart)
+        if noted is not None and noted.is_recent(server_ms) and abs(noted.ahead_ms) > MAX_STEP_MS:
+            self.clock.observe(server_ms + noted.ahead_ms)
         self.clock.observe(server_ms)
         for _ in range(2):
             # The first answer may have taken long.

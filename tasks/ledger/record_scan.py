@@ -12,7 +12,7 @@ from tasks.ledger.records import Request
 
 REPORTED_ONCE_IN_S = 7 * 86_400
 MAX_FAR_AHEAD = 100
-MAX_WAIT_MS = 7_200_000
+MAX_WAIT_MS = 7_200_000  # longer than the check of as many open records as one step can meet
 
 
 class RecordScan:

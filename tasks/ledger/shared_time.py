@@ -1,6 +1,6 @@
 """The time of a process that makes no API calls, and so cannot ask the provider whose clock is right."""
 
-from tasks.ledger.ledger import CLOCK_KNOWN_MS, Ledger
+from tasks.ledger.ledger import Ledger
 from tasks.runtime.clock import MAX_STEP_MS
 
 CONFIRMED_AFTER_MS = 60_000
@@ -22,11 +22,7 @@ class SharedTime:
         clock, noted = self._ledger.clock, await self._ledger.noted_time()
         server_ms = await self._ledger.server_ms()
         clock.observe(server_ms)
-        confirmed = (
-            noted is not None
-            and abs(server_ms - noted.server_ms) <= CLOCK_KNOWN_MS
-            and abs(noted.worker_ms - noted.server_ms) <= MAX_STEP_MS
-        )
+        confirmed = noted is not None and noted.is_recent(server_ms) and abs(noted.ahead_ms) <= MAX_STEP_MS
         if not (clock.step_ms and confirmed):
             self._confirmed_from_ms = None
         elif self._confirmed_from_ms is None:

@@ -53,6 +53,14 @@ class Clock(Protocol):
         ...
 
 
+def time_then(clock: Clock, monotonic_ms: int) -> int:
+    """Return what the time was at `monotonic_ms`, by the clock as it is set now.
+
+    A time that was read before a call says nothing after it: a reply may have set the clock.
+    """
+    return clock.now_ms() - (clock.monotonic_ms() - monotonic_ms)
+
+
 class ServerClock:
     """The Redis server's time as it was at the start, carried on by this machine's monotonic clock.
 
@@ -65,7 +73,7 @@ class ServerClock:
         self._monotonic_ms = monotonic_ms or _monotonic_ms
         self._offset_ms: float | None = None
         self._set_at_ms = self._observed_at_ms = 0.0
-        self._followed_at_ms: float | None = None
+        self._has_followed = False
         self._step_ms = 0
 
     @property
@@ -84,9 +92,7 @@ class ServerClock:
         return int(self._monotonic_ms() - self._set_at_ms)
 
     def since_step_ms(self) -> int:
-        return (
-            FOREVER_MS if self._followed_at_ms is None else int(self._monotonic_ms() - self._followed_at_ms)
-        )
+        return self.steady_ms() if self._has_followed else FOREVER_MS
 
     def observe(self, server_ms: int) -> None:
         """Follow the drift of the server's clock, but no step of it."""
@@ -111,7 +117,7 @@ class ServerClock:
     def follow_step(self) -> None:
         log.warning("clock_set", step_s=round(self.step_ms / MS, 1))
         self._set((self._offset_ms or 0.0) + self.step_ms)
-        self._followed_at_ms = self._set_at_ms
+        self._has_followed = True
         self._step_ms = 0
 
     def _set(self, offset_ms: float) -> None:

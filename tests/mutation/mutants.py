@@ -46,6 +46,7 @@ FOLLOWING = "tests/integration/test_following_the_master.py"
 COPIES = "tests/acceptance/test_ledger_copies.py"
 LARGE = "tests/integration/test_large_ledgers.py"
 AT_THE_START = "tests/integration/test_a_wrong_clock_at_the_start.py"
+STEPS = "tests/simulation/test_clocks_that_step.py"
 AHEAD = "tests/unit/tasks/handlers/test_a_clock_that_was_ahead.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
 
@@ -275,17 +276,17 @@ MUTANTS = (
     ),
     Mutant(
         "clocks: nothing is sent just after a step was followed",
-        "tasks/handlers/submit_operation.py",
+        "tasks/handlers/clock_checks.py",
         "return Deferred(ctx.clock.now_ms() + left_ms, CLOCK_JUST_SET) if left_ms > 0 else None",
         "return None",
-        (UNUSUAL,),
+        (STEPS,),
     ),
     Mutant(
         "baseline: one of a clock that was ahead is listed again",
         "tasks/handlers/submit_operation.py",
         "if not baseline.reaches_back(now, _margin_ms(ctx)):",
         "if False:",
-        (UNUSUAL,),
+        (STEPS,),
     ),
     Mutant(
         "reconciliation lists from before the call, whatever its record says",
@@ -302,10 +303,10 @@ MUTANTS = (
         (AHEAD,),
     ),
     Mutant(
-        "a clock that was ahead claims no later beginning than now",
-        "tasks/handlers/context.py",
-        "return min(then, self.clock.now_ms())",
-        "return then",
+        "a time before a call is told by the clock as it is set after it",
+        "tasks/runtime/clock.py",
+        "return clock.now_ms() - (clock.monotonic_ms() - monotonic_ms)",
+        "return clock.now_ms()",
         (AHEAD,),
     ),
     Mutant(
@@ -478,7 +479,7 @@ MUTANTS = (
     ),
     Mutant(
         "clocks: nothing is sent while the provider's is behind",
-        "tasks/handlers/submit_operation.py",
+        "tasks/handlers/clock_checks.py",
         "if skew_s is None or abs(skew_s) <= MAX_SKEW_S:",
         "if skew_s is None or skew_s <= MAX_SKEW_S:",
         (PROVIDER_CALLS,),
@@ -998,7 +999,7 @@ MUTANTS = (
     Mutant(
         "limit: nodes that no listing shows yet are counted",
         "tasks/handlers/plan_cluster.py",
-        "present=max(present, _at_least(cluster, last, ctx.not_after_now(began), lag_ms))",
+        "present=max(present, _at_least(cluster, last, time_then(ctx.clock, began), lag_ms))",
         "present=present",
         (LIMITS,),
     ),

@@ -1,15 +1,12 @@
 """What the provider seldom says or does, one thing at a time."""
 
 import asyncio
-from typing import Any
 
 import pytest
 import redis
 
 from tests.simulation.calm_world import Prepare, live, operations, the_request
-from tests.simulation.provider_model import Sending
 from tests.simulation.world import World
-from workers.simulator.cloud import Job
 
 
 def call_outcomes(*names: str) -> Prepare:
@@ -196,95 +193,3 @@ def test_baselines_reach_back_to_a_doubt_as_long_as_it_may_matter(
     asked_at, since = world.provider.cluster_listings[-1]
     assert asked_at - doubtful.sent_at > later_s * 1000
     assert (since.timestamp() * 1000 <= doubtful.sent_at - 70_000) is reaches_back
-
-
-def test_a_baseline_of_a_clock_that_was_ahead_is_listed_again(server: redis.Redis) -> None:
-    """A reply sets the worker's clock right between two calls: the job would be older than any listing."""
-
-    def begin_a_day_ahead(world: World) -> None:
-        listed = world.provider.listed
-        world.server_time.step_ms = 90_000_000
-        world.call_outcomes.append("made but busy")
-        world.faults["server clock steps"] += 1
-
-        def first_listed(*arguments: Any) -> list[Job]:
-            world.provider.listed = listed  # type: ignore[method-assign]
-            world.server_time.step_ms = 0
-            (worker,) = world.workers
-            worker.clock.observe(world.clock.now_ms())
-            worker.clock.follow_step()
-            world.advance(80_000)  # longer than nothing is sent after that: its other pages are slow
-            return listed(*arguments)
-
-        world.provider.listed = first_listed  # type: ignore[method-assign, assignment]
-
-    world = live(server, begin_a_day_ahead)
-
-    (operation,) = operations(world)
-    assert (operation.state, the_request(world).status) == ("succeeded", "succeeded")
-    assert operation.listed_since is not None
-    assert operation.sent_at is not None
-    assert operation.listed_since < operation.sent_at
-
-
-def test_nothing_is_sent_just_after_both_clocks_have_stepped_together(server: redis.Redis) -> None:
-    """They may step back while the call is on its way: its job would be an hour older than the call."""
-
-    def step_together(world: World) -> None:
-        leave = world.provider.leave
-        (worker,) = world.workers
-        world.call_outcomes.append("reply lost")
-        world.faults["server clock steps"] += 1
-
-        def step_back(_: asyncio.Future[None]) -> None:
-            world.server_time.step_ms, world.skew_s = 0, 0.0
-
-        def step() -> None:
-            world.server_time.step_ms, world.skew_s = 3_600_000, 3_600.0
-            worker.clock.observe(world.server_time.now_ms())
-            worker.clock.follow_step()
-            back = world.loop.create_future()
-            back.add_done_callback(step_back)
-            world.timers.append((world.clock.now_ms() + 50_000, back))
-
-        def leave_for_long(*arguments: Any) -> Sending:
-            sending = leave(*arguments)
-            sending.arrives_at += 55_000
-            return sending
-
-        world.happenings[10] = step
-        world.provider.leave = leave_for_long  # type: ignore[method-assign, assignment]
-
-    world = live(server, step_together)
-
-    assert the_request(world).status == "succeeded"
-
-
-def test_a_job_that_an_hours_step_makes_older_than_its_call_is_seen(server: redis.Redis) -> None:
-    """A worker begins while both clocks are an hour ahead; they are set back while its call is on its way."""
-
-    def begin_an_hour_ahead(world: World) -> None:
-        leave = world.provider.leave
-        world.server_time.step_ms, world.skew_s = 3_600_000, 3_600.0
-        world.call_outcomes.append("reply lost")
-        world.faults["server clock steps"] += 1
-
-        def step_back(_: asyncio.Future[None]) -> None:
-            world.server_time.step_ms, world.skew_s = 0, 0.0
-
-        def leave_for_long(*arguments: Any) -> Sending:
-            sending = leave(*arguments)
-            sending.arrives_at += 55_000
-            back = world.loop.create_future()
-            back.add_done_callback(step_back)
-            world.timers.append((world.clock.now_ms() + 20_000, back))
-            world.provider.leave = leave  # type: ignore[method-assign]
-            return sending
-
-        world.provider.leave = leave_for_long  # type: ignore[method-assign, assignment]
-
-    world = live(server, begin_an_hour_ahead)
-
-    (operation,) = operations(world)
-    assert (operation.state, operation.nodes_added) == ("succeeded", 2)
-    assert any("a person decides" in line for line in world.trace)

@@ -50,7 +50,7 @@ end
 
 local requests = 0
 local under_way = tonumber(redis.call('GET', KEYS[1]) or 0) - now
--- Longer than any sweep is under way, it was noted by a clock that was ahead.
+-- Longer than any sweep is under way, it was noted by a clock that was ahead; workers' clocks may differ by 5 s.
 if next_due ~= -1 and next_due <= now and (under_way <= 0 or under_way > ARGV[2] + 5000) then
   redis.call('SET', KEYS[1], now + tonumber(ARGV[2]))
   requests = 1

@@ -1,14 +1,10 @@
 """What was written or read by a clock that was ahead, once it has been set back."""
 
-from typing import Any, cast
-
 import pytest
 
-from config.settings import Settings
-from tasks.handlers.context import Context
 from tasks.intake.limit_usage import COUNT_VALID_MS, is_current
 from tasks.ledger.record_values import NodeCount
-from tasks.runtime.clock import HandClock
+from tasks.runtime.clock import ServerClock, time_then
 from tests.support.records import NOW, cluster
 
 A_DAY_MS = 86_400_000
@@ -24,12 +20,15 @@ def test_a_count_from_the_future_limits_nothing(at: int, current: bool) -> None:
     assert is_current(count, cluster(), NOW) is current
 
 
-def test_a_call_began_no_later_than_now() -> None:
-    clock, nothing = HandClock(NOW), cast("Any", None)
-    ctx = Context(cast("Settings", nothing), nothing, nothing, nothing, clock)
-    began = clock.now_ms()
+@pytest.mark.parametrize("step_ms", [-A_DAY_MS, A_DAY_MS])
+def test_a_time_before_a_call_is_told_by_the_clock_after_it(step_ms: int) -> None:
+    monotonic_ms = 1_000.0
+    clock = ServerClock(lambda: monotonic_ms)
+    clock.observe(NOW)
+    began = clock.monotonic_ms()
 
-    clock.advance(-3_600)
+    monotonic_ms += 30_000
+    clock.observe(NOW + 30_000 + step_ms)
+    clock.follow_step()
 
-    assert ctx.not_after_now(began) == NOW - 3_600_000
-    assert ctx.not_after_now(NOW - A_DAY_MS) == NOW - A_DAY_MS
+    assert time_then(clock, began) == NOW + step_ms

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from tasks.ehpc.models import JobRow
+from tasks.handlers.clock_checks import wait_while_clocks_differ
 from tasks.handlers.provider_calls import Deferred, _may_concern, call_with_grant
-from tasks.handlers.submit_operation import _check_clock
 from tasks.quota.rate_limiter import Grant
 from tasks.runtime.clock import HandClock
 
@@ -51,4 +51,4 @@ def test_nothing_is_sent_while_clocks_differ_in_either_direction(skew_s: float |
     operation = cast("Any", SimpleNamespace(operation_id="op-1"))
 
     with nullcontext() if sent else pytest.raises(Deferred):
-        _check_clock(ctx, operation)
+        wait_while_clocks_differ(ctx, operation)
