@@ -60,6 +60,7 @@ class Provider:
         self.options = options
         self.cloud = Cloud(options, self.now)
         self.quota = CallQuota(quota_calls, quota_period_s)
+        self._by_right_clocks = CallQuota(quota_calls, quota_period_s)
         self.sendings: list[Sending] = []
         self.refused_by_right_clock = 0
         self.quirks = Quirks()
@@ -79,10 +80,12 @@ class Provider:
 
     def call(self, process: Worker) -> None:
         """A call has arrived. Raises what the provider says when the account's calls are used up."""
-        if not self.quota.count(self.world.clock.now_ms() / 1000):
-            # A process that began under a wrong clock learns that from its first reply, and may be refused.
-            apart = abs(process.clock.now_ms() - self.world.clock.now_ms())
-            self.refused_by_right_clock += apart <= MAX_STEP_MS
+        now = self.world.clock.now_ms()
+        # What was counted by a clock that was behind leaves our own count too early.
+        is_right = abs(process.clock.now_ms() - now) <= MAX_STEP_MS
+        too_many = is_right and not self._by_right_clocks.count(now / 1000)
+        if not self.quota.count(now / 1000):
+            self.refused_by_right_clock += too_many
             raise reason(2500, "QuotaExceeded, API call quota of this hour is used up")
 
     def leave(self, process: Worker, zone: str, body: bytes, sent_at: datetime) -> Sending:

@@ -28,6 +28,12 @@ class ServerTime:
     def now_ms(self) -> int:
         return self._world.clock.now_ms() + self.step_ms
 
+    def note_workers_time(self) -> None:
+        """Note a running worker's time beside the server's, as its ticks do every few seconds."""
+        knows = [worker.clock.now_ms() for worker in self._world.workers if worker.runs and worker.knows_time]
+        if knows and self._world.server_away_until <= self._world.clock.now_ms():
+            self._world.direct.run("SET", CLOCK_KEY, f"{knows[0]} {self.now_ms()}")
+
     def in_reply(self, args: tuple[Any, ...], reply: Any) -> Any:
         """Return a reply with this time in it: the real server has another one."""
         now = self.now_ms()

@@ -64,6 +64,8 @@ def test_no_history_breaks_a_promise(server: redis.Redis) -> None:
     try:
         for seed in seeds():
             server.flushall()
+            # A script that the server knows takes a call less: no history may depend on those before it.
+            server.script_flush()
             neighbour = None
             if seed % NEIGHBOUR_EVERY == 0:
                 asyncio.run(live(server, seed + NEIGHBOURS, tally))

@@ -80,19 +80,20 @@ class Worker(Process):
         self.dispatcher = Dispatcher(self.ctx, self)
         self.scrub = Scrub(self.ctx, Pace(5_000, 0, 5_000))
         self.ticks = 0
-        self._knows_time = False
+        self.knows_time = False
         self.next_idle_tick = world.clock.now_ms() + IDLE_TICK_MS
 
     @property
     def ahead_ms(self) -> int:
         """How far its clock is ahead of the world's, which it may have learned from a wrong server."""
-        return max(0, self.clock.now_ms() - self.world.clock.now_ms()) if self._knows_time else 0
+        return max(0, self.clock.now_ms() - self.world.clock.now_ms()) if self.knows_time else 0
 
     async def begin(self) -> None:
         """As each process does before its first use of the ledger."""
-        if not self._knows_time:
+        if not self.knows_time:
+            self.world.server_time.note_workers_time()
             await self.ledger.learn_time()
-            self._knows_time = True
+            self.knows_time = True
 
     async def resolve(self, ends: Sequence[TaskEnd]) -> None:
         for end in ends:
