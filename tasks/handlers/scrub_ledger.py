@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from config.timestamps import utc_second
 from tasks.handlers.context import Context
+from tasks.handlers.first_looks import LOOKS_APART_MS, FirstLooks
 from tasks.ledger.change_entries import Index, Listed
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import OUTBOX, Due, DueKind
@@ -21,8 +22,6 @@ from tasks.state_machine.cluster_lock import lock_cluster
 from tasks.state_machine.rebuilding import held_without_record
 
 KEYS_AT_ONCE = 1_500
-LOOKS_APART_MS = 5_000
-MAX_MISSING = 10_000
 # Further ahead than anything of the kind is scheduled: the quota's window, and a limit per day.
 MAX_AHEAD_MS = {
     DueKind.ZONE: 2 * 3_600_000,
@@ -60,17 +59,31 @@ class Scrub:
         self._pace = pace
         self._scan = RecordScan(ctx.ledger)
         self._ended_indexes = EndedIndexRepair(ctx.ledger)
+        self._first_looks = FirstLooks(ctx.clock)
         self._next_ms = self._next_due_check_ms = 0
-        self._missing: dict[tuple[str, ...], tuple[list[int], int]] = {}
 
     async def step(self) -> None:
-        """Check some records if none of the workers has just done so."""
+        """Check again what was missing, and the next records if none of the workers has just done so."""
         now = self._ctx.clock.monotonic_ms()
         if now < self._next_ms:
             return
         self._next_ms = now + self._pace.interval_ms
-        if len(self._missing) > MAX_MISSING:
-            self._missing.clear()
+        await self._look_again()
+        await self._check_next(now)
+        if self._first_looks.any_doubtful:
+            # No other worker knows of it, and where there are many, this one has the next turn late.
+            self._next_ms = self._ctx.clock.monotonic_ms() + min(LOOKS_APART_MS, self._pace.interval_ms)
+
+    async def _look_again(self) -> None:
+        again = self._first_looks.take()
+        requests = [record.request_id for record in again if isinstance(record, Request)]
+        operations = [record.operation_id for record in again if isinstance(record, Operation)]
+        if None in again:
+            await self._check_due()
+        await self._check_requests(requests)
+        await self._check_operations(operations)
+
+    async def _check_next(self, now: int) -> None:
         names = await self._scan.next_ids(self._pace.interval_ms, KEYS_AT_ONCE)
         if names is None:
             return
@@ -172,7 +185,7 @@ class Scrub:
 
     async def _restore(self, expected: Sequence[tuple[Record | None, IndexEntry]]) -> None:
         """Write the entries that are missing, each unless its record has moved on."""
-        read_at = self._ctx.clock.now_ms()
+        read_at = self._ctx.clock.monotonic_ms()
         missing = await self._scan.missing([entry for _, entry in expected])
         restored: set[tuple[str, str]] = set()
         for (record, entry), is_missing in zip(expected, missing, strict=True):
@@ -190,28 +203,10 @@ class Scrub:
                 # The step that releases the lock makes it due.
                 return False
             changes.expected.append(cluster)
-        if not self._is_missing_again(entry, changes.expected, read_at):
+        if not self._first_looks.confirm(entry, changes.expected, read_at):
             return False
         entry.stage(changes, self._ctx.clock.now_ms())
         await self._commit(changes, entry.places[0])
-        return True
-
-    def _is_missing_again(self, entry: IndexEntry, records: Sequence[Record], read_at: int) -> bool:
-        """Return whether the entry was missing in an earlier check, and the records have not moved on since.
-
-        One that is missing once may belong to a step that was being written just then: its place is read
-        before the last of its records. So this reading must be later than the records of the earlier check.
-        """
-        # Several requests need one entry of their cluster: each has its own first look.
-        name = (entry.places[0], entry.member, *(record.identity for record in records))
-        versions, now = [record.version for record in records], self._ctx.clock.now_ms()
-        before = self._missing.get(name)
-        if before is None or before[0] != versions:
-            self._missing[name] = (versions, now)
-            return False
-        if read_at - before[1] < LOOKS_APART_MS:
-            return False
-        del self._missing[name]
         return True
 
     async def _commit(self, changes: ChangeSet, key: str) -> None:

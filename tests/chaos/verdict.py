@@ -77,8 +77,9 @@ def _check_jobs(verdict: Verdict, operations: dict[str, dict[str, Any]], truth: 
     owners: dict[str, str] = {}
     for name, operation in operations.items():
         job_id = operation.get("job_id")
-        if operation["state"] not in FINAL:
-            verdict.problem(f"operation {name} has not ended: it is {operation['state']}")
+        state = operation.get("state", State.PLANNED)
+        if state not in FINAL:
+            verdict.problem(f"operation {name} has not ended: it is {state}")
         if job_id is None:
             continue
         if job_id in owners:
@@ -87,9 +88,9 @@ def _check_jobs(verdict: Verdict, operations: dict[str, dict[str, Any]], truth: 
         counted = sum(part["node_count"] for part in operation["allocations"])
         if job_id not in jobs:
             verdict.problem(f"operation {name} has job {job_id}, which the provider never made")
-        elif jobs[job_id]["made"] != counted or operation["state"] != State.SUCCEEDED:
+        elif jobs[job_id]["made"] != counted or state != State.SUCCEEDED:
             made = jobs[job_id]["made"]
-            verdict.problem(f"operation {name} is {operation['state']} for {counted}, made were {made}")
+            verdict.problem(f"operation {name} is {state} for {counted}, made were {made}")
     for job_id, job in jobs.items():
         if job_id not in owners:
             verdict.twice += 1

@@ -325,7 +325,7 @@ MUTANTS = (
     ),
     Mutant(
         "scrub: entries that several requests share are seen as each one's",
-        "tasks/handlers/scrub_ledger.py",
+        "tasks/handlers/first_looks.py",
         "name = (entry.places[0], entry.member, *(record.identity for record in records))",
         "name = (entry.places[0], entry.member)",
         (SCRUBBING,),
@@ -345,8 +345,22 @@ MUTANTS = (
         ("tests/integration/test_callbacks.py",),
     ),
     Mutant(
-        "scrub: a slow reading is no second look",
+        "scrub: who has found something missing looks again soon",
         "tasks/handlers/scrub_ledger.py",
+        "if self._first_looks.any_doubtful:",
+        "if False:",
+        (SCRUBBING,),
+    ),
+    Mutant(
+        "scrub: what was missing is looked at again out of turn",
+        "tasks/handlers/scrub_ledger.py",
+        "        await self._look_again()\n",
+        "        self._first_looks.take()\n",
+        (SCRUBBING,),
+    ),
+    Mutant(
+        "scrub: a slow reading is no second look",
+        "tasks/handlers/first_looks.py",
         "if read_at - before[1] < LOOKS_APART_MS:",
         "if now - before[1] < LOOKS_APART_MS:",
         (SCRUBBING,),
@@ -620,7 +634,7 @@ MUTANTS = (
     Mutant(
         "scrub: nothing is restored that has moved on",
         "tasks/handlers/scrub_ledger.py",
-        "if not self._is_missing_again(entry, changes.expected, read_at):",
+        "if not self._first_looks.confirm(entry, changes.expected, read_at):",
         "if True:",
         (SCRUBBING, HISTORIES),
     ),
