@@ -16,6 +16,7 @@ from tasks.handlers.count_nodes import count_nodes
 from tasks.handlers.expire_request import expire_request
 from tasks.handlers.plan_cluster import plan_and_submit
 from tasks.handlers.poll_zone import poll_zone
+from tasks.handlers.proven_time import prove_time
 from tasks.handlers.publish_outcomes import Publisher, publish_outbox
 from tasks.handlers.reconcile_operation import expire_lease, reconcile
 from tasks.handlers.submit_operation import submit_operation
@@ -116,6 +117,9 @@ class Dispatcher:
 
     async def _sweep_lane(self, lane: Lane) -> int:
         started = 0
+        # What is claimed is leased by this process's time.
+        if not self._ctx.ledger.time_is_proven and not await prove_time(self._ctx):
+            return 0
         while self.has_room(lane):
             room = min(self._max[lane] - len(self._tasks[lane]), BATCH)
             entries = await self._ctx.ledger.claim_due(lane, room, self._ctx.settings.submit_lease_s)

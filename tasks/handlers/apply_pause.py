@@ -1,6 +1,6 @@
 """What workers do about pauses: park planned operations, lift what is over, log what operators did."""
 
-from tasks.handlers.context import Context
+from tasks.handlers.context import SKEW_RETRY_MS, Context
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.state_machine import pauses
@@ -24,6 +24,12 @@ async def apply_pause(ctx: Context, scope: str) -> None:
     """Handle the due entry of a pause: it was made or lifted, or its time is over."""
 
     async def build() -> ChangeSet:
-        return pauses.apply_due(await ctx.ledger.pause(scope), ctx.clock.now_ms())
+        record, now = await ctx.ledger.pause(scope), ctx.clock.now_ms()
+        is_over = record.paused and not record.in_force(now)
+        if is_over and not ctx.may_end_by_time:
+            changes = ChangeSet(expected=[record])
+            changes.schedule(record.due, now + SKEW_RETRY_MS)
+            return changes
+        return pauses.apply_due(record, now)
 
     await ctx.ledger.transact(build)

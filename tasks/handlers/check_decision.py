@@ -5,12 +5,14 @@ from tasks.ehpc.errors import EhpcError
 from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
+from tasks.handlers.decision_rules import rules_of
 from tasks.handlers.provider_calls import Deferred, call_with_grant, list_cluster_jobs, reserve
-from tasks.handlers.reconcile_operation import count_nodes_made, rules_of
+from tasks.handlers.reconcile_operation import count_nodes_made
+from tasks.ledger.record_values import MAX_CLOCK_STEP_MS
 from tasks.ledger.records import Operation
 from tasks.quota.priorities import CallPriority
 from tasks.runtime.clock import time_then
-from tasks.state_machine.decision import Rules, candidates_of, clock_flaws
+from tasks.state_machine.decision import Rules, candidates_of, clock_flaws, hides, vanished
 from tasks.state_machine.decision_check import Objection, against_absence, against_adoption
 
 
@@ -37,7 +39,9 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
 async def check_absence(ctx: Context, operation: Operation) -> list[Objection]:
     """Return what speaks against the decision that the provider never executed an operation."""
     began, own_job = ctx.clock.monotonic_ms(), None
-    since = operation.shown_since or operation.sent_at or operation.planned_at
+    # A rebuilt record does not say how far back its listing reached.
+    sent_at = operation.planned_at if operation.sent_at is None else operation.sent_at
+    since = operation.shown_since or sent_at - MAX_CLOCK_STEP_MS
     try:
         grant = await reserve(ctx, CallPriority.RECONCILE)
         listing = await list_cluster_jobs(
@@ -48,7 +52,8 @@ async def check_absence(ctx: Context, operation: Operation) -> list[Objection]:
     except (EhpcError, Deferred) as error:
         return [_unreadable(operation, error)]
     rules = await _rules(ctx, operation, *listing.rows)
-    owners = await ctx.ledger.job_owners(operation.cluster_id, [row.job_id for row in listing.rows])
+    known = [row.job_id for row in listing.rows] + [one.job_id for one in operation.candidates]
+    owners = await ctx.ledger.job_owners(operation.cluster_id, known)
     others = [job_id for job_id, owner in owners.items() if owner != operation.operation_id]
     skew_s, listed_at = listing.skew_s, time_then(ctx.clock, began)
     return against_absence(
@@ -56,7 +61,11 @@ async def check_absence(ctx: Context, operation: Operation) -> list[Objection]:
         candidates_of(operation, listing.rows, others),
         rules,
         listed_at=listed_at + round(1000 * min(0.0, skew_s or 0.0)),
-        flaws=[*listing.flaws, *clock_flaws(skew_s, ctx.clock.steady_ms(), None, rules)],
+        flaws=[
+            *listing.flaws,
+            *hides(vanished(operation, listing.rows, others)),
+            *clock_flaws(skew_s, ctx.clock.steady_ms(), None, rules),
+        ],
         own_job=own_job,
     )
 

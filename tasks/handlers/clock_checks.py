@@ -16,6 +16,11 @@ CLOCK_JUST_SET = Reason(
     message="the Redis server's clock has just stepped, and the provider's agrees with it: nothing is sent "
     "until both have stayed so for a while",
 )
+TIME_UNCERTAIN = Reason(
+    kind="clock",
+    message="the deadlines have passed by this worker's clock, with which the provider's does not agree, or "
+    "could not be compared yet",
+)
 CLOCK_SET = Reason(
     kind="clock",
     message="the worker's clock was set back while it listed the cluster's jobs: they are listed again",

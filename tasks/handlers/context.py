@@ -44,6 +44,7 @@ class Context:
         policy: returns the policy in force.
         polls_logged: which lines about polls are due.
         checked_clusters: for which change of the server (ms) each cluster was found to have lost no call.
+        ask_time_from_ms: when the provider may be asked for the time again, by the monotonic clock.
     """
 
     settings: Settings
@@ -55,6 +56,7 @@ class Context:
     policy: Callable[[], Policy] = Policy
     checked_clusters: dict[str, int] = field(default_factory=dict)
     polls_logged: PollsLogged = field(default_factory=PollsLogged)
+    ask_time_from_ms: int = 0
     _reported: set[str] = field(default_factory=set)
 
     @property
@@ -67,10 +69,15 @@ class Context:
 
     @property
     def clocks_disagree(self) -> bool:
-        """Whether a recent reply of the provider had another time: nothing ends by the clock then."""
+        """Whether a recent reply of the provider had another time."""
         skew_s = self.api.skew_s
         recent = self.clock.now_ms() - self.api.skew_at_ms < SKEW_VALID_MS
         return recent and skew_s is not None and abs(skew_s) > MAX_SKEW_S
+
+    @property
+    def may_end_by_time(self) -> bool:
+        """Whether something may end because its time is over."""
+        return self.ledger.time_is_proven and not self.clocks_disagree
 
     async def report_once(self, event: str, about: str, **fields: Any) -> None:
         """Log, count and keep something odd of the provider's, once for each subject and process.

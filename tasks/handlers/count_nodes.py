@@ -28,12 +28,17 @@ async def finish_job(ctx: Context, snapshot: OperationSnapshot, result: JobResul
         operation, now = current.operation, ctx.clock.now_ms()
         if operation.job_result is not None:
             return None
-        if needs_listing(operation, result):
+        if needs_listing(operation, result) or await _names_nodes_of_others(ctx, operation, result):
             return note_job_result(operation, result, now, round(ctx.settings.log_lag_s * 1000))
         ids = result.node_ids[: operation.node_count]
         return finish(current, result, nodes_added=operation.node_count, node_ids=ids, now=now)
 
     await ctx.ledger.transact(build)
+
+
+async def _names_nodes_of_others(ctx: Context, operation: Operation, result: JobResult) -> bool:
+    """Return whether the log names nodes that an earlier outcome has: which ones came has to be found out."""
+    return bool(result.node_ids) and not (await _nodes_of_others(ctx, operation)).isdisjoint(result.node_ids)
 
 
 async def count_nodes(ctx: Context, operation: Operation) -> None:
@@ -74,7 +79,9 @@ async def _finish(ctx: Context, operation: Operation, listing: Listing[NodeRow])
 async def _nodes_of_others(ctx: Context, operation: Operation) -> set[str]:
     """Return the nodes of the cluster's other operations of the last day: a node has one outcome."""
     owners = set((await ctx.ledger.jobs(operation.cluster_id)).values()) - {operation.operation_id}
-    found = await ctx.ledger.operations(owners)
+    if not owners:
+        return set()
+    found = await ctx.ledger.operations(owners, readable_only=True)
     return {node_id for other in found.values() for node_id in other.node_ids}
 
 
@@ -89,7 +96,7 @@ async def _listing_failed(ctx: Context, operation: Operation, error: EhpcError) 
     if permanent and snapshot.operation.insisted:
         await _finish(ctx, operation, Listing[NodeRow]())
         return
-    if permanent or snapshot.is_overdue(now):
+    if permanent or (snapshot.is_overdue(now) and not ctx.clocks_disagree):
         cluster_id = operation.cluster_id
         reason = f"job {operation.job_id} has ended, but the nodes of {cluster_id} cannot be listed: {error}"
         changes = hold(snapshot.operation, snapshot.served, reason=reason, now=now)

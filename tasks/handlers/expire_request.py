@@ -16,7 +16,7 @@ async def expire_request(ctx: Context, due: Due) -> None:
             changes.schedule(due, None)
         elif request.deadline_at > now:
             changes.schedule(due, request.deadline_at)
-        elif ctx.clocks_disagree:
+        elif not ctx.may_end_by_time:
             changes.schedule(due, now + SKEW_RETRY_MS)
         else:
             pause = (await ctx.ledger.pauses(request.valid_spec.cluster_id)).in_force(now)

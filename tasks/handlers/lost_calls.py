@@ -8,11 +8,13 @@ from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobRow
 from tasks.ehpc.signature import MAX_SKEW_S
 from tasks.handlers.context import Context
+from tasks.handlers.decision_rules import rules_of
 from tasks.handlers.provider_calls import Deferred
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.record_values import Reason
 from tasks.ledger.records import Operation
+from tasks.state_machine.decision import Rules
 
 DATA_LOST_RETRY_MS = 10_000
 DATA_LOST = Reason(
@@ -54,10 +56,11 @@ def lost_calls_since(ctx: Context, cluster_id: str) -> int | None:
 
 
 async def check_for_lost_calls(ctx: Context, operation: Operation, listing: Listing[JobRow]) -> None:
-    """Mark the ledger as lost if the cluster has a job of our action that no operation owns.
+    """Mark the ledger as lost if the cluster has a job that may be ours and that no operation owns.
 
     A job that has marked it once does so no more: an operator has acknowledged it. Only one from the time
-    around the change counts: before, the ledger has all; after it, nothing was sent.
+    around the change counts: before, the ledger has all; after it, nothing was sent. Our action's name is a
+    guess, which the zone's log has to confirm before it excludes a job.
 
     Raises:
         Deferred: the ledger is marked now.
@@ -67,7 +70,8 @@ async def check_for_lost_calls(ctx: Context, operation: Operation, listing: List
     if since is None or change is None:
         return
     until = change.at + ctx.ledger.settle_ms
-    found = [row.job_id for row in listing.rows if _may_be_ours(ctx, row, since, until)]
+    rules = await rules_of(ctx, operation.zone, listing.rows)
+    found = [row.job_id for row in listing.rows if _may_be_ours(rules, row, since, until)]
     owners = await ctx.ledger.job_owners(cluster_id, found)
     reported = await ctx.ledger.reported_jobs(found)
     unknown = [job_id for job_id in found if job_id not in owners and job_id not in reported]
@@ -85,7 +89,7 @@ async def check_for_lost_calls(ctx: Context, operation: Operation, listing: List
     raise Deferred(ctx.clock.now_ms() + DATA_LOST_RETRY_MS, DATA_LOST)
 
 
-def _may_be_ours(ctx: Context, row: JobRow, since: int, until: int) -> bool:
-    if row.job_action != ctx.settings.add_nodes_job_action:
+def _may_be_ours(rules: Rules, row: JobRow, since: int, until: int) -> bool:
+    if rules.action_seen and row.job_action != rules.job_action:
         return False
     return row.create_time is None or since <= row.create_time.timestamp() * 1000 <= until

@@ -148,7 +148,7 @@ async def _hold_unclear(ctx: Context, running: Running, poll: Poll) -> None:
         snapshots = await ctx.ledger.operation_snapshots(names[first : first + FINISH_BATCH])
         for name, snapshot in snapshots.items():
             operation, now = snapshot.operation, ctx.clock.now_ms()
-            if operation.state is not State.RUNNING or not snapshot.is_overdue(now):
+            if operation.state is not State.RUNNING or ctx.clocks_disagree or not snapshot.is_overdue(now):
                 continue
             if operation.insisted:
                 await finish_job(ctx, snapshot, _result(ctx, unclear[name]))
@@ -202,7 +202,7 @@ async def _hold_if_overdue(ctx: Context, snapshot: OperationSnapshot | None, sin
         return True
     longest = max((request.deadline_at - request.accepted_at for request in snapshot.served), default=0)
     now = ctx.clock.now_ms()
-    if now - since <= longest:
+    if now - since <= longest or ctx.clocks_disagree:
         return False
     missing_s = round((now - since) / 1000)
     reason = f"job {snapshot.operation.job_id} has been missing from the operation log for {missing_s} s"

@@ -90,6 +90,9 @@ async def call_with_grant(
                 log.warning("quota_exhausted", until=utc_second(until).isoformat(), detail=str(error))
         raise
     else:
+        if ctx.api.skew_s is None:
+            # It does not say its time, and takes no call that was signed at another one.
+            ctx.ledger.prove_time()
         if grant.probe:
             with suppress(RedisError):
                 await ctx.rate_limiter.clear_exhausted()
@@ -97,14 +100,22 @@ async def call_with_grant(
     finally:
         CALL_CLASS.reset(of_class)
         ctx.rate_limiter.ended([call])
-        follow_server_if_confirmed(ctx)
+        _learn_time(ctx)
 
 
-def follow_server_if_confirmed(ctx: Context) -> None:
-    """Set this process's clock by the Redis server's if the provider agrees with it, and not with ours."""
+def _learn_time(ctx: Context) -> None:
+    """Compare this process's clock with the provider's.
+
+    It is set by the Redis server's if the provider agrees with that one, and not with ours.
+    """
     skew_s, step_s = ctx.api.skew_s, ctx.clock.step_ms / 1000
-    if step_s and skew_s is not None and abs(skew_s) > MAX_SKEW_S >= abs(skew_s - step_s):
+    if skew_s is None:
+        return
+    if abs(skew_s) <= MAX_SKEW_S:
+        ctx.ledger.prove_time()
+    elif step_s and abs(skew_s - step_s) <= MAX_SKEW_S:
         ctx.clock.follow_step()
+        ctx.ledger.prove_time()
 
 
 async def which_quota(ctx: Context, zone: str, error: UnclearQuota) -> EhpcError:

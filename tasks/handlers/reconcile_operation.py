@@ -1,6 +1,5 @@
 """Reconciles operations in doubt: lists the cluster's jobs, decides, and writes the decision."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from config.timestamps import utc_second
@@ -8,6 +7,7 @@ from tasks.ehpc.errors import EhpcError, InDoubt, Rejected
 from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
+from tasks.handlers.decision_rules import rules_of
 from tasks.handlers.provider_calls import (
     Deferred,
     call_with_grant,
@@ -31,11 +31,12 @@ from tasks.state_machine.decision import (
     NotExecuted,
     ProvenNotExecuted,
     RetryAt,
-    Rules,
     candidates_of,
     clock_flaws,
     decide,
     evidence,
+    hides,
+    vanished,
 )
 from tasks.state_machine.node_arrivals import CLOCK_MARGIN_MS, nodes_made
 from tasks.state_machine.reconciliation import hold, stay_in_doubt
@@ -93,10 +94,11 @@ async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | N
     if snapshot is None or snapshot.operation.state is not State.IN_DOUBT:
         return None
     operation, now = snapshot.operation, ctx.clock.now_ms()
-    listed = [row.job_id for row in seen.listing.rows]
+    listed = [row.job_id for row in seen.listing.rows] + [one.job_id for one in operation.candidates]
     owners = await ctx.ledger.job_owners(operation.cluster_id, listed)
     owned_by_others = [job_id for job_id, owner in owners.items() if owner != operation_id]
     candidates = candidates_of(operation, seen.listing.rows, owned_by_others)
+    gone = vanished(operation, seen.listing.rows, owned_by_others)
     rows, skew_s = seen.listing.rows, seen.listing.skew_s
     rules = await rules_of(ctx, operation.zone, rows, action_seen=bool(seen.action_seen))
     decision = decide(
@@ -107,13 +109,14 @@ async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | N
         listed_at=seen.listed_at + round(1000 * min(0.0, skew_s or 0.0)),
         flaws=[
             *seen.listing.flaws,
+            *hides(gone),
             *clock_flaws(skew_s, ctx.clock.steady_ms(), operation.sent_at, rules),
         ],
-        overdue=snapshot.is_overdue(now),
+        overdue=snapshot.is_overdue(now) and not ctx.clocks_disagree,
         nodes_counted=seen.nodes_made.get(candidates[0].job_id) if candidates else None,
         zone_listed=seen.action_seen is not None,
     )
-    operation = operation.model_copy(update={"candidates": tuple(map(evidence, candidates))})
+    operation = operation.model_copy(update={"candidates": (*map(evidence, candidates), *gone)})
     match decision:
         case Adopt(job_id):
             found = operation.model_copy(update={"job_id": job_id})
@@ -171,23 +174,9 @@ async def _listing_failed(ctx: Context, operation_id: str, error: EhpcError) -> 
     if snapshot is None or snapshot.operation.state is not State.IN_DOUBT:
         return None
     operation, now = snapshot.operation, ctx.clock.now_ms()
-    if not snapshot.has_time_left(now) and (isinstance(error, Rejected) or snapshot.is_overdue(now)):
+    overdue = snapshot.is_overdue(now) and not ctx.clocks_disagree
+    if not snapshot.has_time_left(now) and (isinstance(error, Rejected) or overdue):
         reason = f"whether it was executed cannot be found out: {error}"
         return hold(operation, snapshot.served, reason=reason, now=now)
     deferred = await defer_after_error(ctx, error, operation.attempts)
     return retry_later(operation, at=deferred.until, reason=deferred.reason)
-
-
-async def rules_of(ctx: Context, zone: str, rows: Sequence[JobRow], *, action_seen: bool = False) -> Rules:
-    """Return what decisions in a zone rest on. `rows`: of its log, read just now."""
-    settings = ctx.settings
-    shown = any(row.job_action == settings.add_nodes_job_action for row in rows)
-    action_seen = shown or action_seen or (await ctx.ledger.zone(zone)).action_seen
-    return Rules(
-        signature_ttl_ms=round(settings.signature_ttl_s * 1000),
-        http_timeout_ms=round(settings.http_timeout_s * 1000),
-        lag_ms=round(settings.log_lag_s * 1000),
-        poll_ms=round(settings.poll_interval_s * 1000),
-        job_action=settings.add_nodes_job_action,
-        action_seen=action_seen,
-    )

@@ -1,6 +1,7 @@
 """Records the provider's response to a call, whatever state the operation has reached meanwhile."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 from redis.exceptions import RedisError
@@ -11,9 +12,10 @@ from tasks.handlers.context import Context
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import WriteConflict
+from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.record_values import Doubt, State
 from tasks.ledger.snapshots import OperationSnapshot
-from tasks.state_machine.acceptance import accept, late_response
+from tasks.state_machine.acceptance import accept, hold_as_sent, late_response, own_job
 from tasks.state_machine.reconciliation import doubt
 from tasks.state_machine.refusal import refuse
 from tasks.state_machine.states import UNDECIDED
@@ -44,13 +46,53 @@ async def record_response(
         current = unread or await ctx.ledger.operation_snapshot(operation_id)
         if current is None:
             return await _report_unknown(ctx, operation_id, response)
+        if current.operation.state is State.PLANNED:
+            return await _report_unsent(ctx, current, snapshot, response)
         # A job that is another's is a conflict, so that the first attempt needs no read for it.
         answer = response if unread is not None else await _unless_owned(ctx, current, response)
         if current.operation.state not in UNDECIDED:
             return _contradiction(current, answer, ctx.clock.now_ms())
         return _decide(ctx, current, answer)
 
-    await _until_written(ctx, build)
+    try:
+        await _until_written(ctx, build)
+    except UnreadableRecord:
+        if snapshot is not None:
+            await _until_written(ctx, lambda: _keep(snapshot, response))
+        raise
+
+
+async def _keep(snapshot: OperationSnapshot, response: Response) -> ChangeSet:
+    """Keep what the provider has answered, for a version that can read what has been written meanwhile."""
+    operation = snapshot.operation
+    changes = ChangeSet()
+    about = {"response": str(response)}
+    if isinstance(response, JobAccepted):
+        changes.add(own_job(operation, snapshot.cluster, response.job_id))
+        about["response_job_id"] = response.job_id
+    event = operation.event("response_kept", "error", **about)
+    changes.record(replace(event, in_journal=True))
+    return changes
+
+
+async def _report_unsent(
+    ctx: Context, current: OperationSnapshot, sent: OperationSnapshot | None, response: Response
+) -> ChangeSet:
+    """Mark the ledger, which lacks the step that wrote the operation as `submitting`.
+
+    It is held, so that it is not sent again, unless the response refuses it.
+    """
+    await ctx.ledger.mark_data_lost()
+    job_id = response.job_id if isinstance(response, JobAccepted) else None
+    changes = ChangeSet()
+    if job_id is not None or isinstance(response, InDoubt):
+        was = None if sent is None else sent.operation
+        text = str(response) if job_id is None else f"job {job_id}"
+        changes = hold_as_sent(current, was, job_id=job_id, response=text, now=ctx.clock.now_ms())
+    fields = {"response_job_id": job_id, "state": current.operation.state, "response": str(response)}
+    event = current.operation.event("response_for_unknown_operation", "error", **fields)
+    changes.events.insert(0, replace(event, in_journal=True))
+    return changes
 
 
 async def _report_unknown(ctx: Context, operation_id: str, response: Response) -> ChangeSet:

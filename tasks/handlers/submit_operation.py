@@ -12,8 +12,8 @@ from tasks.ehpc.actions import add_nodes_body
 from tasks.ehpc.errors import NO_SUCH_RESOURCE, EhpcError, InDoubt, NotSent, UnclearQuota
 from tasks.ehpc.models import JobAccepted
 from tasks.handlers.apply_pause import park_while_paused
-from tasks.handlers.clock_checks import CLOCK_SET, until_settled, wait_while_clocks_differ
-from tasks.handlers.context import Context
+from tasks.handlers.clock_checks import CLOCK_SET, TIME_UNCERTAIN, until_settled, wait_while_clocks_differ
+from tasks.handlers.context import SKEW_RETRY_MS, Context
 from tasks.handlers.lost_calls import (
     SETTLING,
     SETTLING_RETRY_MS,
@@ -61,7 +61,11 @@ async def submit_operation(ctx: Context, snapshot: OperationSnapshot) -> None:
 async def _submit(ctx: Context, snapshot: OperationSnapshot) -> None:
     operation = snapshot.operation
     if not still_wanted(operation, snapshot.requests, ctx.clock.now_ms()):
-        await _abandon(ctx, operation)
+        only_late = still_wanted(operation, snapshot.requests, 0)
+        if only_late and not ctx.may_end_by_time:
+            await _retry_later(ctx, operation, Deferred(ctx.clock.now_ms() + SKEW_RETRY_MS, TIME_UNCERTAIN))
+        else:
+            await _abandon(ctx, operation)
         return
     if await park_while_paused(ctx, snapshot):
         return

@@ -28,10 +28,11 @@ def account_hash(access_key_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NotedTime:
-    """A worker's time and the server's at one tick, in ms."""
+    """A worker's time and the server's at one tick, in ms; `is_proven`: it did not take it on trust."""
 
     worker_ms: int
     server_ms: int
+    is_proven: bool = True
 
     @property
     def ahead_ms(self) -> int:
@@ -49,9 +50,9 @@ class LedgerIdentity(LedgerReads):
     async def acknowledge_data_loss(self) -> None:
         """Accept the ledger as it is, though data that a worker has seen is missing from it.
 
-        Operators do it by `admin.acknowledge_data_loss`, which records who did. If the ledger was filled
-        from a copy, the operation log is still compared with it before each cluster's next call: a job that
-        no operation owns, and that was not reported yet, marks it again.
+        Operators do it by `admin.acknowledge_data_loss`, which records who did. The operation log is still
+        compared with it before each cluster's next call, if its server was replaced or it was filled from a
+        copy: a job that no operation owns, and that was not reported yet, marks it again.
 
         Raises:
             ImportUnfinished: the ledger has only a part of a copy.
@@ -65,7 +66,7 @@ class LedgerIdentity(LedgerReads):
             )
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hset(self.keys.epoch, mapping={"id": name, "accepted": name, "count": 0})
-            pipe.hdel(self.keys.epoch, "lost", "changed", "since")
+            pipe.hdel(self.keys.epoch, "lost")
             if imported is not None:
                 pipe.hset(self.keys.epoch, mapping={"changed": self.clock.now_ms(), "since": imported})
             pipe.delete(self.keys.steps)
@@ -105,9 +106,15 @@ class LedgerIdentity(LedgerReads):
                 "the key is a new one of the same account"
             )
 
-    async def acknowledge_account(self, access_key_id: str) -> None:
-        """Note this access key as the ledger's, in place of another one of the same account."""
-        await cast("Any", self.redis.hset(self.keys.epoch, "account", account_hash(access_key_id)))
+    async def acknowledge_account(self, access_key_id: str) -> bool:
+        """Note this access key as the ledger's, in place of another one of the same account.
+
+        Returns whether it was another one before.
+        """
+        account = account_hash(access_key_id)
+        before = await cast("Any", self.redis.hget(self.keys.epoch, "account"))
+        await cast("Any", self.redis.hset(self.keys.epoch, "account", account))
+        return bool(before != account)
 
     async def mark_data_lost(self) -> None:
         """Mark the ledger, of which somebody has proof that data is missing: nothing is sent any more."""
@@ -127,7 +134,11 @@ class LedgerIdentity(LedgerReads):
     async def noted_time(self) -> NotedTime | None:
         """Return what the worker that ticked last has noted, or None."""
         noted = await self.redis.get(self.keys.clock)
-        return NotedTime(*map(int, str(noted).split()[:2])) if noted else None
+        if not noted:
+            return None
+        # An earlier version does not write the third.
+        worker_ms, server_ms, is_proven = [*map(int, str(noted).split()), 1][:3]
+        return NotedTime(worker_ms, server_ms, bool(is_proven))
 
     async def clock_stepped_ms(self) -> int:
         """Return how far the server's clock was from the workers' time at the last tick."""

@@ -23,6 +23,7 @@ from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.outcome_entries import ANSWER, Retention
 from tasks.ledger.overview import Overview
 from tasks.ledger.reads import LUA, RECENTLY_MS, parsed_object
+from tasks.ledger.record_values import MAX_CLOCK_STEP_MS
 from tasks.ledger.traced_ends import trace_ends
 from tasks.limits.usage import Usage, UsageCounter
 from tasks.runtime import tracing
@@ -38,6 +39,8 @@ MAX_LEAVING = 100
 REPLICAS_TIMEOUT_MS = 1_000
 MAX_CONFLICTS = 50
 LOOK_EVERY_MS = 8_000  # less than CLOCK_KNOWN_MS: a look notes the clock
+CONTINUES_MS = 60_000  # after the last look: a clock that is further ahead does not pass for right
+TRUSTED_AFTER_MS = 600_000
 
 
 class WriteConflict(RuntimeError):  # noqa: N818 - named by what happened
@@ -102,6 +105,7 @@ class Ledger(LedgerIdentity):
         self._progress_told = Script(redis, LUA / "progress_told.lua")
         self.epoch = Epoch()
         self.settle_ms = 0
+        self._time_is_proven = True
         self.server_change: ServerChange | None = None
         self._next_due_ms: dict[Lane, int] = {}
         self._seen: tuple[Any, ...] | None = None
@@ -120,16 +124,33 @@ class Ledger(LedgerIdentity):
     async def learn_time(self) -> None:
         """Read the server's time; needed once, before anything that uses the clock.
 
-        Workers that run know whether the server's clock has stepped: their time counts.
+        Workers that run know whether the server's clock has stepped: their time counts. Long after the last
+        tick of any, a clock that is ahead looks like one that is right.
         """
         noted = await self.noted_time()
         server_ms = await self.server_ms()
-        if noted is not None and noted.is_recent(server_ms) and abs(noted.ahead_ms) > MAX_STEP_MS:
+        knows = noted is not None and noted.is_proven and noted.is_recent(server_ms)
+        if noted is not None and knows and abs(noted.ahead_ms) > MAX_STEP_MS:
             self.clock.observe(server_ms + noted.ahead_ms)
         self.clock.observe(server_ms)
         for _ in range(2):
             # The first answer may have taken long.
             self.clock.observe(await self.server_ms())
+        since_tick_ms = 0 if noted is None else self.clock.now_ms() - noted.worker_ms
+        continues = -MAX_STEP_MS <= since_tick_ms <= CONTINUES_MS
+        self._time_is_proven = noted is None or (noted.is_proven and continues)
+
+    @property
+    def time_is_proven(self) -> bool:
+        """Whether this process need not doubt its time.
+
+        Workers had it until just now, or the provider agrees, or could not be asked for ten minutes.
+        """
+        return self._time_is_proven or self.clock.steady_ms() >= TRUSTED_AFTER_MS
+
+    def prove_time(self) -> None:
+        """Note that the provider agrees with this process's time."""
+        self._time_is_proven = True
 
     async def server_ms(self) -> int:
         """Return the Redis server's time in ms."""
@@ -149,6 +170,7 @@ class Ledger(LedgerIdentity):
         args = [self.clock.now_ms(), call_id, REMEMBER_CALLS_MS, step]
         epoch = self.epoch
         known = [epoch.id, epoch.count, uuid.uuid4().hex, int(changes.sends), epoch.step, self.settle_ms]
+        known.append(int(self.time_is_proven))
         word, _, name, count, lost = await self._commit(keys, [*args, *known])
         epoch.observe(name, count, lost, call_id if word == CommitResult.OK.name else "")
         for lane, at in changes.soonest_due().items():
@@ -312,7 +334,9 @@ class Ledger(LedgerIdentity):
         names = self.keys
         lanes = [key for lane in Lane for key in (names.due(lane), names.suspended(lane))]
         keys = [names.sweep_requested, names.epoch, names.heartbeats, names.clock, names.steps, *lanes]
-        args = [self.clock.now_ms(), round(under_way_s * 1000), worker, self.epoch.step]
+        under_way_ms = round(under_way_s * 1000)
+        known = [worker, self.epoch.step, MAX_CLOCK_STEP_MS, int(self.time_is_proven)]
+        args = [self.clock.now_ms(), under_way_ms, *known]
         answer, server_ms, *seen = await self._request_sweep(keys, args)
         name, count, lost, step, knows_step = seen[:5]
         changed_at, since, next_due = map(int, seen[5:])

@@ -20,7 +20,7 @@ from tasks.quota.priorities import (
     max_calls,
     max_calls_except_polling,
 )
-from tasks.runtime.clock import Clock
+from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tasks.runtime.redis_client import Script
 
 LUA = Path(__file__).parent / "lua"
@@ -77,6 +77,8 @@ class RateLimiter:
         self._exhausted = f"{prefix}:quota:exhausted"
         self._polls = f"{prefix}:quota:polls"
         self._ended: dict[str, int] = {}
+        self._granted: dict[str, int] = {}
+        self._offset_ms: int | None = None
         self._reserve = Script(redis, LUA / "reserve.lua")
 
     async def reserve(
@@ -93,6 +95,7 @@ class RateLimiter:
         maximum = max(max_calls(priority, self._limit), least)
         except_polling = max(max_calls_except_polling(priority, self._limit), least)
         probe_ms = self._window_ms // PROBES_PER_WINDOW
+        self._count_anew_if_set_forward()
         ended, self._ended = self._ended, {}
         counted = [part for call, at in ended.items() for part in (call, at)]
         window = (self._clock.now_ms(), self._window_ms, maximum, except_polling)
@@ -104,7 +107,22 @@ class RateLimiter:
             raise
         if word == "DENIED":
             return Denied(int(again))
+        self._granted.update(dict.fromkeys(ids, self._clock.monotonic_ms()))
         return Grant(ids, probe=word == "PROBE", until_ms=int(now) + lasting_ms)
+
+    def _count_anew_if_set_forward(self) -> None:
+        """Count this process's calls from now on if its clock was behind and has been set.
+
+        By the time that it had before they would leave the window too early.
+        """
+        now, monotonic = self._clock.now_ms(), self._clock.monotonic_ms()
+        before, self._offset_ms = self._offset_ms, now - monotonic
+        for call, at in list(self._granted.items()):
+            if at > monotonic - self._window_ms:
+                break
+            del self._granted[call]
+        if before is not None and self._offset_ms - before > MAX_STEP_MS:
+            self._ended.update(dict.fromkeys(self._granted, now))
 
     @property
     def reserved_for_polling(self) -> int:

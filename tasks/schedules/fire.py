@@ -42,12 +42,11 @@ async def fire_schedule(ctx: Context, name: str) -> None:
         lead_s = await lead_time_of(ctx.ledger, record.schedule)
         now = ctx.clock.now_ms()
         step = next_step(record.schedule, last_handled=record.last_handled, now=now, lead_s=lead_s)
+        if isinstance(step, Missed) and not ctx.may_end_by_time:
+            step = Idle(now + SKEW_RETRY_MS, None)
         match step:
             case Idle():
                 if await _wait_until(ctx, record, due, step.until):
-                    return
-            case Missed() if ctx.clocks_disagree:
-                if await _wait_until(ctx, record, due, now + SKEW_RETRY_MS):
                     return
             case Missed():
                 await ctx.ledger.commit(_missed(record, step, ctx.clock.now_ms()))

@@ -6,12 +6,15 @@ from tasks.ledger.change_entries import Index, Listed, OwnJob, PollJob
 from tasks.ledger.change_set import ChangeSet, DueRule
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.events import Event
-from tasks.ledger.record_values import State
+from tasks.ledger.record_values import Doubt, State
 from tasks.ledger.records import Cluster, Operation, Request
 from tasks.ledger.snapshots import OperationSnapshot
 from tasks.ledger.usage_counters import of_late_job
 from tasks.state_machine.reconciliation import DAY_MS, hold
 from tasks.state_machine.states import move
+
+# What the step that a call is sent for has written.
+SENT_FIELDS = ("sent_at", "body", "baseline", "baseline_complete", "change_under_way", "listed_since")
 
 
 def accept(
@@ -74,4 +77,26 @@ def late_response(snapshot: OperationSnapshot, *, job_id: str, now: int) -> Chan
     changes.write(cluster)
     changes.add(own_job(operation, cluster, job_id))
     changes.events.insert(0, event)
+    return changes
+
+
+def hold_as_sent(
+    snapshot: OperationSnapshot, sent: Operation | None, *, job_id: str | None, response: str, now: int
+) -> ChangeSet:
+    """Hold an operation that is `planned` here, though it was sent: the ledger has lost that step.
+
+    Args:
+        sent: as it was written before the call, if the caller knows that.
+        job_id: the job that the response names, which is the operation's own for good.
+    """
+    known = SENT_FIELDS if sent is not None else ()
+    update = {name: getattr(sent, name) for name in known} | {"job_id": job_id}
+    if job_id is None:
+        update["doubt"] = Doubt(since=now, reason=response)
+    operation = snapshot.operation.model_copy(update=update)
+    reason = f"the ledger has lost that it was sent; the response was: {response}"
+    changes = hold(operation, snapshot.served, reason=reason, now=now)
+    changes.write(snapshot.cluster)
+    if job_id is not None:
+        changes.add(own_job(operation, snapshot.cluster, job_id))
     return changes

@@ -126,6 +126,19 @@ def candidates_of(
     return [row for row in listing if row.job_id not in known]
 
 
+def vanished(
+    operation: Operation, listing: Sequence[JobRow], owned_by_others: Collection[str]
+) -> list[Candidate]:
+    """Return what an earlier listing has shown as a candidate, and this one does not: it is no proof then."""
+    shown = {row.job_id for row in listing}
+    return [one for one in operation.candidates if one.job_id not in {*shown, *owned_by_others}]
+
+
+def hides(gone: Sequence[Candidate]) -> list[str]:
+    """Return why a listing that lacks these candidates proves nothing."""
+    return [f"it does not show job {one.job_id} any more, which can be its own" for one in gone]
+
+
 def decide(
     operation: Operation,
     candidates: Sequence[JobRow],

@@ -74,17 +74,23 @@ def against_absence(
         candidates: jobs of the cluster that may be the operation's.
         listed_at: when the listing began, by the clock that is behind.
         flaws: why the listing is no proof.
-        own_job: the job that the operation runs as, if the log shows it.
+        own_job: the job that the operation ran as, if the log shows it.
     """
-    if own_job is not None and operation.state is State.RUNNING:
-        adopted = operation.doubt is not None
-        text = f"the log shows job {own_job.job_id}, which it {'has adopted' if adopted else 'became'}"
-        return [Objection(text, certain=not adopted)]
+    job_id, adopted = operation.job_id, operation.doubt is not None
+    if own_job is not None and not adopted:
+        return [Objection(f"the log shows job {job_id}, which it became by the provider's response")]
     found = []
+    if own_job is not None:
+        found.append(Objection(f"the log shows job {job_id}, which it has adopted", certain=False))
+    elif job_id is not None and not adopted:
+        text = f"the provider's response named job {job_id}, although the log does not show it now"
+        found.append(Objection(text, certain=False))
     if operation.sent_at is not None and listed_at <= (until := rules.shown_until(operation.sent_at)):
         text = "it may still be executed, or not be in the log yet"
         found.append(Objection(f"{text}, until {timestamp(until)}: try again then"))
     for row in candidates:
+        if own_job is not None and row.job_id == own_job.job_id:
+            continue
         if row.job_action == rules.job_action or not rules.action_seen:
             # Even one whose time does not fit: a clock may have stepped.
             text = f"job {row.job_id} can be its own: adopt it, unless it is known to be somebody else's"

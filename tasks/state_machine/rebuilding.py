@@ -32,7 +32,8 @@ def held_without_record(
         allocations=tuple(
             Allocation(request_id=request.request_id, node_count=part.node_count) for request, part in parts
         ),
-        planned_at=now,
+        # At the earliest: what was sent for it, and when, may be lost with it.
+        planned_at=min(request.accepted_at for request in served),
         sent_at=next((part.submitted_at for _, part in parts if part.submitted_at is not None), None),
         job_id=next((part.job_id for _, part in parts if part.job_id is not None), None),
         held_reason=REASON,

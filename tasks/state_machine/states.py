@@ -46,6 +46,9 @@ class Transition:
 TRANSITIONS = (
     Transition(State.PLANNED, State.SUBMITTING, "baseline listed, record written", "submission"),
     Transition(State.PLANNED, State.ABANDONED, "no request wants it, or its plan is outdated", "submission"),
+    Transition(
+        State.PLANNED, State.HELD, "a response to it shows that its sending was lost", "reconciliation"
+    ),
     Transition(State.SUBMITTING, State.RUNNING, "the response names a job", "acceptance"),
     Transition(State.SUBMITTING, State.REFUSED, "the response refuses it, or it was not sent", "refusal"),
     Transition(State.SUBMITTING, State.IN_DOUBT, "unclear response, or the lease expired", "reconciliation"),

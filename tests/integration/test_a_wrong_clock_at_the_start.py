@@ -6,12 +6,14 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
-from tasks.ledger.change_set import ChangeSet
+from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.due import Due, DueKind
 from tasks.ledger.keys import Keys
-from tasks.ledger.ledger import LOOK_EVERY_MS, Ledger
+from tasks.ledger.ledger import LOOK_EVERY_MS, TRUSTED_AFTER_MS, Ledger
 from tasks.ledger.record_scan import RecordScan
 from tasks.ledger.shared_time import CONFIRMED_AFTER_MS, SharedTime
+from tasks.ledger.usage_entries import LimitCheck, UsageEntry
+from tasks.limits.usage import UsageCounter
 from tasks.runtime.clock import ServerClock
 
 A_DAY_MS = 86_400_000
@@ -123,3 +125,74 @@ async def test_a_slow_check_that_it_has_put_off_is_made_by_others(
 
     assert await RecordScan(right).next_ids(15_000, 10) is not None
     assert await RecordScan(right).next_ids(15_000, 10) is None
+
+
+@pytest.mark.parametrize("tick_ahead_ms", [-A_DAY_MS, -600_000, 600_000, A_DAY_MS])
+async def test_what_a_dead_server_lost_is_looked_for_by_either_time(
+    async_redis: Redis, server: redis.Redis, tick_ahead_ms: int
+) -> None:
+    """The last tick that its history has, or the first one after it, is by a clock that was wrong."""
+    now = _now_ms()
+    server.hset("scaleout:epoch", mapping={"server": "0" * 40, "ticked": now + tick_ahead_ms})
+    new = Ledger(async_redis, Keys("scaleout"), ServerClock(), outcome_ttl_s=604_800, stream_maxlen=1_000)
+    new.settle_ms = 105_000
+    await new.learn_time()
+
+    await new.request_sweep(10, "new")
+
+    change = new.server_change
+    assert change is not None
+    assert change.since <= min(now, now + tick_ahead_ms)
+    assert change.at + new.settle_ms > max(now, now + tick_ahead_ms)
+
+
+@pytest.mark.parametrize(
+    ("noted", "is_proven"),
+    [
+        (None, True),
+        ((-1_000, 1), True),
+        ((-3_600_000, 1), False),
+        ((-1_000, 0), False),
+        ((3_600_000, 1), False),
+    ],
+)
+async def test_a_time_is_proven_by_workers_who_had_it_until_just_now(
+    async_redis: Redis, server: redis.Redis, noted: tuple[int, int] | None, is_proven: bool
+) -> None:
+    if noted is not None:
+        # By a server's time of an hour ago: the worker that noted it has ended.
+        server.set("scaleout:clock", f"{_now_ms() + noted[0]} {_now_ms() - 3_600_000} {noted[1]}", ex=60)
+    monotonic = Monotonic()
+    clock = ServerClock(monotonic)
+    new = Ledger(async_redis, Keys("scaleout"), clock, outcome_ttl_s=604_800, stream_maxlen=1_000)
+
+    await new.learn_time()
+
+    assert new.time_is_proven is is_proven
+    monotonic.ms += TRUSTED_AFTER_MS
+    assert new.time_is_proven
+
+
+async def test_a_limit_forgets_nothing_by_a_time_that_is_not_proven(
+    async_redis: Redis, began_ahead: Ledger
+) -> None:
+    """What has left its window does not count, and is still there for those who know the time."""
+    right = Ledger(async_redis, Keys("scaleout"), ServerClock(), outcome_ttl_s=604_800, stream_maxlen=1_000)
+    await right.learn_time()
+    await right.request_sweep(10, "right")
+    await async_redis.expire("scaleout:clock", 60)
+    await began_ahead.learn_time()
+    counter = UsageCounter("account", 3_600)
+    bought = ChangeSet()
+    bought.add(UsageEntry("account", 3_600, "op-1", 8, right.clock.now_ms(), enters=True))
+    assert await right.commit(bought) is CommitResult.OK
+
+    by_wrong_time = ChangeSet()
+    by_wrong_time.add(LimitCheck("account", 3_600, 8, 10))
+    assert await began_ahead.commit(by_wrong_time) is CommitResult.OK
+
+    (usage,) = await right.usage([counter])
+    assert usage.used == 8
+    too_much = ChangeSet()
+    too_much.add(LimitCheck("account", 3_600, 8, 10))
+    assert await right.commit(too_much) is CommitResult.OVER_LIMIT

@@ -1,8 +1,10 @@
 """A definite answer that comes late: evidence is never thrown away, and what has ended stays as it is."""
 
+import json
 from typing import Any, cast
 
 import pytest
+import redis
 from pydantic import SecretStr
 from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises
 
@@ -163,6 +165,54 @@ async def test_the_response_to_an_operation_that_is_gone_proves_a_loss(ctx: Cont
     assert await ledger.lost_since() is not None
     (line,) = await ledger.overview.journal()
     assert (line["event"], line["job_id"]) == ("response_for_unknown_operation", "j-kept")
+
+
+@pytest.mark.parametrize("response", [JobAccepted("j-1"), InDoubt("no reply within 30 s")])
+async def test_the_response_to_an_operation_that_is_planned_proves_a_loss(
+    ctx: Context, ledger: Ledger, response: JobAccepted | InDoubt
+) -> None:
+    """A failover has lost the step that wrote it as sent. It must not be sent again."""
+    await given(ledger, State.SUBMITTING)
+    sent = await ledger.operation_snapshot("op-1")
+    changes = ChangeSet()
+    changes.write((await the_operation(ledger)).model_copy(update={"state": State.PLANNED, "sent_at": None}))
+    await ledger.commit(changes)
+
+    await record_response(ctx, "op-1", response, sent)
+
+    operation, job_id = await the_operation(ledger), getattr(response, "job_id", None)
+    assert sent is not None
+    assert (operation.state, operation.sent_at) == (State.HELD, sent.operation.sent_at)
+    assert operation.job_id == job_id
+    assert await ledger.jobs("ehpc-a") == ({} if job_id is None else {job_id: "op-1"})
+    assert await ledger.lost_since() is not None
+
+
+async def test_a_refusal_of_an_operation_that_is_planned_leaves_it_planned(
+    ctx: Context, ledger: Ledger
+) -> None:
+    await given(ledger, State.PLANNED)
+
+    await record_response(ctx, "op-1", Busy("1400"))
+
+    assert (await the_operation(ledger)).state is State.PLANNED
+    assert await ledger.lost_since() is not None
+
+
+async def test_a_response_is_kept_although_a_record_cannot_be_read(
+    ctx: Context, ledger: Ledger, server: redis.Redis
+) -> None:
+    """A later version has written the request meanwhile, in its own schema."""
+    await given(ledger, State.SUBMITTING)
+    snapshot = await ledger.operation_snapshot("op-1")
+    later = json.loads(str(server.hget("scaleout:request:r-1", "content"))) | {"schema_version": 99}
+    server.hset("scaleout:request:r-1", "content", json.dumps(later))
+    server.hincrby("scaleout:request:r-1", "version", 1)
+
+    await ledger.unless_unreadable(record_response(ctx, "op-1", JobAccepted("j-1"), snapshot))
+
+    assert await ledger.jobs("ehpc-a") == {"j-1": "op-1"}
+    assert "response_kept" in {line["event"] for line in await ledger.overview.journal()}
 
 
 async def test_a_job_of_another_operation_is_a_doubt(ctx: Context, ledger: Ledger) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+import redis
 from pydantic import SecretStr
 
 from config.settings import Settings
@@ -18,7 +19,9 @@ from tasks.handlers.lost_calls import (
 )
 from tasks.handlers.provider_calls import Deferred
 from tasks.ledger.change_entries import OwnJob
+from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.ledger import Ledger, ServerChange
+from tasks.ledger.records import Zone
 from tasks.runtime.clock import HandClock
 from tests.support.records import operation, with_entries
 
@@ -71,10 +74,20 @@ async def test_a_foreign_job_of_another_time_or_kind_says_nothing(
     ctx: Context, after_ms: int, action: str | None
 ) -> None:
     row = job(change_of(ctx).at + after_ms, action or SETTINGS.add_nodes_job_action)
+    changes = ChangeSet()
+    changes.write(Zone(zone=OPERATION.zone, action_seen=True))
+    await ctx.ledger.commit(changes)
 
     await check_for_lost_calls(ctx, OPERATION, listing(row))
 
     assert await ctx.ledger.lost_since() is None
+
+
+async def test_a_name_that_the_log_has_never_shown_excludes_no_job(ctx: Context) -> None:
+    with pytest.raises(Deferred, match="data is missing"):
+        await check_for_lost_calls(ctx, OPERATION, listing(job(change_of(ctx).at, "HpcAddNodes")))
+
+    assert await ctx.ledger.lost_since() is not None
 
 
 async def test_a_cluster_is_checked_once_by_a_process_and_after_each_change(ctx: Context) -> None:
@@ -109,3 +122,19 @@ async def test_a_ledger_that_lost_data_costs_no_calls(ctx: Context, clock: HandC
     await ctx.ledger.request_sweep(1.0, "one")
     ctx.ledger.server_change = None
     assert blocked_by_ledger(ctx) is None
+
+
+async def test_an_acknowledged_loss_does_not_end_the_search_for_lost_calls(
+    ctx: Context, server: redis.Redis
+) -> None:
+    """The call of an operation that is planned again is found before that is sent."""
+    server.hset("scaleout:epoch", "server", "0" * 40)
+    ctx.ledger.server_change = None
+    await ctx.ledger.request_sweep(1.0, "one")
+    await ctx.ledger.mark_data_lost()
+
+    await ctx.ledger.acknowledge_data_loss()
+    await ctx.ledger.request_sweep(1.0, "one")
+
+    assert await ctx.ledger.lost_since() is None
+    assert lost_calls_since(ctx, OPERATION.cluster_id) is not None

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from tasks.quota.priorities import CallPriority
 from tasks.quota.rate_limiter import Denied, Grant, RateLimiter
-from tasks.runtime.clock import HandClock
+from tasks.runtime.clock import HandClock, ServerClock
 
 
 @pytest.fixture
@@ -238,3 +238,21 @@ async def test_the_same_reservation_sent_twice_is_granted_once(
     assert isinstance(await limiter.reserve(CallPriority.SUBMIT), Grant)
     assert isinstance(await limiter.reserve(CallPriority.SUBMIT), Grant)
     assert server.zcard("scaleout:quota:calls:1") == 1
+
+
+async def test_calls_of_a_clock_that_was_behind_count_until_their_window_is_over(async_redis: Redis) -> None:
+    monotonic_ms = 0.0
+    clock = ServerClock(lambda: monotonic_ms)
+    clock.observe(1_700_000_000_000)
+    limiter = RateLimiter(async_redis, "scaleout", clock, limit=100, window_s=3600, lasting_s=10)
+    granted = await limiter.reserve(CallPriority.POLL, 90)
+    assert isinstance(granted, Grant)
+    limiter.ended(granted.calls)
+
+    monotonic_ms += 60_000
+    clock.observe(clock.now_ms() + 3_700_000)
+    clock.follow_step()
+
+    assert isinstance(await limiter.reserve(CallPriority.POLL, 20), Denied)
+    monotonic_ms += 3_600_000
+    assert isinstance(await limiter.reserve(CallPriority.POLL, 20), Grant)

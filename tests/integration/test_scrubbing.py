@@ -231,8 +231,10 @@ async def test_a_cluster_that_forgot_its_operation_is_locked_again(
 async def test_an_operation_whose_record_is_gone_is_held(
     ctx: Context, server: redis.Redis, clock: HandClock
 ) -> None:
+    accepted_at = clock.now_ms()
     await operate(ctx.ledger, clock, State.RUNNING, job_id="j-1")
     server.delete("scaleout:operation:op-1")
+    clock.advance(60)
 
     await scrub(ctx, server)
 
@@ -240,6 +242,7 @@ async def test_an_operation_whose_record_is_gone_is_held(
     assert held is not None
     assert (held.state, held.job_id, held.node_count) == (State.HELD, "j-1", 4)
     assert held.request_ids == ("r-1", "r-2")
+    assert held.planned_at == accepted_at
     assert await ctx.ledger.overview.held_operations() == ["op-1"]
     assert await ctx.ledger.lost_since() is not None
     requests = await ctx.ledger.requests(["r-1", "r-2"])

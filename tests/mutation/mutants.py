@@ -49,6 +49,11 @@ AT_THE_START = "tests/integration/test_a_wrong_clock_at_the_start.py"
 STEPS = "tests/simulation/test_clocks_that_step.py"
 AHEAD = "tests/unit/tasks/handlers/test_a_clock_that_was_ahead.py"
 UNREADABLE = "tests/integration/test_unreadable_records.py"
+AHEAD_AT_THE_START = "tests/simulation/test_a_clock_ahead_at_the_start.py"
+FAILOVER = "tests/simulation/test_a_step_lost_in_a_failover.py"
+DECISIONS = "tests/simulation/test_decisions_of_people.py"
+ODD = "tests/simulation/test_odd_listings.py"
+JOB_ID_OF_RESPONSE = "    job_id = response.job_id if isinstance(response, JobAccepted) else None\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,125 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant(
+        "decision: who looks for a rebuilt operation's job looks far back",
+        "tasks/handlers/check_decision.py",
+        "operation.shown_since or sent_at - MAX_CLOCK_STEP_MS",
+        "operation.shown_since or sent_at",
+        (DECISIONS,),
+    ),
+    Mutant(
+        "decision: a job that the response has named is certain",
+        "tasks/state_machine/decision_check.py",
+        "if own_job is not None and not adopted:",
+        "if own_job is not None and not adopted and operation.state is State.RUNNING:",
+        (DECISIONS,),
+    ),
+    Mutant(
+        "rebuilding: an operation was planned after its requests at the earliest",
+        "tasks/state_machine/rebuilding.py",
+        "planned_at=min(request.accepted_at for request in served),",
+        "planned_at=now,",
+        (SCRUBBING,),
+    ),
+    Mutant(
+        "lost calls: they are looked for as long as either clock says",
+        "tasks/ledger/lua/request_sweep.lua",
+        "changed = math.max(now, last_tick)",
+        "changed = now",
+        (AT_THE_START,),
+    ),
+    Mutant(
+        "lost calls: they are looked for before a tick that was ahead",
+        "tasks/ledger/lua/request_sweep.lua",
+        "since = last_tick <= now and last_tick or now - tonumber(ARGV[5])",
+        "since = last_tick",
+        (AT_THE_START,),
+    ),
+    Mutant(
+        "lost calls: a name that the log has not shown excludes no job",
+        "tasks/handlers/lost_calls.py",
+        "if rules.action_seen and row.job_action",
+        "if row.job_action",
+        (LOST_CALLS,),
+    ),
+    Mutant(
+        "failover: what is planned again, though it was sent, is held",
+        "tasks/handlers/record_response.py",
+        "if current.operation.state is State.PLANNED:",
+        "if False:",
+        (FAILOVER,),
+    ),
+    Mutant(
+        "failover: what was sent is looked for after the loss is acknowledged",
+        "tasks/ledger/identity.py",
+        'pipe.hdel(self.keys.epoch, "lost")',
+        'pipe.hdel(self.keys.epoch, "lost", "changed", "since")',
+        (LOST_CALLS,),
+    ),
+    Mutant(
+        "reconciliation: a candidate that is hidden later is not absent",
+        "tasks/handlers/reconcile_operation.py",
+        "            *hides(gone),\n",
+        "",
+        (ODD,),
+    ),
+    Mutant(
+        "completion: nodes that another outcome has are not named again",
+        "tasks/handlers/count_nodes.py",
+        " or await _names_nodes_of_others(ctx, operation, result):",
+        ":",
+        (ODD,),
+    ),
+    Mutant(
+        "a response is kept though a record cannot be read",
+        "tasks/handlers/record_response.py",
+        "            await _until_written(ctx, lambda: _keep(snapshot, response))\n",
+        "            pass\n",
+        (LATE_RESPONSES,),
+    ),
+    Mutant(
+        "time: nothing is claimed before it is proven",
+        "tasks/engine/dispatcher.py",
+        "if not self._ctx.ledger.time_is_proven and not await prove_time(self._ctx):",
+        "if False:",
+        (AHEAD_AT_THE_START,),
+    ),
+    Mutant(
+        "time: long after the last tick it is not proven",
+        "tasks/ledger/ledger.py",
+        "noted is None or (noted.is_proven and continues)",
+        "True",
+        (AT_THE_START,),
+    ),
+    Mutant(
+        "time: who took it on trust proves it to nobody",
+        "tasks/ledger/ledger.py",
+        "noted is None or (noted.is_proven and continues)",
+        "noted is None or continues",
+        (AT_THE_START,),
+    ),
+    Mutant(
+        "limits: nothing is forgotten by a time that is not proven",
+        "tasks/ledger/lua/commit.lua",
+        "      if ARGV[11] == '1' then",
+        "      if true then",
+        (AT_THE_START,),
+    ),
+    Mutant(
+        "time: a planned operation ends by no disputed time",
+        "tasks/handlers/submit_operation.py",
+        "if only_late and not ctx.may_end_by_time:",
+        "if False:",
+        (STEPS,),
+    ),
+    Mutant(
+        "quota: calls of a clock that was behind count anew",
+        "tasks/quota/rate_limiter.py",
+        "        self._count_anew_if_set_forward()\n",
+        "",
+        (RATE_LIMITER,),
+    ),
     Mutant(
         "broker: a lost connection leaves nothing in the event loop",
         "workers/broker/transport.py",
@@ -487,8 +611,15 @@ MUTANTS = (
     Mutant(
         "a response for an unknown operation marks the ledger",
         "tasks/handlers/record_response.py",
-        "    await ctx.ledger.mark_data_lost()\n",
-        "",
+        f"    await ctx.ledger.mark_data_lost()\n{JOB_ID_OF_RESPONSE}    fields",
+        f"{JOB_ID_OF_RESPONSE}    fields",
+        (LATE_RESPONSES,),
+    ),
+    Mutant(
+        "a response for an operation that is planned marks the ledger",
+        "tasks/handlers/record_response.py",
+        f"    await ctx.ledger.mark_data_lost()\n{JOB_ID_OF_RESPONSE}    changes",
+        f"{JOB_ID_OF_RESPONSE}    changes",
         (LATE_RESPONSES,),
     ),
     Mutant(
@@ -971,7 +1102,7 @@ MUTANTS = (
     Mutant(
         "limit: checked again by the script that locks the cluster",
         "tasks/ledger/lua/commit.lua",
-        "if used + c[4] > c[5] then",
+        "if used_in(KEYS[c[1]], KEYS[c[2]], c[3]) + c[4] > c[5] then",
         "if false then",
         (USAGE, LIMITS),
     ),

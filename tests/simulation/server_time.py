@@ -30,9 +30,10 @@ class ServerTime:
 
     def note_workers_time(self) -> None:
         """Note a running worker's time beside the server's, as its ticks do every few seconds."""
-        knows = [worker.clock.now_ms() for worker in self._world.workers if worker.runs and worker.knows_time]
+        knows = [worker for worker in self._world.workers if worker.runs and worker.knows_time]
         if knows and self._world.server_away_until <= self._world.clock.now_ms():
-            self._world.direct.run("SET", CLOCK_KEY, f"{knows[0]} {self.now_ms()}")
+            noted = f"{knows[0].clock.now_ms()} {self.now_ms()} {int(knows[0].ledger.time_is_proven)}"
+            self._world.direct.run("SET", CLOCK_KEY, noted)
 
     def in_reply(self, args: tuple[Any, ...], reply: Any) -> Any:
         """Return a reply with this time in it: the real server has another one."""
@@ -43,7 +44,8 @@ class ServerTime:
             reply[1] = now
             ticked = self._world.direct.run("GET", CLOCK_KEY)
             if ticked is not None:
-                self._world.direct.run("SET", CLOCK_KEY, f"{str(ticked).split()[0]} {now}")
+                worker_ms, _, is_proven = str(ticked).split()
+                self._world.direct.run("SET", CLOCK_KEY, f"{worker_ms} {now} {is_proven}")
         return reply
 
 

@@ -1,5 +1,6 @@
 """Clocks that step just when it matters: between a listing and its call, or while a call is on its way."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -131,3 +132,24 @@ def test_a_poll_in_which_the_clock_is_set_forward_delays_no_other(server: redis.
 
     assert the_request(world).status == "succeeded"
     assert world.clock.now_ms() - began_ms[0] < 300_000
+
+
+def test_no_deadline_ends_a_request_while_the_clocks_are_known_to_disagree(server: redis.Redis) -> None:
+    """Its operation is planned, and looked at again and again."""
+    disagreed: list[bool] = []
+
+    def prepare(world: World) -> None:
+        world.server_time.step_ms = 7_000_000
+        world.faults["server clock steps"] += 1
+        publish = world.publish
+
+        def noted(task_id: str, outcome: Mapping[str, Any]) -> None:
+            disagreed.append(world.workers[0].ctx.clocks_disagree)
+            publish(task_id, outcome)
+
+        world.publish = noted  # type: ignore[method-assign]
+
+    world = live(server, prepare, deadline_s=100)
+
+    assert the_request(world).status is not None
+    assert disagreed == [False]

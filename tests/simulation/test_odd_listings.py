@@ -12,6 +12,7 @@ from tests.simulation.quirks import ODD_ROWS, Counts, Quirks
 from tests.simulation.test_schedules import EVERY, FIRST, nodes, policy
 from tests.simulation.test_schedules import live as live_by_schedule
 from tests.simulation.world import World
+from workers.simulator.cloud import Job
 
 
 def counter(world: World, event: str) -> int:
@@ -81,6 +82,47 @@ def test_a_candidate_that_never_ends_is_held_after_the_deadline(server: redis.Re
 
     assert "it does not end" in str(server.lrange("scaleout:history:a", 0, -1))
     assert operations(world)[0].nodes_added == 2
+
+
+def test_a_candidate_that_is_hidden_later_is_not_proven_absent(server: redis.Redis) -> None:
+    """A replica of the log, or a row that is just being changed, does not show it for some minutes."""
+
+    def prepare(world: World) -> None:
+        world.call_outcomes.extend(["reply lost", "fine"])
+        world.provider.options.job_duration_s = "900"
+        # That the log shows this one's job makes its silence count.
+        world.send("b", cluster_id="ehpc-2", node_count=1)
+        listed, began = world.provider.listed, world.clock.now_ms()
+
+        def hidden(zone: str, start: Any, cluster_id: str | None, job_ids: str | None) -> list[Job]:
+            is_hidden = cluster_id == "ehpc-1" and 60_000 < world.clock.now_ms() - began < 300_000
+            return [] if is_hidden else listed(zone, start, cluster_id, job_ids)
+
+        world.provider.listed = hidden  # type: ignore[method-assign]
+
+    world = live(server, prepare, deadline_s=7200)
+
+    assert {request.status for request in world.invariants.requests.values()} == {"succeeded"}
+    assert any(operation.doubt for operation in operations(world))
+
+
+def test_a_node_that_the_log_names_twice_is_in_one_outcome(server: redis.Redis) -> None:
+    def prepare(world: World) -> None:
+        world.send("b", cluster_id="ehpc-1", node_count=2, node_role="login")
+        row = world.provider.row
+
+        def with_nodes_of_the_first(job: Job) -> dict[str, Any]:
+            first = next(iter(world.provider.cloud.jobs.values()))
+            named = {"resource_ids": " ".join([job.cluster_id, *first.node_ids])}
+            return row(job) | (named if row(job)["status"] == "successful" else {})
+
+        world.provider.row = with_nodes_of_the_first  # type: ignore[method-assign]
+
+    world = live(server, prepare)
+
+    first, second = (set(operation.node_ids) for operation in operations(world))
+    assert (len(first), len(second)) == (2, 2)
+    assert not first & second
 
 
 @pytest.mark.parametrize("counts", ["the page", "without filters", "not at all", "as text"])

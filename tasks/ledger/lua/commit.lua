@@ -42,6 +42,7 @@
 -- ARGV[8]  1 if something is about to be sent for this step
 -- ARGV[9]  the last step that the caller knows, '' if none
 -- ARGV[10] how long nothing is sent after the server was replaced or restarted, ms
+-- ARGV[11] 1 if the caller's time is proven: if not, nothing is forgotten by it
 -- Answers  {word, now ms, epoch id, epoch count, lost since ms or 0}: OK, CONFLICT, OVER_LIMIT, DATA_LOST or
 --          SERVER_CHANGED
 --
@@ -101,17 +102,23 @@ local function forget(times, nodes, name)
   redis.call('HDEL', nodes, name)
   redis.call('ZREM', times, name)
 end
-local function forget_what_left(times, nodes, window)
-  if window == 0 then return end
-  for _, name in ipairs(redis.call('ZRANGE', times, '-inf', now - window, 'BYSCORE')) do
-    forget(times, nodes, name)
+-- Forget what has left the window, and return how many nodes count in it.
+local function used_in(times, nodes, window)
+  local left = 0
+  if window > 0 then
+    for _, name in ipairs(redis.call('ZRANGE', times, '-inf', now - window, 'BYSCORE')) do
+      if ARGV[11] == '1' then
+        forget(times, nodes, name)
+      else
+        left = left + (redis.call('HGET', nodes, name) or 0)
+      end
+    end
   end
+  return tonumber(redis.call('HGET', nodes, '=') or 0) - left
 end
 
 for _, c in ipairs(step.within or {}) do
-  forget_what_left(KEYS[c[1]], KEYS[c[2]], c[3])
-  local used = tonumber(redis.call('HGET', KEYS[c[2]], '=') or 0)
-  if used + c[4] > c[5] then return {'OVER_LIMIT', now, id, count, lost} end
+  if used_in(KEYS[c[1]], KEYS[c[2]], c[3]) + c[4] > c[5] then return {'OVER_LIMIT', now, id, count, lost} end
 end
 
 for _, w in ipairs(step.put or {}) do
@@ -190,7 +197,7 @@ for _, w in ipairs(step.notice or {}) do
 end
 for _, w in ipairs(step.spend or {}) do
   local times, nodes, window, name = KEYS[w[1]], KEYS[w[2]], w[3], w[4]
-  forget_what_left(times, nodes, window)
+  used_in(times, nodes, window)
   local before = redis.call('HGET', nodes, name)
   if before and w[5] == 0 then
     forget(times, nodes, name)
@@ -217,7 +224,7 @@ for _, w in ipairs(step.expire or {}) do redis.call('EXPIRE', KEYS[w[1]], w[2]) 
 redis.call('HSET', KEYS[2], ARGV[2], 'OK')
 redis.call('ZADD', KEYS[1], now, ARGV[2])
 local old = redis.call('ZRANGE', KEYS[1], '-inf', now - tonumber(ARGV[3]), 'BYSCORE', 'LIMIT', 0, 16)
-if #old > 0 then
+if #old > 0 and ARGV[11] == '1' then
   redis.call('ZREM', KEYS[1], unpack(old))
   redis.call('HDEL', KEYS[2], unpack(old))
 end

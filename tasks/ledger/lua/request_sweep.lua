@@ -5,6 +5,8 @@
 -- ARGV[2]  how long a request counts as under way, ms
 -- ARGV[3]  the worker that ticks, '' for none; workers that have not ticked for a day are forgotten
 -- ARGV[4]  the last step that the caller knows, '' if none
+-- ARGV[5]  by how much a clock may step, ms
+-- ARGV[6]  1 if the caller's time is proven, or 0
 -- Answers  {1 or 0, the server's time in ms, epoch id, epoch count, lost since ms or 0, the last step,
 --           1 if the caller's step is known here or 0, when a change of the server was noticed (ms) or 0, the last
 --           tick that its history had then, when the next entry may be claimed (ms) or -1}
@@ -15,20 +17,25 @@ local server = time[1] * 1000 + math.floor(time[2] / 1000)
 
 if ARGV[3] ~= '' then
   redis.call('ZADD', KEYS[3], now, ARGV[3])
-  redis.call('SET', KEYS[4], now .. ' ' .. server)
+  redis.call('SET', KEYS[4], now .. ' ' .. server .. ' ' .. ARGV[6])
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - 86400000)
 end
 
 -- A restart and a failover give the server's history another id. What the history lacks then is later than the last
--- tick that it has. Of several changes within a day the first one's tick counts.
+-- tick that it has. Of several changes within a day the first one's tick counts. A caller whose clock is behind that
+-- tick began when the machine's clock was wrong, or the tick was written by one that was ahead: then nothing is sent
+-- before the later of the two, and what is missing may be older than either by as much as a clock may step.
 local info = redis.pcall('INFO', 'replication')
 local history = type(info) == 'string' and info:match('master_replid:(%x+)')
 local noted, ticked, changed, since, id, count, lost =
   unpack(redis.call('HMGET', KEYS[2], 'server', 'ticked', 'changed', 'since', 'id', 'count', 'lost'))
 if history and not noted then redis.call('HSET', KEYS[2], 'server', history) end
 if history and noted and history ~= noted then
-  if not changed or now - tonumber(changed) > 86400000 then since = ticked or now end
-  changed = now
+  local last_tick = tonumber(ticked or now)
+  if not changed or now - tonumber(changed) > 86400000 then
+    since = last_tick <= now and last_tick or now - tonumber(ARGV[5])
+  end
+  changed = math.max(now, last_tick)
   redis.call('HSET', KEYS[2], 'server', history, 'changed', changed, 'since', since)
 end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'ticked', now) end

@@ -29,10 +29,13 @@ async def lost_jobs(settings: Settings, ledger: Ledger, zone: str) -> list[Findi
     since = min(ledger.clock.now_ms() - DAY_MS, (imported or ledger.clock.now_ms()) - MARGIN_MS)
     rows, problem = await _rows(settings, ledger, zone, since)
     findings = [Finding("provider", "error", problem)] if problem else []
+    named = {row.job_id for row in rows if row.job_action == settings.add_nodes_job_action}
+    # The name is a guess: until the zone's log has shown it, any job may be one of ours.
+    action_seen = bool(named) or (await ledger.zone(zone)).action_seen
     for row in rows:
         text, owned = f"{row.job_action} on {' '.join(row.resource_ids)}", await _is_owned(ledger, row)
         made = timestamp(round(row.create_time.timestamp() * 1000)) if row.create_time else "an unknown time"
-        if row.job_action == settings.add_nodes_job_action and not owned:
+        if not owned and (row.job_id in named or not action_seen):
             detail = (
                 f"{text} of {made} belongs to no operation of the ledger: its nodes were bought by a request "
                 "that is missing here or still waits here, or by somebody else. Cancel what it served before "
