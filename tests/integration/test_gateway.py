@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from tests.support.command_line import scaleout
 from tests.support.gateway import Answer, Gateway, gateway
+from tests.support.ports import free_port
 from tests.support.processes import environment, eventually
 from workers.gateway.clients import new_token
 
@@ -409,6 +410,26 @@ def test_every_answer_has_the_shape_that_the_document_gives(local: Gateway) -> N
 def test_readiness_says_why_nobody_works(local: Gateway) -> None:
     assert "worker" in problem(local.get("/readyz"), 503, "unavailable")["detail"]
     assert local.get("/healthz").json() == {"ok": True}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.255.255.9"])
+def test_an_address_that_cannot_be_listened_on_is_refused_in_one_line(
+    env: dict[str, str], tmp_path: Path, host: str
+) -> None:
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(scaleout(env, "gateway", "token", "team", "--role", "read", "--json").json()["table"])
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", free_port()))
+        other.listen()
+        port = other.getsockname()[1]
+        given = {"HOST": host, "PORT": str(port), "TOKENS_FILE": str(tokens)}
+        done = scaleout({**env, **{f"SCALEOUT_GATEWAY_{n}": v for n, v in given.items()}}, "gateway")
+
+    assert done.code == 2
+    (line,) = [line for line in done.err.splitlines() if line.startswith("scaleout: ")]
+    assert f"SCALEOUT_GATEWAY_PORT={port} cannot be listened on" in line
+    assert "name another port" in line
+
 
 
 def test_a_token_is_shown_once_with_its_table(env: dict[str, str]) -> None:

@@ -39,6 +39,7 @@ KEEP_ALIVE_S = 75.0
 BLOCKING_TIMEOUT_S = 10.0
 MASTER_EVERY_S = 1.0
 TIME_EVERY_S = 10.0
+CANCEL_AGAIN_S = 0.5
 
 
 class CannotServe(ValueError):  # noqa: N818 - says what is the matter
@@ -50,7 +51,6 @@ def serve(settings: GatewaySettings) -> None:
 
     Raises:
         CannotServe, TokensError, SettingsError: the settings do not allow it.
-        OSError: the address cannot be listened on.
     """
     hardly_http.install()
     configure_logging(log_format=settings.log_format, level=settings.log_level, secrets=settings.secrets())
@@ -79,9 +79,6 @@ async def _serve(settings: GatewaySettings) -> None:
     metrics = LedgerMetrics(ledger, limiter, policy, broker, queues)
     house = House(settings, ledger, intake, hub, throttle, metrics, limiter, policy)
     await hub.begin()
-    following = asyncio.create_task(hub.run())
-    on_master = asyncio.create_task(_stay_on_master(ledger))
-    on_time = asyncio.create_task(_keep_time(SharedTime(ledger)))
     access = Access(tokens, _names(settings), throttle, Sessions(ledger))
     runner = web.AppRunner(
         make_app(house, access),
@@ -90,25 +87,44 @@ async def _serve(settings: GatewaySettings) -> None:
         keepalive_timeout=KEEP_ALIVE_S,
         handler_cancellation=True,
     )
+    background: list[asyncio.Task[None]] = []
     try:
         await runner.setup()
-        site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port)
         collect_less_often()
-        await site.start()
+        await _listen(runner, settings)
+        work = (hub.run(), _stay_on_master(ledger), _keep_time(SharedTime(ledger)))
+        background += map(asyncio.create_task, work)
         _say(runner, tokens)
         await _told_to_end()
         house.stopping.set()
         hub.wake()
-        await runner.cleanup()
     finally:
-        for task in (following, on_master, on_time):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await runner.cleanup()
+        for task in background:
+            await _end(task)
         await reading.aclose()
         await broker.aclose()
         await ledger.redis.aclose()
     log.info("gateway_stopped")
+
+
+async def _listen(runner: web.AppRunner, settings: GatewaySettings) -> None:
+    host, port = settings.gateway_host, settings.gateway_port
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise CannotServe(
+            f"SCALEOUT_GATEWAY_HOST={host} with SCALEOUT_GATEWAY_PORT={port} cannot be listened on "
+            f"({error.strerror or error}): name another port or an address of this machine, or stop what "
+            "listens there"
+        ) from error
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: redis-py may lose a cancellation while it connects."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
 
 async def _stay_on_master(ledger: Ledger) -> None:
