@@ -105,6 +105,15 @@ def test_a_data_loss_is_acknowledged_by_somebody(env: dict[str, str], server: re
     assert (event["by"], event["reason"]) == ("ann", "compared")
 
 
+def test_nothing_is_acknowledged_where_no_data_is_missing(env: dict[str, str], server: redis.Redis) -> None:
+    submit(env, "any")
+
+    code, _, err = scaleout(env, "doctor", "--acknowledge-data-loss", "--yes")
+
+    assert (code, "nothing to acknowledge" in err) == (2, True)
+    assert scaleout(env, "history", "--events")[1] == []
+
+
 def test_the_list_shows_those_that_are_wanted(env: dict[str, str]) -> None:
     submit(env, "a", "--requested-by", "ann")
     submit(env, "b", "--requested-by", "bob")

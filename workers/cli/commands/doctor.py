@@ -64,6 +64,9 @@ class Acknowledge:
 def examine(zone: str | None, acknowledge: Acknowledge, *, acknowledge_account: bool, as_json: bool) -> Exit:
     """Run all checks. Exit code 1 for an error, 2 for invalid settings, 5 if Redis or API are unreachable."""
     if acknowledge.data_loss:
+        if with_ledger(lambda ledger, _: ledger.lost_since()) is None:
+            problem = "no data is missing from this ledger: there is nothing to acknowledge"
+            return refuse(problem, Exit.USAGE, as_json=as_json)
         if not acknowledge.confirmed and not confirm(QUESTION):
             return Exit.USAGE
         by, reason = acknowledge.by or user_name(), acknowledge.reason
@@ -74,8 +77,12 @@ def examine(zone: str | None, acknowledge: Acknowledge, *, acknowledge_account: 
         echo("the data loss is acknowledged: workers send again")
     if acknowledge_account:
         key = load(Settings).access_key_id.get_secret_value()
-        with_ledger(lambda ledger, _: ledger.acknowledge_account(key))
-        echo("the access key is acknowledged: start the workers again")
+        is_new = with_ledger(lambda ledger, _: ledger.acknowledge_account(key))
+        echo(
+            "the access key is acknowledged: start the workers again"
+            if is_new
+            else "the access key is the ledger's already: nothing was changed"
+        )
     findings = asyncio.run(read_findings(zone))
     if as_json:
         print_json([asdict(finding) for finding in findings])
