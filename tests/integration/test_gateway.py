@@ -431,7 +431,6 @@ def test_an_address_that_cannot_be_listened_on_is_refused_in_one_line(
     assert "name another port" in line
 
 
-
 def test_a_token_is_shown_once_with_its_table(env: dict[str, str]) -> None:
     said = scaleout(env, "gateway", "token", "team", "--role", "read", "--json").json()
     wrong = scaleout(env, "gateway", "token", "a team", "--role", "read", "--json")
