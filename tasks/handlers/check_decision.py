@@ -1,11 +1,13 @@
 """Compares an operator's decision with the provider's log before it takes effect."""
 
+from dataclasses import replace
+
 from config.timestamps import utc_second
 from tasks.ehpc.errors import EhpcError
 from tasks.ehpc.job_status import JobStatus
 from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
-from tasks.handlers.decision_rules import rules_of
+from tasks.handlers.decision_rules import rules_of, shows_our_action
 from tasks.handlers.provider_calls import Deferred, call_with_grant, list_cluster_jobs, reserve
 from tasks.handlers.reconcile_operation import count_nodes_made
 from tasks.ledger.record_values import MAX_CLOCK_STEP_MS
@@ -29,10 +31,13 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
         # What was made while it still runs may be another's.
         if row is not None and ended and not row.node_ids and row.create_time is not None:
             counted = await count_nodes_made(ctx, operation, row, time_then(ctx.clock, began))
+        rules = await _rules(ctx, operation, *(() if row is None else (row,)))
+        if row is not None and row.job_action != rules.job_action and not rules.action_seen:
+            # Whether another name excludes it is worth one more call.
+            rules = replace(rules, action_seen=await shows_our_action(ctx, operation.zone))
     except (EhpcError, Deferred) as error:
         owned = against_adoption(operation, None, await _rules(ctx, operation), job_id=job_id, owner=owner)
         return [one for one in owned if one.certain] or [_unreadable(operation, error)]
-    rules = await _rules(ctx, operation, *(() if row is None else (row,)))
     return against_adoption(operation, row, rules, job_id=job_id, owner=owner, nodes_counted=counted)
 
 

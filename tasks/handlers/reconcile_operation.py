@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from config.timestamps import utc_second
 from tasks.ehpc.errors import EhpcError, InDoubt, Rejected
 from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
-from tasks.handlers.decision_rules import rules_of
+from tasks.handlers.decision_rules import rules_of, shows_our_action
 from tasks.handlers.provider_calls import (
     Deferred,
-    call_with_grant,
     defer_after_error,
     list_cluster_jobs,
     list_cluster_nodes,
@@ -135,7 +133,7 @@ async def _decided(ctx: Context, operation_id: str, seen: Seen) -> ChangeSet | N
                     made = await count_nodes_made(ctx, operation, decision.job, seen.listed_at)
                     seen.nodes_made[decision.job.job_id] = made
                 else:
-                    seen.action_seen = await _shows_our_action(ctx, operation.zone)
+                    seen.action_seen = await shows_our_action(ctx, operation.zone)
             except Deferred as deferred:
                 return retry_later(operation, at=deferred.until, reason=deferred.reason)
             except EhpcError as error:
@@ -156,14 +154,6 @@ async def count_nodes_made(ctx: Context, operation: Operation, job: JobRow, list
     if job.status_time is not None:
         until = round(job.status_time.timestamp() * 1000)
     return len(nodes_made(listing.rows, operation.node_role, since, until))
-
-
-async def _shows_our_action(ctx: Context, zone: str) -> bool:
-    """Return whether the newest jobs of the zone include one under our action name."""
-    grant = await reserve(ctx, CallPriority.RECONCILE)
-    request = ctx.api.list_jobs(zone, offset=0, newest_first=True, at=utc_second(ctx.clock.now_ms()))
-    page = await call_with_grant(ctx, grant, grant.calls[0], request)
-    return any(row.job_action == ctx.settings.add_nodes_job_action for row in page.rows)
 
 
 async def _listing_failed(ctx: Context, operation_id: str, error: EhpcError) -> ChangeSet | None:

@@ -173,6 +173,19 @@ async def test_a_time_is_proven_by_workers_who_had_it_until_just_now(
     assert new.time_is_proven
 
 
+@pytest.mark.parametrize(("ago_ms", "is_proven"), [(1_000, True), (A_DAY_MS, False)])
+async def test_before_the_first_worker_the_newest_request_tells_the_time(
+    async_redis: Redis, server: redis.Redis, ago_ms: int, is_proven: bool
+) -> None:
+    server.zadd("scaleout:open", {"r-1": _now_ms() - ago_ms})
+    server.expire("scaleout:open", 60)
+    first = Ledger(async_redis, Keys("scaleout"), ServerClock(), outcome_ttl_s=604_800, stream_maxlen=1_000)
+
+    await first.learn_time()
+
+    assert first.time_is_proven is is_proven
+
+
 async def test_a_limit_forgets_nothing_by_a_time_that_is_not_proven(
     async_redis: Redis, began_ahead: Ledger
 ) -> None:

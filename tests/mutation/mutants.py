@@ -69,6 +69,20 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "decision: another action excludes a job once the zone shows ours",
+        "tasks/handlers/check_decision.py",
+        "action_seen=await shows_our_action(ctx, operation.zone)",
+        "action_seen=False",
+        (DECISIONS,),
+    ),
+    Mutant(
+        "time: before the first worker the newest request tells it",
+        "tasks/ledger/ledger.py",
+        "await self._newest_request_ms() if noted is None else noted.worker_ms",
+        "None if noted is None else noted.worker_ms",
+        (AT_THE_START,),
+    ),
+    Mutant(
         "decision: who looks for a rebuilt operation's job looks far back",
         "tasks/handlers/check_decision.py",
         "operation.shown_since or sent_at - MAX_CLOCK_STEP_MS",
@@ -155,15 +169,15 @@ MUTANTS = (
     Mutant(
         "time: long after the last tick it is not proven",
         "tasks/ledger/ledger.py",
-        "noted is None or (noted.is_proven and continues)",
+        "continues and (noted is None or noted.is_proven)",
         "True",
         (AT_THE_START,),
     ),
     Mutant(
         "time: who took it on trust proves it to nobody",
         "tasks/ledger/ledger.py",
-        "noted is None or (noted.is_proven and continues)",
-        "noted is None or continues",
+        "continues and (noted is None or noted.is_proven)",
+        "continues",
         (AT_THE_START,),
     ),
     Mutant(

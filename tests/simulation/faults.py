@@ -35,6 +35,7 @@ class Chances:
     decides_by_guess: float = 0.0
     clock_steps: float = 0.0
     server_clock_steps: float = 0.0
+    machine_starts: float = 0.0
     call_outcomes: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -58,6 +59,7 @@ WILD = Chances(
     decides_by_guess=0.004,
     clock_steps=0.001,
     server_clock_steps=0.005,
+    machine_starts=0.001,
     call_outcomes={
         "lost on the way": 0.08,
         "reply lost": 0.12,
@@ -82,6 +84,8 @@ def random_faults(world: World) -> None:
     if alive and world.chance("stop"):
         worker = world.rng.choice(alive)
         worker.stopped_until = world.clock.now_ms() + world.rng.randrange(1_000, 120_000)
+    if world.chance("machine starts"):
+        start_machine(world)
     if world.chance("outage"):
         world.server_away_until = world.clock.now_ms() + world.rng.randrange(1_000, 90_000)
     if world.chance("time passes"):
@@ -113,6 +117,19 @@ def _step_clocks(world: World) -> None:
         server.step_ms = 1000 * world.rng.choice([-3_600, -120, -7, 7, 30, 120, 3_600, 90_000])
         server.until = world.clock.now_ms() + world.rng.randrange(5_000, 90_000)
         world.say(f"the Redis server's clock steps by {server.step_ms / 1000:+.0f} s")
+
+
+def start_machine(world: World) -> None:
+    """Redis and all workers start again, some time later, by a clock that nobody has set yet."""
+    for worker in world.workers:
+        if worker.alive:
+            worker.crash()
+    world.advance(world.rng.choice([1_000, 90_000, 600_000]))
+    server = world.server_time
+    server.step_ms = 1000 * world.rng.choice([-28_800, -3_600, -600, 600, 3_600, 10_800, 90_000])
+    server.until = world.clock.now_ms() + world.rng.randrange(5_000, 300_000)
+    world.faults["server clock steps"] += 1
+    world.say(f"the machine starts again, its clock {server.step_ms / 1000:+.0f} s from the time")
 
 
 def foreign_job(world: World) -> None:

@@ -6,16 +6,18 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from tasks.ledger.ledger import CONTINUES_MS
 from tasks.ledger.pauses import Pause
 from tasks.ledger.record_values import FINAL, State
 from tasks.ledger.records import Operation, Request
-from tasks.runtime.clock import Clock
+from tasks.runtime.clock import MAX_STEP_MS, Clock
 from tests.simulation import limits
 from tests.simulation.blocker_invariants import BlockerInvariants
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+EARLY_MS = CONTINUES_MS + MAX_STEP_MS
 SENDABLE = frozenset({State.SUBMITTING, State.IN_DOUBT, State.HELD, *FINAL, State.RUNNING})
 
 
@@ -179,6 +181,7 @@ class Invariants:
             )
             if request.ended:
                 self.demand(request.unassigned_nodes == 0, f"request {name} has ended and still wants nodes")
+                self._check_deadline(name, request)
                 status = self._outcomes.setdefault(name, str(request.status))
                 self.demand(
                     status == request.status, f"request {name} ended as {status} and {request.status}"
@@ -187,6 +190,14 @@ class Invariants:
             self.demand(
                 request_id in self.requests, f"request {request_id} of {task_id} was accepted and lost"
             )
+
+    def _check_deadline(self, name: str, request: Request) -> None:
+        """No request ends before its time, whatever the clocks say; they may differ by a minute unnoticed."""
+        accepted_at = self._world.accepted_at.get(name)
+        if name in self._outcomes or accepted_at is None or request.status != "timed_out":
+            return
+        lasted, wanted = self._world.clock.now_ms() - accepted_at, request.deadline_at - request.accepted_at
+        self.demand(lasted >= wanted - EARLY_MS, f"request {name} timed out after {lasted} of {wanted} ms")
 
     def check_end(self) -> None:
         """At the end, with all faults over: nothing is left, and what was bought is what was said."""

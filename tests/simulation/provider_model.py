@@ -72,6 +72,7 @@ class Provider:
         self.log_refused = False
         self.log_away_in: frozenset[str] = frozenset()
         self.single_lookups = 0
+        self._noted_at: dict[str, int] = {}
         self.cluster_listings: list[tuple[int, datetime]] = []
 
     def now(self) -> float:
@@ -186,10 +187,23 @@ class Provider:
     ) -> list[Job]:
         jobs = self.cloud.operations(zone, None if start is None else start.timestamp(), None)
         if cluster_id is not None:
-            jobs = [job for job in jobs if job.cluster_id == cluster_id]
+            jobs = [job for job in jobs if job.cluster_id == cluster_id and not self._hides(job)]
         if job_ids is not None:
             jobs = [job for job in jobs if job.job_id == job_ids]
         return jobs
+
+    def _hides(self, job: Job) -> bool:
+        """A replica of the log that lags for some minutes, say, answers after one that does not.
+
+        Only what an operation has noted: of a job that nobody has seen, nobody can know better.
+        """
+        if not self.quirks.hides_jobs_until_s:
+            return False
+        now, operations = self.world.clock.now_ms(), self.world.invariants.operations.values()
+        if any(one.job_id == job.job_id for operation in operations for one in operation.candidates):
+            since = self._noted_at.setdefault(job.job_id, now)
+            return now - since < 1000 * self.quirks.hides_jobs_until_s
+        return False
 
     def row(self, job: Job) -> dict[str, Any]:
         status = self.cloud.status(job)

@@ -34,6 +34,7 @@ class Quirks:
         role, node_status: what listNodes calls them; None: as everybody does.
         node_lag_s: how late nodes are listed, in seconds.
         hides_nodes: listNodes shows none.
+        hides_jobs_until_s: for so long, a cluster's listings do not show a job that an operation has noted.
         resource_ids_as_list: the ids come as a list.
     """
 
@@ -45,6 +46,7 @@ class Quirks:
     node_status: str = "active"
     node_lag_s: float = 0.0
     hides_nodes: bool = False
+    hides_jobs_until_s: float = 0.0
     resource_ids_as_list: bool = False
 
     @classmethod
@@ -60,6 +62,7 @@ class Quirks:
             role=rng.choice([None, None, "Compute"]),
             node_status=rng.choice(["active", "Running"]),
             node_lag_s=rng.choice([0.0, 0.0, 8.0]),
+            hides_jobs_until_s=rng.choice([0.0, 0.0, 0.0, 300.0]),
             resource_ids_as_list=rng.random() < 0.2,
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.handlers.check_decision import check_absence
+from tasks.handlers.check_decision import check_absence, check_adoption
 from tasks.ledger.change_set import ChangeSet
 from tasks.ledger.record_values import State
 from tasks.state_machine.decision_check import Objection
@@ -109,3 +109,28 @@ def test_a_job_that_the_response_has_named_is_certain_whatever_the_log_calls_it(
     state, (objection,) = found
     assert state is State.HELD
     assert objection.certain
+
+
+def test_a_job_of_another_action_is_no_candidate_once_the_zone_shows_ours(server: redis.Redis) -> None:
+    """The name of our action is a guess, which a job of somebody else's may confirm."""
+    found: list[Objection] = []
+
+    def prepare(world: World) -> None:
+        world.call_outcomes.append("reply lost")
+
+        async def look() -> None:
+            await world.clock.sleep(20)
+            cloud = world.provider.cloud
+            foreign = cloud.foreign_job("ehpc-9", "jn1a", 2, "HpcClusterDeleteClusterNodes")
+            await world.clock.sleep(10)
+            person = Worker(world, "person")
+            await person.begin()
+            operation = await person.ledger.operation(world.provider.sendings[0].operation_id)
+            assert operation is not None
+            found.extend(await check_adoption(person.ctx, operation, foreign.job_id))
+
+        world.start(look())
+
+    live(server, prepare)
+
+    assert any("the action of job" in one.text and one.certain for one in found)

@@ -22,9 +22,10 @@ from tasks.intake.accept import Accepted, Intake
 from tasks.ledger.keys import Keys
 from tasks.ledger.ledger import Ledger
 from tasks.quota.rate_limiter import RateLimiter
+from tasks.runtime.clock import MAX_STEP_MS
 from tasks.schedules.sync import ScheduleSync
 from tests.simulation.provider_model import SimulatedApi
-from tests.simulation.server_time import ProcessClock
+from tests.simulation.server_time import CLOCK_KEY, ProcessClock
 from tests.simulation.steps import Crashed, Process, SteppedRedis
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Worker(Process):
 
     async def take(self, message: Message) -> None:
         """As the Celery task does: acknowledged late, requeued when the ledger cannot be reached."""
+        taken_at = self.world.clock.now_ms()
         try:
             await self.begin()
             taken = await self.intake.accept_message(message.task_id, (), message.fields)
@@ -121,6 +123,11 @@ class Worker(Process):
         message.done = True
         if isinstance(taken, Accepted):
             self.world.accepted[message.task_id] = taken.request_id
+            # By a clock that is behind, its deadline would be too early from the first. Before the first tick
+            # of any worker, nothing shows that a clock has stepped since.
+            is_right = self.clock.now_ms() >= self.world.clock.now_ms() - MAX_STEP_MS
+            if taken.new and is_right and self.world.server.exists(CLOCK_KEY):
+                self.world.accepted_at.setdefault(taken.request_id, taken_at)
 
     async def tick(self) -> None:
         with suppress(RedisError, OSError):

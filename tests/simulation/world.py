@@ -89,6 +89,7 @@ class World:
         self.timers: list[tuple[int, asyncio.Future[None]]] = []
         self.messages: list[Message] = []
         self.accepted: dict[str, str] = {}
+        self.accepted_at: dict[str, int] = {}
         self.published: dict[str, str] = {}
         self.cancelled_at: dict[str, int] = {}
         self.dirty = False
