@@ -53,7 +53,14 @@ class ScaleoutError(Exception):
 
 
 class Unreachable(Exception):  # noqa: N818 - named by what is the matter
-    """No usable answer came in time. What was sent may have arrived; its id makes it safe again."""
+    """No usable answer came in time. What was sent may have arrived.
+
+    `request_id`: of the request that was made, if it was one: made again under it, it is bought once.
+    """
+
+    def __init__(self, text: str, request_id: str | None = None) -> None:
+        self.request_id = request_id
+        super().__init__(text)
 
 
 class NotSucceeded(Exception):  # noqa: N818 - named by what happened
@@ -108,7 +115,9 @@ def _call(call: _Call, give_up_s: float, now: Callable[[], float]) -> _Talk[dict
         wait_s = max(pause_s, reply.retry_after_s)
         if now() + wait_s > deadline:
             said = reply.problem or f"it answered {reply.status}: {reply.content.get('detail', '')}"
-            raise Unreachable(f"the gateway gave no answer to {call.method} {call.path}: {said}")
+            name = None if call.body is None else call.body.get("request_id")
+            made = "" if name is None else f"; request_id {name} may have been accepted: use it again"
+            raise Unreachable(f"the gateway gave no answer to {call.method} {call.path}: {said}{made}", name)
         yield _Pause(wait_s)
         pause_s = min(2 * pause_s, LAST_PAUSE_S)
 

@@ -9,6 +9,7 @@ from tasks.ledger.due import Due, DueKind
 from tasks.ledger.events import Event
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import EVERYTHING
+from tasks.ledger.records import Operation
 from tasks.state_machine import pauses, resolution
 from tasks.state_machine.request_outcome import cancel_request
 from tasks.state_machine.resolution import CannotResolve
@@ -83,13 +84,15 @@ async def resolve(
     adopt_job: str | None,
     by: str,
     reason: str | None,
+    checked: Operation | None = None,
     overruled: Sequence[str] = (),
 ) -> None:
     """Decide about an operation that was sent and has not ended; most often it is held.
 
     Args:
         adopt_job: the job that it became; None: the provider never executed it.
-        overruled: what the provider's log says against it, as sentences for the history.
+        checked: the operation as it was when the provider's log was compared with the decision.
+        overruled: what the log says against it, as sentences for the history.
 
     Raises:
         CannotResolve: the decision does not fit what is known.
@@ -99,6 +102,8 @@ async def resolve(
         snapshot = await ledger.operation_snapshot(operation_id)
         if snapshot is None:
             raise CannotResolve(f"operation {operation_id} is gone")
+        if checked is not None:
+            resolution.demand_unmoved(snapshot.operation, checked)
         now = ledger.clock.now_ms()
         if adopt_job is None:
             return resolution.not_executed(snapshot, by=by, reason=reason, now=now, overruled=overruled)

@@ -1,24 +1,34 @@
 """A person decides about an operation: the provider's log is asked first, whichever surface it comes by."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tasks import admin
 from tasks.handlers.check_decision import check_absence, check_adoption
 from tasks.handlers.context import Context
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.records import Operation
 from tasks.state_machine.decision_check import Objection
 from tasks.state_machine.resolution import DECIDABLE
 
 
-async def objections(ctx: Context, operation_id: str, adopt_job: str | None) -> list[Objection]:
-    """Return what speaks against the decision. `adopt_job`: None if it was not executed."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What speaks against a decision, and the operation as it was then; None if nothing can be decided."""
+
+    operation: Operation | None
+    objections: list[Objection]
+
+
+async def check(ctx: Context, operation_id: str, adopt_job: str | None) -> Checked:
+    """Compare a decision with the provider's log. `adopt_job`: None if it was not executed."""
     operation = await ctx.ledger.operation(operation_id)
     if operation is None or operation.state not in DECIDABLE:
         # What is the matter with it is said when it is decided.
-        return []
+        return Checked(None, [])
     if adopt_job is None:
-        return await check_absence(ctx, operation)
-    return await check_adoption(ctx, operation, adopt_job)
+        return Checked(operation, await check_absence(ctx, operation))
+    return Checked(operation, await check_adoption(ctx, operation, adopt_job))
 
 
 def refusals(found: Sequence[Objection], *, force: bool, option: str) -> list[str]:
@@ -33,17 +43,18 @@ async def decide(
     ledger: Ledger,
     operation_id: str,
     adopt_job: str | None,
-    overruled: Sequence[Objection],
+    checked: Checked,
     *,
     by: str,
     reason: str | None,
 ) -> None:
-    """Record and carry out the decision. Raises CannotResolve."""
+    """Record and carry out a decision as it was checked. Raises CannotResolve."""
     await admin.resolve(
         ledger,
         operation_id,
         adopt_job=adopt_job,
         by=by,
         reason=reason,
-        overruled=[one.text for one in overruled],
+        checked=checked.operation,
+        overruled=[one.text for one in checked.objections],
     )

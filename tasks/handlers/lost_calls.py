@@ -4,6 +4,8 @@ A replica that becomes the master may lack the last steps, and the workers that 
 The operation log still has the jobs.
 """
 
+from collections.abc import Sequence
+
 from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobRow
 from tasks.ehpc.signature import MAX_SKEW_S
@@ -52,7 +54,9 @@ def lost_calls_since(ctx: Context, cluster_id: str) -> int | None:
     change = ctx.ledger.server_change
     if change is None or ctx.clock.now_ms() - change.at > CHECKED_MS:
         return None
-    return None if ctx.checked_clusters.get(cluster_id) == change.at else change.since - MARGIN_MS
+    if ctx.checked_clusters.get(cluster_id) == change.at:
+        return None
+    return min(since for since, _ in change.windows) - MARGIN_MS
 
 
 async def check_for_lost_calls(ctx: Context, operation: Operation, listing: Listing[JobRow]) -> None:
@@ -66,12 +70,12 @@ async def check_for_lost_calls(ctx: Context, operation: Operation, listing: List
         Deferred: the ledger is marked now.
     """
     cluster_id = operation.cluster_id
-    since, change = lost_calls_since(ctx, cluster_id), ctx.ledger.server_change
-    if since is None or change is None:
+    change = ctx.ledger.server_change
+    if change is None or lost_calls_since(ctx, cluster_id) is None:
         return
-    until = change.at + ctx.ledger.settle_ms
+    windows = [(since - MARGIN_MS, at + ctx.ledger.settle_ms) for since, at in change.windows]
     rules = await rules_of(ctx, operation.zone, listing.rows)
-    found = [row.job_id for row in listing.rows if _may_be_ours(rules, row, since, until)]
+    found = [row.job_id for row in listing.rows if _may_be_ours(rules, row, windows)]
     owners = await ctx.ledger.job_owners(cluster_id, found)
     reported = await ctx.ledger.reported_jobs(found)
     unknown = [job_id for job_id in found if job_id not in owners and job_id not in reported]
@@ -89,7 +93,10 @@ async def check_for_lost_calls(ctx: Context, operation: Operation, listing: List
     raise Deferred(ctx.clock.now_ms() + DATA_LOST_RETRY_MS, DATA_LOST)
 
 
-def _may_be_ours(rules: Rules, row: JobRow, since: int, until: int) -> bool:
+def _may_be_ours(rules: Rules, row: JobRow, windows: Sequence[tuple[int, int]]) -> bool:
     if rules.action_seen and row.job_action != rules.job_action:
         return False
-    return row.create_time is None or since <= row.create_time.timestamp() * 1000 <= until
+    if row.create_time is None:
+        return True
+    created_at = row.create_time.timestamp() * 1000
+    return any(since <= created_at <= until for since, until in windows)

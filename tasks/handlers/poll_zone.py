@@ -202,7 +202,7 @@ async def _hold_if_overdue(ctx: Context, snapshot: OperationSnapshot | None, sin
         return True
     longest = max((request.deadline_at - request.accepted_at for request in snapshot.served), default=0)
     now = ctx.clock.now_ms()
-    if now - since <= longest or ctx.clocks_disagree:
+    if now - since <= longest or not snapshot.is_overdue(now) or ctx.clocks_disagree:
         return False
     missing_s = round((now - since) / 1000)
     reason = f"job {snapshot.operation.job_id} has been missing from the operation log for {missing_s} s"

@@ -84,6 +84,8 @@ async def call_with_grant(
     try:
         reply = await request
     except QuotaExhausted as error:
+        # What it notes is noted by the time that this reply has shown.
+        _learn_time(ctx)
         if not (sends and isinstance(error, UnclearQuota)):
             with suppress(RedisError):
                 until = await ctx.rate_limiter.mark_exhausted(error.retry_after_s)

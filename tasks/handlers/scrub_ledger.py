@@ -17,7 +17,7 @@ from tasks.ledger.events import Event
 from tasks.ledger.indexes import IndexEntry, of_due, of_operation, of_request
 from tasks.ledger.record import Record
 from tasks.ledger.record_scan import RecordScan
-from tasks.ledger.records import Operation, Request
+from tasks.ledger.records import Cluster, Operation, Request
 from tasks.state_machine.cluster_lock import lock_cluster
 from tasks.state_machine.rebuilding import held_without_record
 
@@ -201,6 +201,7 @@ class Scrub:
             cluster = await self._ctx.ledger.cluster(entry.restore.name)
             if cluster.locked_by is not None:
                 # The step that releases the lock makes it due.
+                await self._check_lock(cluster, cluster.locked_by)
                 return False
             changes.expected.append(cluster)
         if not self._first_looks.confirm(entry, changes.expected, read_at):
@@ -208,6 +209,23 @@ class Scrub:
         entry.stage(changes, self._ctx.clock.now_ms())
         await self._commit(changes, entry.places[0])
         return True
+
+    async def _check_lock(self, cluster: Cluster, operation_id: str) -> None:
+        """Release a lock whose operation no record knows: nobody would ever do it, and data is missing."""
+        ledger, now = self._ctx.ledger, self._ctx.clock.now_ms()
+        if await ledger.operation(operation_id) is not None:
+            return
+        async for request in ledger.overview.open_records():
+            if any(part.operation_id == operation_id for part in request.live_assignments):
+                # It is rebuilt from this one, and held.
+                return
+        await ledger.mark_data_lost()
+        changes = ChangeSet()
+        changes.write(cluster.model_copy(update={"locked_by": None}))
+        changes.schedule(cluster.due, now)
+        fields = {"key": ledger.keys.operation(operation_id), "cluster_id": cluster.cluster_id}
+        changes.record(Event("record_missing", "error", fields=fields, in_journal=True))
+        await ledger.commit(changes)
 
     async def _commit(self, changes: ChangeSet, key: str) -> None:
         changes.record(Event("index_restored", "warning", fields={"key": key}, in_journal=True))

@@ -3,6 +3,7 @@
 Keys are read one after the other while workers run, so a copy is no older than its beginning and no newer
 than its end. Its order makes that safe:
 
+- A lock is older than the operation that it names: a copy lacks none that locks a cluster.
 - An operation is older than its requests. A request may then name an operation that the copy lacks, which is
   held. The other way round, nodes of a running operation would be wanted again, and bought twice.
 - What a request's end removes is older than the request, and what it writes is newer. Each waiting task and
@@ -10,6 +11,7 @@ than its end. Its order makes that safe:
 """
 
 # Read in this order. A family that is in none of these, such as one of a later version, is read with BETWEEN.
+FIRST = frozenset({"cluster"})
 BEFORE = frozenset({"job", "jobs", "operation", "outcome", "running", "schedule", "schedules", "waiters"})
 BETWEEN = frozenset(
     {
@@ -17,7 +19,6 @@ BETWEEN = frozenset(
         "answer",
         "arrivals",
         "broken",
-        "cluster",
         "counters",
         "dead-letters",
         "demand",

@@ -69,6 +69,8 @@ class LedgerIdentity(LedgerReads):
             pipe.hdel(self.keys.epoch, "lost")
             if imported is not None:
                 pipe.hset(self.keys.epoch, mapping={"changed": self.clock.now_ms(), "since": imported})
+                # A later loss is not as old as the copy.
+                pipe.hdel(self.keys.epoch, "imported")
             pipe.delete(self.keys.steps)
             await pipe.execute()
 
@@ -98,8 +100,12 @@ class LedgerIdentity(LedgerReads):
         """
         account = account_hash(access_key_id)
         await cast("Any", self.redis.hsetnx(self.keys.epoch, "account", account))
+        await self.demand_account(access_key_id)
+
+    async def demand_account(self, access_key_id: str) -> None:
+        """Raise OtherAccount if the ledger buys the nodes of another access key."""
         noted = await cast("Any", self.redis.hget(self.keys.epoch, "account"))
-        if noted != account:
+        if noted not in (None, account_hash(access_key_id)):
             raise OtherAccount(
                 f"the ledger with SCALEOUT_KEY_PREFIX={self.keys.prefix} belongs to another access key: give "
                 "this installation a prefix of its own, or run `scaleout doctor --acknowledge-account` if "

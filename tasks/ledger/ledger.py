@@ -1,5 +1,6 @@
 """The durable record of requests and operations, in Redis: one typed method for each script."""
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ MAX_CONFLICTS = 50
 LOOK_EVERY_MS = 8_000  # less than CLOCK_KNOWN_MS: a look notes the clock
 CONTINUES_MS = 60_000  # after the last look: a clock that is further ahead does not pass for right
 TRUSTED_AFTER_MS = 600_000
+WINDOW = re.compile(r"(\d+):(\d+)")
 
 
 class WriteConflict(RuntimeError):  # noqa: N818 - named by what happened
@@ -62,10 +64,17 @@ class ServerChange:
     Fields:
         at: when a worker noticed.
         since: the last tick that the server's history has: what is missing from it, if anything, is later.
+        earlier: the same two, the other way round, of each change in the day before.
     """
 
     at: int
     since: int
+    earlier: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def windows(self) -> tuple[tuple[int, int], ...]:
+        """From when to when something may be missing (ms)."""
+        return (*self.earlier, (self.since, self.at))
 
 
 class Lookup(StrEnum):
@@ -344,13 +353,17 @@ class Ledger(LedgerIdentity):
         args = [self.clock.now_ms(), under_way_ms, *known]
         answer, server_ms, *seen = await self._request_sweep(keys, args)
         name, count, lost, step, knows_step = seen[:5]
-        changed_at, since, next_due = map(int, seen[5:])
+        changed_at, since, next_due = map(int, seen[5:8])
         due_in_ms = LOOK_EVERY_MS if next_due < 0 else next_due - self.clock.now_ms()
         self._look_at_ms = self.clock.monotonic_ms() + min(LOOK_EVERY_MS, due_in_ms)
         if changed_at and (self.server_change is None or self.server_change.at != changed_at):
             log.warning("server_changed", since=timestamp(since))
-        self.server_change = ServerChange(changed_at, since) if changed_at else None
+        earlier = tuple((int(begin), int(end)) for begin, end in WINDOW.findall(str(seen[8])))
+        self.server_change = ServerChange(changed_at, since, earlier) if changed_at else None
         self.clock.observe(int(server_ms))
+        if self.clock.step_ms and not self.time_is_proven:
+            # Nothing was concluded by the time that it has had so far, and the server's is as good.
+            self.clock.follow_step()
         if not self.epoch.agrees(name, count, lost, bool(int(knows_step))):
             # Only the script that writes marks a loss, and other processes read it from there.
             await self.commit(ChangeSet())

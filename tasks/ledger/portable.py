@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from config.timestamps import timestamp
-from tasks.ledger.copied_families import AFTER, BEFORE, LAST, LEFT_OUT, family
+from tasks.ledger.copied_families import AFTER, BEFORE, FIRST, LAST, LEFT_OUT, family
 from tasks.ledger.copy_format import FORMAT, CopyLines, Head, NotImportable
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record import SCHEMA
@@ -30,21 +30,21 @@ async def export(ledger: Ledger) -> AsyncIterator[str]:
     lines, now = CopyLines(), ledger.clock.now_ms()
     head = {"format": FORMAT, "exported_at": now, "time": timestamp(now), "prefix": ledger.keys.prefix}
     yield lines.line({**head, "schema": SCHEMA, "epoch": epoch.get("id"), "account": epoch.get("account")})
-    apart = BEFORE | AFTER | LAST | LEFT_OUT
-    for number in range(4):
-        async for names in _names(ledger, number, apart):
+    for kinds in (FIRST, BEFORE, None, AFTER, LAST):
+        async for names in _names(ledger, kinds):
             async for row in _rows(redis, names, len(ledger.keys.prefix) + 1):
                 yield lines.line(row)
     yield lines.end()
 
 
-async def _names(ledger: Ledger, number: int, apart: frozenset[str]) -> AsyncIterator[list[str]]:
-    """Yield the names of all keys that are read in this round, some at a time."""
+async def _names(ledger: Ledger, kinds: frozenset[str] | None) -> AsyncIterator[list[str]]:
+    """Yield the names of all keys of these families, some at a time; None: of those that are in no round."""
+    apart = FIRST | BEFORE | AFTER | LAST | LEFT_OUT
     start, seen = len(ledger.keys.prefix) + 1, set[str]()
     names: list[str] = []
     async for name in ledger.redis.scan_iter(match=f"{ledger.keys.prefix}:*", count=SCANNED_AT_ONCE):
         kind = family(name[start:])
-        wanted = kind not in apart if number == 1 else kind in (BEFORE, apart, AFTER, LAST)[number]
+        wanted = kind not in apart if kinds is None else kind in kinds
         # SCAN may return a key twice.
         if wanted and name not in seen:
             seen.add(name)

@@ -33,6 +33,9 @@ def accept(
         event: for a job that was found; without it the provider's response named the job.
     """
     running = move(operation, State.RUNNING, job_id=job_id, held_reason=None, job_result=None)
+    if event is None:
+        # It is no adopted job, which an operator may give up again.
+        running = running.model_copy(update={"doubt": None})
     changes = ChangeSet()
     changes.write(running)
     update = {"zone": operation.zone, "consecutive_failures": 0, "wait_reason": None}

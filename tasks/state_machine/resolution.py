@@ -84,6 +84,19 @@ def not_executed(
     return changes
 
 
+def demand_unmoved(operation: Operation, checked: Operation) -> None:
+    """Raise CannotResolve if more is known of the operation than when the decision was checked."""
+    if _known(operation) != _known(checked):
+        name, job = operation.operation_id, "" if operation.job_id is None else f" as job {operation.job_id}"
+        raise CannotResolve(
+            f"operation {name} has moved on meanwhile: it is {operation.state}{job}; look at it again"
+        )
+
+
+def _known(operation: Operation) -> tuple[object, ...]:
+    return operation.state, operation.job_id, sorted(one.job_id for one in operation.candidates)
+
+
 def _fields(by: str, reason: str | None, overruled: Sequence[str]) -> dict[str, object]:
     """Return what the history says of a decision."""
     fields: dict[str, object] = {"by": by, "reason": reason}

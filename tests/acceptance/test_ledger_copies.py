@@ -17,7 +17,7 @@ from celery import Celery
 
 from config.settings import LedgerSettings
 from tasks.engine.wiring import open_ledger
-from tasks.ledger.copied_families import AFTER, BEFORE, BETWEEN, LAST, LEFT_OUT, family
+from tasks.ledger.copied_families import AFTER, BEFORE, BETWEEN, FIRST, LAST, LEFT_OUT, family
 from tasks.ledger.portable import export
 from tasks.ledger.record import SCHEMA
 from tests.integration.test_command_line import scaleout
@@ -161,7 +161,7 @@ async def test_an_operation_of_a_copy_is_known_to_its_requests(
             assert name in assigned, (name, part)
     # Its operation is missing, so it is held; that it had none would have it bought again.
     assert len(requests["r-2"]["assignments"]) == 1
-    order = (BEFORE, BETWEEN, AFTER, LAST)
+    order = (FIRST, BEFORE, BETWEEN, AFTER, LAST)
     rounds = [next(place for place, kinds in enumerate(order) if family(row["key"]) in kinds) for row in copy]
     assert rounds == sorted(rounds)
 
@@ -339,6 +339,6 @@ def test_a_copy_cut_anywhere_is_refused(redis_url: str, server: redis.Redis, tmp
 
 
 def test_no_family_is_in_two_rounds() -> None:
-    families = [BEFORE, BETWEEN, AFTER, LAST, LEFT_OUT]
+    families = [FIRST, BEFORE, BETWEEN, AFTER, LAST, LEFT_OUT]
 
     assert sum(map(len, families)) == len(frozenset().union(*families))

@@ -5,7 +5,7 @@ import re
 from config.celery_options import celery_options
 from config.settings import LedgerSettings
 from tasks.ledger.change_entries import Index
-from tasks.ledger.copied_families import AFTER, BEFORE, BETWEEN, LAST, LEFT_OUT
+from tasks.ledger.copied_families import AFTER, BEFORE, BETWEEN, FIRST, LAST, LEFT_OUT
 from tasks.ledger.keys import Keys
 from tests.support.processes import ROOT
 
@@ -46,7 +46,7 @@ def test_it_is_decided_of_every_key_family_whether_it_goes_with_a_copy() -> None
         for goes in ("yes", "no")
     }
 
-    assert BEFORE | BETWEEN | AFTER | LAST == known - LEFT_OUT == said["yes"]
+    assert FIRST | BEFORE | BETWEEN | AFTER | LAST == known - LEFT_OUT == said["yes"]
     assert said["no"] == LEFT_OUT
 
 

@@ -134,6 +134,7 @@ async def test_what_a_dead_server_lost_is_looked_for_by_either_time(
     """The last tick that its history has, or the first one after it, is by a clock that was wrong."""
     now = _now_ms()
     server.hset("scaleout:epoch", mapping={"server": "0" * 40, "ticked": now + tick_ahead_ms})
+    server.set("scaleout:clock", f"{now + tick_ahead_ms} {now - 3_600_000} 1", ex=60)
     new = Ledger(async_redis, Keys("scaleout"), ServerClock(), outcome_ttl_s=604_800, stream_maxlen=1_000)
     new.settle_ms = 105_000
     await new.learn_time()
@@ -144,6 +145,12 @@ async def test_what_a_dead_server_lost_is_looked_for_by_either_time(
     assert change is not None
     assert change.since <= min(now, now + tick_ahead_ms)
     assert change.at + new.settle_ms > max(now, now + tick_ahead_ms)
+    new.prove_time()
+    await new.request_sweep(10, "new")
+    # Once the time is known, a settle time from now is long enough.
+    assert new.server_change is not None
+    assert new.server_change.at <= _now_ms()
+    assert new.server_change.since == change.since
 
 
 @pytest.mark.parametrize(

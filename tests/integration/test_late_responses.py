@@ -13,6 +13,7 @@ from tasks.contract.request import ScaleOutRequest
 from tasks.ehpc.errors import Busy, InDoubt
 from tasks.ehpc.listing import Listing
 from tasks.ehpc.models import JobAccepted, JobRow, Page
+from tasks.engine.decide import Checked, decide
 from tasks.handlers.context import Context
 from tasks.handlers.reconcile_operation import Seen, _decided
 from tasks.handlers.record_response import record_response
@@ -20,10 +21,13 @@ from tasks.handlers.submit_operation import _send
 from tasks.ledger.change_entries import OwnJob
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.record_values import Allocation, Assignment, State
+from tasks.ledger.record_values import Allocation, Assignment, Doubt, State
 from tasks.ledger.records import Cluster, Operation, Request, Zone
 from tasks.quota.rate_limiter import Grant
 from tasks.runtime.clock import HandClock
+from tasks.state_machine.decision_check import against_absence
+from tasks.state_machine.resolution import CannotResolve
+from tests.support.records import RULES
 
 # Records are written by hand here, ended without the step that gives them a time to live.
 pytestmark = pytest.mark.permanent_keys("scaleout:request:*", "scaleout:operation:*", "scaleout:history:*")
@@ -266,3 +270,30 @@ async def test_a_listing_shows_what_was_there_when_it_began(
     await ledger.transact(lambda: _decided(ctx, "op-1", seen))
 
     assert (await the_operation(ledger)).state is (State.IN_DOUBT if slow else State.NOT_EXECUTED)
+
+
+async def test_a_decision_is_not_taken_once_a_response_has_come(ctx: Context, ledger: Ledger) -> None:
+    """A person was asked, and has answered minutes later."""
+    await given(ledger, State.IN_DOUBT)
+    checked = Checked(await the_operation(ledger), [])
+    await record_response(ctx, "op-1", JobAccepted("j-1"))
+
+    with pytest.raises(CannotResolve, match="moved on"):
+        await decide(ledger, "op-1", None, checked, by="ann", reason=None)
+
+    assert (await the_operation(ledger)).job_id == "j-1"
+
+
+async def test_a_job_of_a_late_response_is_as_certain_as_of_any_other(ctx: Context, ledger: Ledger) -> None:
+    await given(ledger, State.IN_DOUBT)
+    changes = ChangeSet()
+    doubt = Doubt(since=ledger.clock.now_ms(), reason="the lease expired")
+    changes.write((await the_operation(ledger)).model_copy(update={"doubt": doubt}))
+    await ledger.commit(changes)
+
+    await record_response(ctx, "op-1", JobAccepted("j-1"))
+
+    row = JobRow(job_id="j-1", job_action=RULES.job_action, status="pending")
+    operation, listed_at = await the_operation(ledger), ledger.clock.now_ms() + 10_000_000
+    found = against_absence(operation, [], RULES, listed_at=listed_at, flaws=[], own_job=row)
+    assert [one.certain for one in found] == [True]

@@ -19,6 +19,7 @@ from tasks.ledger.records import Cluster, Request
 from tasks.runtime.clock import HandClock
 from tasks.state_machine.request_outcome import end_request
 from tests.support.records import scheduled, with_entries
+from workers.cli.session import provider_of
 
 # Records are written by hand here, ended without the step that gives them a time to live.
 pytestmark = pytest.mark.permanent_keys("scaleout:request:*", "scaleout:operation:*", "scaleout:history:*")
@@ -545,7 +546,7 @@ async def test_nothing_is_sent_to_a_server_that_has_just_been_replaced(
     assert await ledger.commit(submission("op-2")) is CommitResult.OK
 
 
-async def test_of_two_changes_of_the_server_the_first_ones_last_tick_counts(
+async def test_of_each_change_of_the_server_in_a_day_the_last_tick_is_kept(
     ledger: Ledger, server: redis.Redis, clock: HandClock
 ) -> None:
     await ledger.request_sweep(1.0, "one")
@@ -555,7 +556,14 @@ async def test_of_two_changes_of_the_server_the_first_ones_last_tick_counts(
         clock.advance(10)
         await ledger.request_sweep(1.0, "one")
 
-    assert ledger.server_change == ServerChange(clock.now_ms(), first)
+    # A job from between the two is nobody's loss.
+    middle = first + 10_000
+    assert ledger.server_change == ServerChange(clock.now_ms(), middle, ((first, middle),))
+    clock.advance(90_000)
+    server.hset("scaleout:epoch", "server", "fourth")
+    await ledger.request_sweep(1.0, "one")
+    assert ledger.server_change is not None
+    assert ledger.server_change.earlier == ()
 
 
 async def test_an_ended_request_is_known_for_a_week_however_short_outcomes_are_kept(
@@ -587,6 +595,19 @@ async def test_a_ledger_belongs_to_one_account_until_another_is_acknowledged(led
     await ledger.acknowledge_account("key-2")
 
     await ledger.claim_for_account("key-2")
+
+
+async def test_a_shell_with_another_account_cannot_ask_the_provider(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That its log has no job of ours would prove nothing."""
+    await ledger.claim_for_account("key-1")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"SCALEOUT_{name}", "key-2")
+
+    with pytest.raises(OtherAccount, match="another access key"):
+        async with provider_of(ledger):
+            pass
 
 
 async def test_a_process_that_meets_only_conflicts_takes_nothing_for_lost(

@@ -138,3 +138,33 @@ async def test_an_acknowledged_loss_does_not_end_the_search_for_lost_calls(
 
     assert await ctx.ledger.lost_since() is None
     assert lost_calls_since(ctx, OPERATION.cluster_id) is not None
+
+
+async def test_a_job_from_between_two_failovers_says_nothing(ctx: Context, clock: HandClock) -> None:
+    at = clock.now_ms()
+    ctx.ledger.server_change = ServerChange(at, at - 10_000, earlier=((at - 20_000_000, at - 19_990_000),))
+    changes = ChangeSet()
+    changes.write(Zone(zone=OPERATION.zone, action_seen=True))
+    await ctx.ledger.commit(changes)
+
+    await check_for_lost_calls(ctx, OPERATION, listing(job(at - 10_000_000)))
+
+    assert await ctx.ledger.lost_since() is None
+    ctx.checked_clusters.clear()
+    with pytest.raises(Deferred, match="data is missing"):
+        await check_for_lost_calls(ctx, OPERATION, listing(job(at - 19_995_000)))
+
+
+async def test_a_copy_of_long_ago_widens_no_later_search(
+    ctx: Context, server: redis.Redis, clock: HandClock
+) -> None:
+    ctx.ledger.server_change = None
+    server.hset("scaleout:epoch", mapping={"imported": clock.now_ms(), "lost": 1})
+    await ctx.ledger.acknowledge_data_loss()
+    clock.advance(60 * 86_400)
+    await ctx.ledger.mark_data_lost()
+
+    await ctx.ledger.acknowledge_data_loss()
+    await ctx.ledger.request_sweep(1.0, "one")
+
+    assert lost_calls_since(ctx, OPERATION.cluster_id) is None

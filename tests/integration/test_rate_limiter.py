@@ -256,3 +256,17 @@ async def test_calls_of_a_clock_that_was_behind_count_until_their_window_is_over
     assert isinstance(await limiter.reserve(CallPriority.POLL, 20), Denied)
     monotonic_ms += 3_600_000
     assert isinstance(await limiter.reserve(CallPriority.POLL, 20), Grant)
+
+
+async def test_an_exhausted_window_noted_by_a_clock_ahead_admits_a_probe(
+    limiter: RateLimiter, async_redis: Redis, clock: HandClock
+) -> None:
+    ahead = HandClock(clock.now_ms() + 8 * 3_600_000)
+    wrong = RateLimiter(async_redis, "scaleout", ahead, limit=100, window_s=3600, lasting_s=30)
+    await wrong.mark_exhausted(None)
+
+    granted = await limiter.reserve(CallPriority.POLL)
+
+    assert isinstance(granted, Grant)
+    assert granted.probe
+    assert isinstance(await limiter.reserve(CallPriority.POLL), Denied)

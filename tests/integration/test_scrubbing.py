@@ -15,6 +15,7 @@ from tasks.handlers.scrub_ledger import Pace, Scrub
 from tasks.intake.accept import Intake
 from tasks.ledger.change_entries import Index, Listed, ScheduleInForce
 from tasks.ledger.change_set import ChangeSet, CommitResult
+from tasks.ledger.due import Due, DueKind
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pauses import Pause
 from tasks.ledger.record_values import State
@@ -392,3 +393,20 @@ async def test_what_its_producer_wants_later_is_not_pulled_in(
         milliseconds(later)
         == scores(server.zrange("scaleout:due:submissions", 0, -1, withscores=True))["cluster:ehpc-a"]
     )
+
+
+@pytest.mark.usefixtures("waiting")
+async def test_a_lock_of_an_operation_that_nothing_knows_is_released(
+    ctx: Context, ledger: Ledger, server: redis.Redis
+) -> None:
+    """A copy was made while a worker planned: it has the lock, and neither operation nor assignment."""
+    changes = ChangeSet()
+    changes.write((await ledger.cluster("ehpc-a")).model_copy(update={"locked_by": "op-gone"}))
+    changes.schedule(Due(DueKind.CLUSTER, "ehpc-a"), None)
+    await ledger.commit(changes)
+
+    await scrub(ctx, server)
+
+    assert (await ledger.cluster("ehpc-a")).locked_by is None
+    assert members(server, "scaleout:due:submissions") == {"scaleout:due:submissions": ["cluster:ehpc-a"]}
+    assert await ledger.lost_since() is not None

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import redis
 
 from config.policy.model import Policy
@@ -107,3 +108,36 @@ def test_no_occurrence_to_come_is_reported_as_missed(server: redis.Redis, tmp_pa
     asyncio.run(history())
 
     assert len(spec(server, "s")) == timedelta(hours=1) / EVERY
+
+
+@pytest.mark.parametrize("restarted", ["with the wrong clock", "after it was set right"])
+def test_a_restarted_server_is_settled_soon_after_its_clock_is_right(
+    server: redis.Redis, restarted: str
+) -> None:
+    """Nothing is sent for a while after a restart: not for as long as the clock was ahead."""
+
+    def prepare(world: World) -> None:
+        def restart(when: str) -> None:
+            if when == restarted:
+                world.direct.run("HSET", "scaleout:epoch", "server", "0" * 40)
+
+        async def course() -> None:
+            await world.clock.sleep(HOUR_S)
+            restart("with the wrong clock")
+            start_machine(world, 8 * HOUR_S)
+            await world.clock.sleep(60)
+            world.server_time.step_ms = 0
+            restart("after it was set right")
+            tick_for(world, TICKS)
+            await world.clock.sleep(TICKS + 60)
+            world.send("b", cluster_id="ehpc-2", node_count=2, deadline_s=2 * HOUR_S)
+            tick_for(world, 600)
+
+        world.start(course())
+
+    world = live(server, prepare, deadline_s=2 * HOUR_S)
+
+    request = world.invariants.requests["b"]
+    assert request.status == "succeeded"
+    # By the time that is right, although nothing has asked the provider before.
+    assert abs(request.accepted_at - BEGAN_MS - 1000 * (HOUR_S + 120 + TICKS)) < 60_000

@@ -106,6 +106,25 @@ def test_a_candidate_that_is_hidden_later_is_not_proven_absent(server: redis.Red
     assert any(operation.doubt for operation in operations(world))
 
 
+def test_a_job_that_the_log_hides_for_longer_than_its_deadline_is_no_persons_matter(
+    server: redis.Redis,
+) -> None:
+    def prepare(world: World) -> None:
+        world.call_outcomes.append("never listed")
+
+        async def list_later() -> None:
+            await world.clock.sleep(80)
+            for job in world.provider.cloud.jobs.values():
+                job.listed = True
+
+        world.start(list_later())
+
+    world = live(server, prepare, deadline_s=60)
+
+    assert not world.ever_held
+    assert [operation.state for operation in operations(world)] == ["succeeded"]
+
+
 def test_a_node_that_the_log_names_twice_is_in_one_outcome(server: redis.Redis) -> None:
     def prepare(world: World) -> None:
         world.send("b", cluster_id="ehpc-1", node_count=2, node_role="login")

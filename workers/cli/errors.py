@@ -5,6 +5,7 @@ from redis import exceptions as redis
 from config.logs.redaction import redact
 from config.policy.file import PolicyError
 from config.settings import SettingsError
+from tasks.ledger.identity import OtherAccount
 from tasks.ledger.server_options import A_CLUSTER, ClusterNode
 from workers.cli.exit_codes import Exit
 
@@ -12,7 +13,7 @@ from workers.cli.exit_codes import Exit
 def describe(error: Exception) -> tuple[str, Exit] | None:
     """Return a line and an exit code; None for a bug of ours, whose traceback is wanted."""
     match error:
-        case SettingsError() | PolicyError():
+        case SettingsError() | PolicyError() | OtherAccount():
             return redact(str(error)), Exit.USAGE
         case redis.AuthenticationError():
             return "Redis refuses this user or password; see SCALEOUT_REDIS_URL", Exit.UNREACHABLE

@@ -45,8 +45,10 @@ async def provider_of(ledger: Ledger) -> AsyncIterator[Context]:
 
     Raises:
         SettingsError: the environment lacks what a worker's has, such as the access key.
+        OtherAccount: it has the access key of another account, whose log says nothing of this ledger's.
     """
     settings = load(Settings)
+    await ledger.demand_account(settings.access_key_id.get_secret_value())
     async with open_api_connections(settings) as connections:
         yield Context(
             settings=settings,

@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from config.timestamps import milliseconds
 from tasks import admin
 from tasks.contract.documents import Blocker, HeldOperation
-from tasks.engine.decide import decide, objections, refusals
+from tasks.engine.decide import check, decide, refusals
 from tasks.ledger.ledger import Ledger
 from tasks.state_machine.resolution import CannotResolve
 from tasks.views.blockers import read_blockers
@@ -79,12 +79,12 @@ async def resolve(request: web.Request) -> web.Response:
     if not await read_evidence(house.ledger, [operation_id]):
         raise not_found("operation of this id")
     async with provider_of(house.ledger) as ctx:
-        found = await objections(ctx, operation_id, body.adopt)
-    if refused := refusals(found, force=body.force, option="force"):
+        checked = await check(ctx, operation_id, body.adopt)
+    if refused := refusals(checked.objections, force=body.force, option="force"):
         raise _does_not_fit(refused)
     try:
         by, reason = request[CLIENT].name, body.reason
-        await decide(house.ledger, operation_id, body.adopt, found, by=by, reason=reason)
+        await decide(house.ledger, operation_id, body.adopt, checked, by=by, reason=reason)
     except CannotResolve as error:
         raise _does_not_fit([str(error)]) from None
     return json_response((await read_evidence(house.ledger, [operation_id]))[0])

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.engine.decide import decide, objections, refusals
+from tasks.engine.decide import Checked, check, decide, refusals
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.record_values import State
-from tasks.state_machine.decision_check import Objection
 from tasks.state_machine.resolution import CannotResolve
 from tasks.views.held_operations import read_evidence
 from workers.cli.exit_codes import Exit
@@ -54,8 +53,8 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
         problem = f"{len(found)} operations are held, name one of them: {ids}"
         return refuse(problem, Exit.USAGE, as_json=as_json)
     operation_id = found[0]["operation_id"]
-    found_against = with_ledger(lambda ledger, _: _objections(ledger, operation_id, choice.adopt_job))
-    if refused := refusals(found_against, force=choice.force, option="--force"):
+    checked = with_ledger(lambda ledger, _: _check(ledger, operation_id, choice.adopt_job))
+    if refused := refusals(checked.objections, force=choice.force, option="--force"):
         echo_problems(refused, as_json=as_json)
         return Exit.USAGE
     if not choice.confirmed and not confirm(_question(found[0], choice.adopt_job)):
@@ -64,7 +63,7 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
         by = choice.by or user_name()
         with_ledger(
             lambda ledger, _: decide(
-                ledger, operation_id, choice.adopt_job, found_against, by=by, reason=choice.reason
+                ledger, operation_id, choice.adopt_job, checked, by=by, reason=choice.reason
             )
         )
     except CannotResolve as error:
@@ -76,10 +75,10 @@ def resolve_held(name: str, choice: Choice, *, as_json: bool) -> Exit:
     return Exit.SUCCEEDED
 
 
-async def _objections(ledger: Ledger, operation_id: str, adopt_job: str | None) -> list[Objection]:
+async def _check(ledger: Ledger, operation_id: str, adopt_job: str | None) -> Checked:
     """Compare the decision with the provider's log."""
     async with provider_of(ledger) as ctx:
-        return await objections(ctx, operation_id, adopt_job)
+        return await check(ctx, operation_id, adopt_job)
 
 
 async def _held(ledger: Ledger, name: str) -> list[dict[str, Any]] | None:

@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from config.settings import LedgerSettings, QuotaSettings, load
 from tasks.contract.policy_file import open_policy
 from tasks.contract.request import InvalidRequest, ScaleOutRequest, parse_request
@@ -61,7 +63,13 @@ def submit_request(
     async def write(ledger: Ledger, settings: LedgerSettings) -> Accepted | Ended:
         poll_interval_s = load(QuotaSettings).poll_interval_s
         intake = open_intake(settings, ledger, open_policy(settings), poll_interval_s=poll_interval_s)
-        return await intake.accept(spec, None)
+        try:
+            return await intake.accept(spec, None)
+        except (RedisError, OSError):
+            if not (as_json or dry_run):
+                name = spec.request_id
+                echo(f"request {name} may have been accepted: send it again with --request-id {name}")
+            raise
 
     answer = with_ledger(write)
     if dry_run and isinstance(answer, Ended):
