@@ -28,6 +28,8 @@ async def prove_time(ctx: Context) -> bool:
             at = utc_second(ctx.clock.now_ms())
             request = ctx.api.list_jobs(zone, at=at, start_time=at, offset=0, newest_first=True)
             await call_with_grant(ctx, grant, grant.calls[0], request)
+        if not ctx.ledger.time_is_proven:
+            await ctx.report_once("time_not_proven", zone, zone=zone, skew_s=ctx.api.skew_s)
     return ctx.ledger.time_is_proven
 
 

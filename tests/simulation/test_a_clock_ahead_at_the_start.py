@@ -60,6 +60,8 @@ def test_no_deadline_ends_a_request_whose_job_still_runs(server: redis.Redis) ->
     world = live(server, prepare, deadline_s=2 * HOUR_S)
 
     assert the_request(world).status == "succeeded"
+    # That nothing is done meanwhile is told.
+    assert int(server.hget("scaleout:counters", "time_not_proven") or 0) > 0
 
 
 def test_a_limit_does_not_forget_what_counts(server: redis.Redis) -> None:
