@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.ledger.pauses import EVERYTHING
+from tasks.runtime.clock import MAX_STEP_MS
 from tests.simulation import people
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ def _step_clocks(world: World) -> None:
         server.step_ms = 1000 * world.rng.choice([-3_600, -120, -7, 7, 30, 120, 3_600, 90_000])
         server.until = world.clock.now_ms() + world.rng.randrange(5_000, 90_000)
         world.say(f"the Redis server's clock steps by {server.step_ms / 1000:+.0f} s")
+    world.clocks_agreed_wrongly |= (
+        server.step_ms != 0 and abs(server.step_ms - 1000 * world.skew_s) <= MAX_STEP_MS
+    )
 
 
 def start_machine(world: World) -> None:
