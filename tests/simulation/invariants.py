@@ -194,9 +194,9 @@ class Invariants:
     def _check_deadline(self, name: str, request: Request) -> None:
         """No request ends before its time, whatever a clock says; one may be a minute ahead unnoticed.
 
-        Two clocks that are wrong by the same are believed.
+        Two clocks that are wrong by the same are believed, and any by the first workers of all.
         """
-        if self._world.clocks_agreed_wrongly:
+        if self._world.clocks_mislead:
             return
         accepted_at = self._world.accepted_at.get(name)
         if name in self._outcomes or accepted_at is None or request.status != "timed_out":

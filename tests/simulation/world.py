@@ -90,7 +90,7 @@ class World:
         self.messages: list[Message] = []
         self.accepted: dict[str, str] = {}
         self.accepted_at: dict[str, int] = {}
-        self.clocks_agreed_wrongly = False
+        self.clocks_mislead = False
         self.published: dict[str, str] = {}
         self.cancelled_at: dict[str, int] = {}
         self.dirty = False
