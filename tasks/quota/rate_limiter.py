@@ -27,6 +27,7 @@ LUA = Path(__file__).parent / "lua"
 PROBES_PER_WINDOW = 20
 EXHAUSTED = "the account's API calls are exhausted for now"
 BY_NUMBER = {number: priority for priority, number in NUMBERS.items()}
+MAX_GRANTED = 5_000  # calls of this process that are kept in mind: more than twice an account's usual quota
 CLOCK_MARGIN_MS = 250  # this process knows the server's time only as of its last answer
 
 
@@ -117,8 +118,9 @@ class RateLimiter:
         """
         now, monotonic = self._clock.now_ms(), self._clock.monotonic_ms()
         before, self._offset_ms = self._offset_ms, now - monotonic
-        for call, at in list(self._granted.items()):
-            if at > monotonic - self._window_ms:
+        while self._granted:
+            call, at = next(iter(self._granted.items()))
+            if at > monotonic - self._window_ms and len(self._granted) <= MAX_GRANTED:
                 break
             del self._granted[call]
         if before is not None and self._offset_ms - before > MAX_STEP_MS:

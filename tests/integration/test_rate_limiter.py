@@ -5,7 +5,7 @@ import redis
 from redis.asyncio import Redis
 
 from tasks.quota.priorities import CallPriority
-from tasks.quota.rate_limiter import Denied, Grant, RateLimiter
+from tasks.quota.rate_limiter import MAX_GRANTED, Denied, Grant, RateLimiter
 from tasks.runtime.clock import HandClock, ServerClock
 
 
@@ -270,3 +270,13 @@ async def test_an_exhausted_window_noted_by_a_clock_ahead_admits_a_probe(
     assert isinstance(granted, Grant)
     assert granted.probe
     assert isinstance(await limiter.reserve(CallPriority.POLL), Denied)
+
+
+async def test_a_process_keeps_no_more_calls_in_mind_than_an_account_has(
+    async_redis: Redis, clock: HandClock
+) -> None:
+    limiter = RateLimiter(async_redis, "scaleout", clock, limit=10**9, window_s=3600, lasting_s=30)
+    for _ in range(4):
+        assert isinstance(await limiter.reserve(CallPriority.POLL, 3_000), Grant)
+
+    assert len(limiter._granted) <= MAX_GRANTED + 3_000
