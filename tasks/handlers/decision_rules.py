@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from config.timestamps import utc_second
 from tasks.ehpc.models import JobRow
 from tasks.handlers.context import Context
-from tasks.handlers.provider_calls import call_with_grant, reserve
+from tasks.handlers.provider_calls import list_newest_jobs
 from tasks.quota.priorities import CallPriority
 from tasks.state_machine.decision import Rules
 
@@ -27,7 +26,5 @@ async def rules_of(ctx: Context, zone: str, rows: Sequence[JobRow], *, action_se
 
 async def shows_our_action(ctx: Context, zone: str) -> bool:
     """Return whether the newest jobs of the zone include one under our action name."""
-    grant = await reserve(ctx, CallPriority.RECONCILE)
-    request = ctx.api.list_jobs(zone, offset=0, newest_first=True, at=utc_second(ctx.clock.now_ms()))
-    page = await call_with_grant(ctx, grant, grant.calls[0], request)
+    page = await list_newest_jobs(ctx, zone, CallPriority.RECONCILE)
     return any(row.job_action == ctx.settings.add_nodes_job_action for row in page.rows)

@@ -16,7 +16,7 @@ class FirstLooks:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._missing: dict[tuple[str, ...], tuple[list[int], int]] = {}
-        self._again: dict[str, Record | None] = {}
+        self._again: dict[tuple[str, ...], Record | None] = {}
 
     def confirm(self, entry: IndexEntry, records: Sequence[Record], read_at: int) -> bool:
         """Return whether the entry was missing in an earlier look, and the records have not moved on since.
@@ -38,7 +38,7 @@ class FirstLooks:
             self._missing[name] = before = (versions, now)
         if read_at - before[1] < LOOKS_APART_MS:
             wants = records[0] if records else None
-            self._again[wants.identity if wants else ""] = wants
+            self._again[() if wants is None else (type(wants).__name__, wants.identity)] = wants
             return False
         del self._missing[name]
         return True

@@ -5,10 +5,9 @@ A process takes its time from the Redis server, whose clock may be wrong just af
 
 from contextlib import suppress
 
-from config.timestamps import utc_second
 from tasks.ehpc.errors import EhpcError
 from tasks.handlers.context import SKEW_RETRY_MS, Context
-from tasks.handlers.provider_calls import Deferred, call_with_grant, reserve
+from tasks.handlers.provider_calls import Deferred, list_newest_jobs
 from tasks.quota.priorities import CallPriority
 
 
@@ -24,10 +23,7 @@ async def prove_time(ctx: Context) -> bool:
             return True
         ctx.ask_time_from_ms = now + SKEW_RETRY_MS
         with suppress(Deferred, EhpcError):
-            grant = await reserve(ctx, CallPriority.POLL)
-            at = utc_second(ctx.clock.now_ms())
-            request = ctx.api.list_jobs(zone, at=at, start_time=at, offset=0, newest_first=True)
-            await call_with_grant(ctx, grant, grant.calls[0], request)
+            await list_newest_jobs(ctx, zone, CallPriority.POLL, since=ctx.clock.now_ms())
         if not ctx.ledger.time_is_proven:
             await ctx.report_once("time_not_proven", zone, zone=zone, skew_s=ctx.api.skew_s)
     return ctx.ledger.time_is_proven

@@ -124,10 +124,7 @@ async def which_quota(ctx: Context, zone: str, error: UnclearQuota) -> EhpcError
     """Return which quota refused addNodes: a read that is granted shows that it was not the calls."""
     about: dict[str, Any] = {"ret_code": error.ret_code, "http_status": error.http_status}
     try:
-        grant = await reserve(ctx, CallPriority.SUBMIT)
-        now = utc_second(ctx.clock.now_ms())
-        request = ctx.api.list_jobs(zone, at=now, start_time=now, offset=0, newest_first=True)
-        await call_with_grant(ctx, grant, grant.calls[0], request)
+        await list_newest_jobs(ctx, zone, CallPriority.SUBMIT, since=ctx.clock.now_ms())
     except QuotaExhausted:
         return error
     except (Deferred, EhpcError, RedisError, OSError) as failed:
@@ -178,6 +175,29 @@ async def restore_account(ctx: Context, known: Account) -> None:
     changes.write(account.model_copy(update=update))
     changes.record(Event("account_restored", in_journal=True))
     await ctx.ledger.commit(changes)
+
+
+async def list_newest_jobs(
+    ctx: Context, zone: str, priority: CallPriority, *, since: int | None = None
+) -> JobPage:
+    """Return the first page of a zone's operation log, the newest jobs first.
+
+    Args:
+        since: only of jobs that were made then (ms) or later.
+
+    Raises:
+        EhpcError: the page has no usable reply.
+        Deferred: the quota has no room for it.
+    """
+    grant = await reserve(ctx, priority)
+    request = ctx.api.list_jobs(
+        zone,
+        start_time=None if since is None else utc_second(since),
+        offset=0,
+        newest_first=True,
+        at=utc_second(ctx.clock.now_ms()),
+    )
+    return await call_with_grant(ctx, grant, grant.calls[0], request)
 
 
 async def list_cluster_jobs(

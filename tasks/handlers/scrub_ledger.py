@@ -76,6 +76,8 @@ class Scrub:
 
     async def _look_again(self) -> None:
         again = self._first_looks.take()
+        if not again:
+            return
         requests = [record.request_id for record in again if isinstance(record, Request)]
         operations = [record.operation_id for record in again if isinstance(record, Operation)]
         if None in again:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from tasks.ledger.reads import LedgerReads
+from tasks.runtime.clock import MAX_STEP_MS
 
 DAY_MS = 86_400_000
 REPORTED_S = 7 * 86_400
@@ -42,6 +43,10 @@ class NotedTime:
     def is_recent(self, server_ms: int) -> bool:
         """Return whether a worker runs: its tick was just before `server_ms`, by the server's time."""
         return abs(server_ms - self.server_ms) <= CLOCK_KNOWN_MS
+
+    def knows_better(self, server_ms: int) -> bool:
+        """Return whether a worker that runs knows the time, and the server has another."""
+        return self.is_proven and self.is_recent(server_ms) and abs(self.ahead_ms) > MAX_STEP_MS
 
 
 class LedgerIdentity(LedgerReads):

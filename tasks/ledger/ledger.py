@@ -138,8 +138,7 @@ class Ledger(LedgerIdentity):
         """
         noted = await self.noted_time()
         server_ms = await self.server_ms()
-        knows = noted is not None and noted.is_proven and noted.is_recent(server_ms)
-        if noted is not None and knows and abs(noted.ahead_ms) > MAX_STEP_MS:
+        if noted is not None and noted.knows_better(server_ms):
             self.clock.observe(server_ms + noted.ahead_ms)
         self.clock.observe(server_ms)
         for _ in range(2):
