@@ -24,7 +24,7 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
     A log that cannot be read is an objection too, which may be overruled.
     """
     owner = (await ctx.ledger.job_owners(operation.cluster_id, [job_id])).get(job_id)
-    began, counted = ctx.clock.monotonic_ms(), None
+    began, counted, row = ctx.clock.monotonic_ms(), None, None
     try:
         row = await _look_up(ctx, operation.zone, job_id)
         ended = row is not None and row.status is not JobStatus.PENDING
@@ -36,8 +36,10 @@ async def check_adoption(ctx: Context, operation: Operation, job_id: str) -> lis
             # Whether another name excludes it is worth one more call.
             rules = replace(rules, action_seen=await shows_our_action(ctx, operation.zone))
     except (EhpcError, Deferred) as error:
-        owned = against_adoption(operation, None, await _rules(ctx, operation), job_id=job_id, owner=owner)
-        return [one for one in owned if one.certain] or [_unreadable(operation, error)]
+        # What was read before is as certain as ever.
+        rules = await _rules(ctx, operation, *(() if row is None else (row,)))
+        found = against_adoption(operation, row, rules, job_id=job_id, owner=owner)
+        return [one for one in found if one.certain] or [_unreadable(operation, error)]
     return against_adoption(operation, row, rules, job_id=job_id, owner=owner, nodes_counted=counted)
 
 

@@ -37,8 +37,14 @@ async def finish_job(ctx: Context, snapshot: OperationSnapshot, result: JobResul
 
 
 async def _names_nodes_of_others(ctx: Context, operation: Operation, result: JobResult) -> bool:
-    """Return whether the log names nodes that an earlier outcome has: which ones came has to be found out."""
-    return bool(result.node_ids) and not (await _nodes_of_others(ctx, operation)).isdisjoint(result.node_ids)
+    """Return whether the log names nodes that an earlier outcome has, or may have: they are counted then.
+
+    A record that cannot be read must not stop the other jobs of a poll.
+    """
+    if not result.node_ids:
+        return False
+    others = await ctx.ledger.unless_unreadable(_nodes_of_others(ctx, operation))
+    return others is None or not others.isdisjoint(result.node_ids)
 
 
 async def count_nodes(ctx: Context, operation: Operation) -> None:
@@ -79,9 +85,7 @@ async def _finish(ctx: Context, operation: Operation, listing: Listing[NodeRow])
 async def _nodes_of_others(ctx: Context, operation: Operation) -> set[str]:
     """Return the nodes of the cluster's other operations of the last day: a node has one outcome."""
     owners = set((await ctx.ledger.jobs(operation.cluster_id)).values()) - {operation.operation_id}
-    if not owners:
-        return set()
-    found = await ctx.ledger.operations(owners, readable_only=True)
+    found = await ctx.ledger.operations(owners) if owners else {}
     return {node_id for other in found.values() for node_id in other.node_ids}
 
 

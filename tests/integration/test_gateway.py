@@ -15,6 +15,8 @@ import pytest
 import redis
 from jsonschema import Draft202012Validator
 
+from tasks.ledger.record_values import State
+from tests.support import records
 from tests.support.command_line import scaleout
 from tests.support.gateway import Answer, Gateway, gateway
 from tests.support.ports import free_port
@@ -257,6 +259,19 @@ def test_settings_that_cannot_be_are_refused_in_one_line(
     assert done.code == 2
     (line,) = (line for line in done.err.splitlines() if not line.startswith("{"))
     assert said in line
+
+
+@pytest.mark.permanent_keys("scaleout:operation:*")
+def test_another_accounts_access_key_decides_nothing(local: Gateway, server: redis.Redis) -> None:
+    known = records.operation(state=State.IN_DOUBT)
+    key = f"scaleout:operation:{known.operation_id}"
+    server.hset(key, mapping={"content": known.content(), "version": "1"})
+    server.hset("scaleout:epoch", "account", "another")
+
+    path = f"/v1/operations/{known.operation_id}/resolve"
+    said = problem(local.post(path, {"not_executed": True}), 503, "unavailable")
+
+    assert "another account" in said["detail"]
 
 
 def test_a_wait_ends_with_the_request_or_with_its_time(local: Gateway) -> None:

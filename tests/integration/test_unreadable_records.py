@@ -12,16 +12,17 @@ from structlog.testing import capture_logs
 from config.settings import Settings
 from tasks.contract.request import ScaleOutRequest
 from tasks.handlers.context import Context
+from tasks.handlers.count_nodes import finish_job
 from tasks.handlers.publish_progress import TaskStatus, publish_progress
 from tasks.intake.accept import Intake
-from tasks.ledger.change_entries import ForgetPool
+from tasks.ledger.change_entries import ForgetPool, OwnJob
 from tasks.ledger.change_set import ChangeSet, CommitResult
 from tasks.ledger.due import Due, DueKind, Lane
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.migrations import UnreadableRecord
 from tasks.ledger.pauses import Pauses
 from tasks.ledger.record import SCHEMA
-from tasks.ledger.record_values import Allocation, State
+from tasks.ledger.record_values import Allocation, JobResult, State
 from tasks.ledger.records import Account, Arrivals, Cluster, Operation
 from tasks.ledger.snapshots import ClusterSnapshot
 from tasks.runtime.clock import HandClock
@@ -237,3 +238,28 @@ async def test_an_unreadable_cluster_keeps_no_other_task_from_being_told(
     assert await publish_progress(Context(settings, ledger, nothing, nothing, clock), tell)
 
     assert told == {"task-r-1": "ledger", "task-r-2": "ledger", "task-r-3": "worker"}
+
+
+@pytest.mark.usefixtures("intake")
+async def test_a_poll_finishes_a_job_although_an_earlier_one_cannot_be_read(
+    ledger: Ledger, server: redis.Redis, clock: HandClock
+) -> None:
+    """Whose the nodes are that the log names cannot be told then: they are counted, by a step of its own."""
+    planned = await plan(ledger, clock)
+    assert planned.operation is not None
+    server.hset("scaleout:operation:op-0", mapping={"content": json.dumps({"schema_version": 99})})
+    changes = ChangeSet()
+    changes.write(planned.changes.written(planned.operation).model_copy(update={"state": State.RUNNING}))
+    changes.add(OwnJob("ehpc-a", "j-0", "op-0", clock.now_ms(), 0))
+    assert await ledger.commit(changes) is CommitResult.OK
+    snapshot = await ledger.operation_snapshot("op-1")
+    assert snapshot is not None
+    settings = Settings(access_key_id=SecretStr("id"), secret_access_key=SecretStr("key"))
+    ctx = Context(settings, ledger, cast("Any", None), cast("Any", None), clock)
+    names = tuple(f"cln-{number}" for number in range(snapshot.operation.node_count))
+
+    await finish_job(ctx, snapshot, JobResult(successful=True, ended_at=clock.now_ms(), node_ids=names))
+
+    operation = await ledger.operation("op-1")
+    assert operation is not None
+    assert (operation.state, operation.job_result is not None) == (State.RUNNING, True)

@@ -69,6 +69,20 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "decision: what was read stays certain if the rest cannot be",
+        "tasks/handlers/check_decision.py",
+        "found = against_adoption(operation, row, rules, job_id=job_id, owner=owner)",
+        "found = against_adoption(operation, None, rules, job_id=job_id, owner=owner)",
+        (DECISIONS,),
+    ),
+    Mutant(
+        "completion: an unreadable operation stops no poll",
+        "tasks/handlers/count_nodes.py",
+        "await ctx.ledger.unless_unreadable(_nodes_of_others(ctx, operation))",
+        "await _nodes_of_others(ctx, operation)",
+        (UNREADABLE,),
+    ),
+    Mutant(
         "polling: a missing job is held an hour after its deadlines",
         "tasks/handlers/poll_zone.py",
         "if now - since <= longest or not snapshot.is_overdue(now) or ctx.clocks_disagree:",

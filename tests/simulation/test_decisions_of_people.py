@@ -134,3 +134,30 @@ def test_a_job_of_another_action_is_no_candidate_once_the_zone_shows_ours(server
     live(server, prepare)
 
     assert any("the action of job" in one.text and one.certain for one in found)
+
+
+def test_what_is_certain_stays_so_although_the_nodes_cannot_be_listed(server: redis.Redis) -> None:
+    """A job of another cluster is no candidate, however much of the provider's answers is missing."""
+    found: list[Objection] = []
+
+    def prepare(world: World) -> None:
+        world.call_outcomes.append("reply lost")
+        world.provider.options.node_ids_in_log = "never"
+
+        async def look() -> None:
+            await world.clock.sleep(20)
+            foreign = world.provider.cloud.foreign_job("ehpc-9", "jn1a", 2, "HpcClusterAddClusterNodes")
+            await world.clock.sleep(60)
+            person = Worker(world, "person")
+            await person.begin()
+            operation = await person.ledger.operation(world.provider.sendings[0].operation_id)
+            assert operation is not None
+            world.provider.nodes_refused = True
+            found.extend(await check_adoption(person.ctx, operation, foreign.job_id))
+            world.provider.nodes_refused = False
+
+        world.start(look())
+
+    live(server, prepare)
+
+    assert any("is of cluster ehpc-9" in one.text and one.certain for one in found)

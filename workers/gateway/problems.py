@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from config.logs.redaction import redact
 from config.settings import SettingsError
+from tasks.ledger.identity import OtherAccount
 from tasks.ledger.ledger import WriteConflict
 
 log = structlog.get_logger(__name__)
@@ -122,6 +123,8 @@ async def as_problems(request: web.Request, handler: Any) -> web.StreamResponse:
         return unavailable(detail).response()
     except SettingsError as error:
         return unavailable(f"the gateway lacks a worker's settings for this: {error}").response()
+    except OtherAccount as error:
+        return unavailable(f"the gateway has another account's access key: {error}").response()
     except Exception:
         log.exception("request_failed", method=request.method, path=request.path)
         status = HTTPStatus.INTERNAL_SERVER_ERROR

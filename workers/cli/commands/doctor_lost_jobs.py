@@ -25,8 +25,9 @@ async def lost_jobs(settings: Settings, ledger: Ledger, zone: str) -> list[Findi
 
     They are of the last day, or since the copy that the ledger was filled from if that is older.
     """
-    imported = await ledger.imported_at()
-    since = min(ledger.clock.now_ms() - DAY_MS, (imported or ledger.clock.now_ms()) - MARGIN_MS)
+    # Once it is acknowledged, the time of a copy is that of the change.
+    copied = await ledger.imported_at() or await ledger.server_changed_since()
+    since = min(ledger.clock.now_ms() - DAY_MS, (copied or ledger.clock.now_ms()) - MARGIN_MS)
     rows, problem = await _rows(settings, ledger, zone, since)
     findings = [Finding("provider", "error", problem)] if problem else []
     named = {row.job_id for row in rows if row.job_action == settings.add_nodes_job_action}
